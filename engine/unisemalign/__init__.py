@@ -1,0 +1,1 @@
+"""unisemalign: teach a computer to segment histology slides, round after round."""

@@ -1,0 +1,42 @@
+"""Errors a person can act on: what was wanted, what was found, what to do next."""
+
+from __future__ import annotations
+
+
+class UnisemalignError(Exception):
+    """Root of every error this package raises on purpose.
+
+    The message is one or more plain sentences: what was wanted, what was found and what to do.
+    """
+
+
+class SlideError(UnisemalignError):
+    """A slide cannot be opened or read."""
+
+
+class SpacingError(SlideError):
+    """A slide does not say how large its pixels are, and nobody else has."""
+
+
+class ProjectError(UnisemalignError):
+    """A project folder is missing, damaged, too new, or asked for something it does not hold."""
+
+
+class BusyError(ProjectError):
+    """Another process holds what this one needs (a second training, a second viewer)."""
+
+
+class DataError(UnisemalignError):
+    """Labels or masks do not fit the slide or the classes they are meant for."""
+
+
+class SettingsError(UnisemalignError):
+    """A setting is unknown or has an impossible value."""
+
+
+class WeightsError(UnisemalignError):
+    """Model weights are missing, gated, damaged, or of another shape."""
+
+
+class CancelledError(UnisemalignError):
+    """The person asked for a stop, and the work stopped cleanly."""

@@ -1,0 +1,29 @@
+"""What every long piece of work shares: events, cancelling, the device, the seed."""
+
+from unisemalign.runtime.cancel import CancelToken, cancel_on_signals
+from unisemalign.runtime.events import (
+    Events,
+    JsonLinesEvents,
+    LogFileEvents,
+    ManyEvents,
+    ProgressBarEvents,
+    SilentEvents,
+    read_log,
+)
+from unisemalign.runtime.files import write_atomically, write_json
+from unisemalign.runtime.progress import Pace
+
+__all__ = [
+    "CancelToken",
+    "Events",
+    "JsonLinesEvents",
+    "LogFileEvents",
+    "ManyEvents",
+    "Pace",
+    "ProgressBarEvents",
+    "SilentEvents",
+    "cancel_on_signals",
+    "read_log",
+    "write_atomically",
+    "write_json",
+]

@@ -1,0 +1,1 @@
+"""napari-unisemalign: the review seat of the unisemalign engine."""
