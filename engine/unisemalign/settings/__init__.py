@@ -1,0 +1,31 @@
+"""One frozen tree of settings: TOML, command line and form are views of it."""
+
+from unisemalign.settings.inference import InferenceSettings
+from unisemalign.settings.method import MethodSettings, SupervisedSettings, UniSemAlignSettings
+from unisemalign.settings.model import ModelSettings
+from unisemalign.settings.training import TrainingSettings
+from unisemalign.settings.tree import (
+    METHODS,
+    PRESETS,
+    Settings,
+    build_settings,
+    read_settings,
+    write_settings,
+)
+from unisemalign.settings.views import ViewSettings
+
+__all__ = [
+    "METHODS",
+    "PRESETS",
+    "InferenceSettings",
+    "MethodSettings",
+    "ModelSettings",
+    "Settings",
+    "SupervisedSettings",
+    "TrainingSettings",
+    "UniSemAlignSettings",
+    "ViewSettings",
+    "build_settings",
+    "read_settings",
+    "write_settings",
+]

@@ -1,0 +1,43 @@
+"""How a slide is labelled."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from annotated_types import Ge, Le
+from pydantic import Field, model_validator
+
+from unisemalign.settings.base import SettingsModel
+
+
+class InferenceSettings(SettingsModel):
+    """Windows, blending and what the answer is made of (METHODS A7)."""
+
+    window_px: Annotated[int, Ge(64), Le(4096)] = Field(
+        512, title="Window (px)", description="Side of a window at working spacing."
+    )
+    stride_px: Annotated[int, Ge(16), Le(4096)] = Field(
+        384, description="Step from window to window."
+    )
+    blend: Literal["gaussian", "uniform"] = Field(
+        "gaussian", description="How overlapping windows are weighted."
+    )
+    answer: Literal["fused", "decoder"] = Field(
+        "fused", description="Label with the fused logits, or the decoder's alone."
+    )
+    flips: bool = Field(
+        False, description="Average over mirrored windows: better, four times slower."
+    )
+    batch_windows: Annotated[int, Ge(1), Le(1024)] = Field(4, description="Windows at once.")
+    skip_glass: bool = Field(
+        True, title="Skip glass", description="Leave windows without tissue unlabelled."
+    )
+
+    @model_validator(mode="after")
+    def _covering(self) -> Self:
+        if self.stride_px > self.window_px:
+            raise ValueError(
+                f"stride_px must not be above window_px, "
+                f"found {self.stride_px} and {self.window_px}"
+            )
+        return self

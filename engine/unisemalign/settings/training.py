@@ -1,0 +1,50 @@
+"""How long and how fast a round learns."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le
+from pydantic import Field
+
+from unisemalign.settings.base import SettingsModel
+
+
+class TrainingSettings(SettingsModel):
+    """Optimisation (METHODS A6)."""
+
+    steps: Annotated[int, Ge(1), Le(1_000_000)] = Field(
+        400, title="Steps", description="Training steps of one round."
+    )
+    start_from: Literal["previous", "scratch"] = Field(
+        "previous",
+        title="Start from",
+        description="Go on from the newest round's weights, or begin anew.",
+    )
+    batch_labelled: Annotated[int, Ge(1), Le(256)] = Field(
+        4, title="Labelled crops a step", description="Labelled crops in each step."
+    )
+    batch_unlabelled: Annotated[int, Ge(1), Le(256)] = Field(
+        4, title="Unlabelled crops a step", description="Unlabelled crops in each step."
+    )
+    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or the paper's SGD.")
+    learning_rate: Annotated[float, Gt(0.0), Le(1.0)] = Field(
+        2e-3, title="Learning rate", description="Rate of the decoder and heads at the start."
+    )
+    backbone_rate: Annotated[float, Ge(0.0), Le(10.0)] = Field(
+        1.0, description="Rate of the encoder and its projections, as a share of the above."
+    )
+    momentum: Annotated[float, Ge(0.0), Le(1.0)] = Field(0.9, description="Momentum of SGD.")
+    weight_decay: Annotated[float, Ge(0.0), Le(1.0)] = Field(0.01, description="Weight decay.")
+    warmup_steps: Annotated[int, Ge(0)] = Field(
+        20, description="Steps over which the rate rises to its start value."
+    )
+    poly_power: Annotated[float, Ge(0.0)] = Field(
+        0.9, description="The rate falls as (1 − step/steps) to this power."
+    )
+    validate_every: Annotated[int, Ge(1)] = Field(
+        100, title="Validate every", description="Steps between two validations."
+    )
+    checkpoint_every: Annotated[int, Ge(1)] = Field(
+        50, description="Steps between two checkpoints; a killed round goes on from the last."
+    )
