@@ -1,1 +1,30 @@
-"""project."""
+"""The project folder: slides, labels with a journal, regions, rounds and predictions."""
+
+from unisemalign.project.info import ClassInfo, ProjectInfo
+from unisemalign.project.labels import LabelStore
+from unisemalign.project.predictions import PredictionStore
+from unisemalign.project.project import Project
+from unisemalign.project.records import (
+    JournalEntry,
+    Origin,
+    Region,
+    RegionState,
+    Round,
+    SlideRecord,
+    Split,
+)
+
+__all__ = [
+    "ClassInfo",
+    "JournalEntry",
+    "LabelStore",
+    "Origin",
+    "PredictionStore",
+    "Project",
+    "ProjectInfo",
+    "Region",
+    "RegionState",
+    "Round",
+    "SlideRecord",
+    "Split",
+]

@@ -1,0 +1,195 @@
+"""``project.sqlite``: one connection, whole transactions, errors as sentences."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from unisemalign.errors import BusyError, ProjectError
+from unisemalign.runtime.files import disk_full_told
+
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE facts (key TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE slides (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    path TEXT NOT NULL,
+    relative_path TEXT,
+    height INTEGER NOT NULL,
+    width INTEGER NOT NULL,
+    spacing_um REAL NOT NULL,
+    split TEXT NOT NULL
+);
+CREATE TABLE rounds (
+    number INTEGER PRIMARY KEY,
+    state TEXT NOT NULL,
+    parent INTEGER REFERENCES rounds (number),
+    method TEXT NOT NULL,
+    preset TEXT NOT NULL,
+    scores TEXT NOT NULL,
+    created REAL NOT NULL
+);
+CREATE TABLE regions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    slide_id INTEGER NOT NULL REFERENCES slides (id),
+    y INTEGER NOT NULL, x INTEGER NOT NULL, h INTEGER NOT NULL, w INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    split TEXT NOT NULL,
+    score REAL,
+    reason TEXT NOT NULL,
+    round INTEGER
+);
+CREATE INDEX regions_of_slide ON regions (slide_id);
+CREATE TABLE journal (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    time REAL NOT NULL,
+    slide_id INTEGER NOT NULL REFERENCES slides (id),
+    y INTEGER NOT NULL, x INTEGER NOT NULL, h INTEGER NOT NULL, w INTEGER NOT NULL,
+    action TEXT NOT NULL,
+    region_id INTEGER,
+    round INTEGER,
+    state TEXT NOT NULL,
+    region_before TEXT,
+    region_after TEXT,
+    before BLOB NOT NULL,
+    after BLOB NOT NULL
+);
+CREATE INDEX journal_state ON journal (state);
+"""
+
+
+class Database:
+    """The project's tables. May be used from any thread; writes of other processes are waited for.
+
+    Raises
+    ------
+    ProjectError
+        From every method: the file is damaged, read-only, or the disk is full.
+    BusyError
+        If another process keeps the tables locked for longer than ten seconds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.RLock()
+        with self._errors_told():
+            self._connection = sqlite3.connect(
+                path, timeout=10, isolation_level=None, check_same_thread=False
+            )
+            self._connection.row_factory = sqlite3.Row
+
+    @classmethod
+    def create(cls, path: Path) -> Database:
+        """Make the tables in a new file."""
+        database = cls(path)
+        with database._errors_told():
+            database._connection.execute("PRAGMA journal_mode = WAL")
+            database._set_up()
+        with database.transaction() as connection:
+            for statement in _SCHEMA.split(";\n"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION:d}")
+        return database
+
+    @classmethod
+    def open(cls, path: Path) -> Database:
+        """Open the tables of an existing file and see that they are sound."""
+        if not path.is_file():
+            raise ProjectError(
+                f"Cannot open the project: '{path}' is missing. It holds slides, regions and "
+                f"rounds: take it from a backup."
+            )
+        database = cls(path)
+        try:
+            with database._errors_told():
+                database._set_up()
+                version = database._connection.execute("PRAGMA user_version").fetchone()[0]
+                verdict = database._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if verdict != "ok":
+                raise _damaged(path, str(verdict))
+            if version > SCHEMA_VERSION:
+                raise ProjectError(
+                    f"'{path.name}': this release reads tables of version {SCHEMA_VERSION}, found "
+                    f"version {version}. A newer release made them: install the newest "
+                    f"napari-unisemalign."
+                )
+            if version < SCHEMA_VERSION:
+                raise _damaged(path, "the tables are missing")
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def close(self) -> None:
+        """Close the connection. A second call does nothing."""
+        with self._lock:
+            self._connection.close()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def rows(self, sql: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
+        """Return every row of a query."""
+        with self._lock, self._errors_told():
+            return self._connection.execute(sql, values).fetchall()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection whose changes are kept whole, or not at all if the block raises."""
+        with self._lock, self._errors_told():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _set_up(self) -> None:
+        # FULL: a power cut must not take back an edit that the person saw saved.
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._connection.execute("PRAGMA foreign_keys = ON")
+
+    @contextmanager
+    def _errors_told(self) -> Iterator[None]:
+        with disk_full_told(self._path):
+            try:
+                yield
+            except sqlite3.Error as error:
+                code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+                if code == sqlite3.SQLITE_FULL:
+                    raise OSError(errno.ENOSPC, str(error)) from error
+                raise _told(self._path, code, error) from error
+
+
+def _told(path: Path, code: int, error: sqlite3.Error) -> ProjectError:
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return BusyError(
+            f"Another process keeps '{path.name}' locked for longer than ten seconds. "
+            f"Wait until it is done, then try again."
+        )
+    if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
+        return ProjectError(
+            f"Cannot write '{path}': {error}. Give yourself the right to write in that folder."
+        )
+    if isinstance(error, sqlite3.ProgrammingError):
+        return ProjectError(f"The project '{path.parent}' has been closed. Open it again.")
+    return _damaged(path, str(error))
+
+
+def _damaged(path: Path, why: str) -> ProjectError:
+    return ProjectError(
+        f"'{path}' is damaged: {why}. Labels and models lie in other files and are untouched; "
+        f"take project.sqlite from a backup."
+    )

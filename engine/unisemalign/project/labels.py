@@ -1,0 +1,93 @@
+"""What a person stands behind: a label and its origin for every pixel of a slide."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+
+from unisemalign.errors import DataError, ProjectError
+from unisemalign.geometry import Rect
+from unisemalign.project.chunks import WholeFileStore, create_array, written_rects
+
+
+class LabelStore:
+    """The labels of one slide, at working spacing. Reading only: edits go through the project.
+
+    Attributes
+    ----------
+    shape_yx
+        ``(height, width)`` of the slide.
+    folder
+        Where the store lies.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            group = zarr.open_group(WholeFileStore(folder, durable=True), mode="r+")
+            self._labels: zarr.Array = group["labels"]
+            self._origin: zarr.Array = group["origin"]
+        except (FileNotFoundError, KeyError, ValueError) as error:
+            raise ProjectError(
+                f"The labels in '{folder}' are missing or damaged: {error}. "
+                f"Take that folder from a backup."
+            ) from error
+        self.shape_yx: tuple[int, int] = self._labels.shape
+
+    @classmethod
+    def create(cls, folder: Path, shape_yx: tuple[int, int]) -> LabelStore:
+        """Make an empty store of ``shape_yx``."""
+        group = zarr.open_group(WholeFileStore(folder, durable=True), mode="w-", zarr_format=3)
+        for name in ("labels", "origin"):
+            create_array(group, name, shape_yx, ZstdCodec(level=1))
+        return cls(folder)
+
+    def read(self, rect: Rect) -> NDArray[np.uint8]:
+        """Return label values, ``(h, w)``; 0 is not labelled, and so is what lies outside."""
+        return read_padded(self._labels, rect)
+
+    def read_origin(self, rect: Rect) -> NDArray[np.uint8]:
+        """Return :class:`Origin` values, ``(h, w)``; 0 outside the slide."""
+        return read_padded(self._origin, rect)
+
+    def labelled_rects(self) -> list[Rect]:
+        """Return the chunks that hold labels, row by row."""
+        return written_rects(self.folder / "labels", self.shape_yx)
+
+    def put(self, rect: Rect, labels: NDArray[np.uint8], origin: NDArray[np.uint8]) -> None:
+        """Write pixels, unjournalled: for :mod:`unisemalign.project.edits` alone."""
+        self._labels[rect.slices] = labels
+        self._origin[rect.slices] = origin
+
+
+def read_padded(array: zarr.Array, rect: Rect) -> NDArray[np.uint8]:
+    """Return ``array`` under ``rect``, ``(h, w)`` uint8, zero where ``rect`` hangs over."""
+    inside = rect.intersect(Rect(0, 0, *array.shape))
+    if inside == rect:
+        return np.asarray(array[rect.slices], np.uint8)
+    result = np.zeros(rect.shape, np.uint8)
+    if inside.area:
+        result[inside.relative_to(rect).slices] = array[inside.slices]
+    return result
+
+
+def check_rect(rect: Rect, shape_yx: tuple[int, int], what: str) -> None:
+    """Raise :class:`DataError` unless ``rect`` has an area and lies within ``shape_yx``."""
+    if rect.area == 0 or not Rect(0, 0, *shape_yx).contains(rect):
+        raise DataError(
+            f"{what} wants a rectangle inside the slide's {shape_yx[0]} × {shape_yx[1]} pixels, "
+            f"found y, x, h, w = {rect}. Cut it at the slide's edge."
+        )
+
+
+def check_pixels(values: NDArray[np.uint8], rect: Rect, what: str) -> None:
+    """Raise :class:`DataError` unless ``values`` is a uint8 array of the shape of ``rect``."""
+    if values.shape != rect.shape or values.dtype != np.uint8:
+        raise DataError(
+            f"{what} wants uint8 pixels of shape {rect.shape}, "
+            f"found {values.dtype} of shape {values.shape}."
+        )

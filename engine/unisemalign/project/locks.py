@@ -1,0 +1,78 @@
+"""Who may do what only one process at a time may do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from unisemalign.errors import BusyError
+from unisemalign.runtime.files import read_json, write_json
+
+
+class ProcessLock:
+    """A lock between processes that the system frees when its holder dies.
+
+    Parameters
+    ----------
+    path
+        The lock's file. Beside it lies a ``.json`` that tells who holds it.
+    busy
+        The sentence for somebody who comes second; ``{holder}`` in it becomes "process 123".
+    """
+
+    # A look at the lock takes it for an instant; whoever comes then must not be turned away.
+    _PATIENCE_S = 0.5
+
+    def __init__(self, path: Path, busy: str) -> None:
+        self._path = path
+        self._holder = path.with_suffix(".json")
+        self._busy = busy
+
+    @contextmanager
+    def held(self, timeout_s: float = _PATIENCE_S) -> Iterator[None]:
+        """Hold the lock while the block runs.
+
+        Raises
+        ------
+        BusyError
+            If another holder does not let go within ``timeout_s``.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        lock = self._lock()
+        try:
+            lock.acquire(timeout=timeout_s, poll_interval=0.02)
+        except Timeout as error:
+            pid = self._pid_told()
+            holder = "another process" if pid is None else f"process {pid}"
+            raise BusyError(self._busy.format(holder=holder)) from error
+        try:
+            write_json(self._holder, {"pid": os.getpid()})
+            yield
+        finally:
+            self._holder.unlink(missing_ok=True)
+            lock.release()
+
+    def pid(self) -> int | None:
+        """Return the process that holds the lock, or ``None`` when nobody does."""
+        if not self._path.exists():
+            return None
+        lock = self._lock()
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return self._pid_told()
+        lock.release()
+        return None
+
+    def _lock(self) -> FileLock:
+        # Not per thread: a viewer may take the lock in one thread and let go in another.
+        return FileLock(self._path, thread_local=False)
+
+    def _pid_told(self) -> int | None:
+        told = read_json(self._holder)
+        pid = told.get("pid") if isinstance(told, dict) else None
+        return pid if isinstance(pid, int) else None

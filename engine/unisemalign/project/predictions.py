@@ -1,0 +1,161 @@
+"""What a round says about a slide: class, confidence and dissent of every predicted pixel."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+
+from unisemalign.errors import ProjectError
+from unisemalign.geometry import Rect
+from unisemalign.project.chunks import CHUNK_PX, WholeFileStore, create_array, written_rects
+from unisemalign.project.labels import check_pixels, check_rect, read_padded
+from unisemalign.project.pyramid import (
+    coarser,
+    finer,
+    halve_majority,
+    halve_mean,
+    level_shapes,
+)
+from unisemalign.runtime.files import disk_full_told, read_json, write_json
+
+What = Literal["class", "confidence", "disagreement"]
+KINDS: tuple[What, ...] = ("class", "confidence", "disagreement")
+
+
+class PredictionStore:
+    """One slide's prediction by one round. One process writes, any number read meanwhile.
+
+    Attributes
+    ----------
+    shape_yx
+        ``(height, width)`` at working spacing.
+    n_levels
+        Levels of the pyramid; level L is 2^L coarser.
+    spacing_um
+        Working spacing of level 0, µm/px.
+
+    Notes
+    -----
+    Class 0 is a pixel not yet predicted. Confidence 255 is sure. The disagreement values are
+    those of *dissent*: 0 none, 1 prototypes, 2 words, 3 both disagree with the decoder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        try:
+            group = zarr.open_group(WholeFileStore(folder), mode="r+")
+            self.n_levels = int(group.attrs["n_levels"])
+            self.spacing_um = float(group.attrs["spacing_um"])
+            self._levels: dict[What, list[zarr.Array]] = {
+                what: [group[f"{what}/{level}"] for level in range(self.n_levels)] for what in KINDS
+            }
+        except (FileNotFoundError, KeyError, ValueError, TypeError) as error:
+            raise ProjectError(
+                f"The prediction in '{folder}' is damaged: {error}. "
+                f"Delete that folder and segment the slide again."
+            ) from error
+        self.shape_yx: tuple[int, int] = self._levels["class"][0].shape
+
+    @classmethod
+    def create(cls, folder: Path, shape_yx: tuple[int, int], spacing_um: float) -> PredictionStore:
+        """Make an empty store; it appears under its name only when it is complete."""
+        part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
+        shapes = level_shapes(shape_yx, CHUNK_PX)
+        try:
+            with disk_full_told(folder):
+                group = zarr.open_group(WholeFileStore(part), mode="w-", zarr_format=3)
+                group.attrs.update({"n_levels": len(shapes), "spacing_um": spacing_um})
+                for what in KINDS:
+                    for level, shape in enumerate(shapes):
+                        create_array(group, f"{what}/{level}", shape, ZstdCodec(level=1))
+                os.rename(part, folder)  # noqa: PTH104  Path.rename says nothing of directories
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        return cls(folder)
+
+    def write(
+        self,
+        rect: Rect,
+        *,
+        classes: NDArray[np.uint8],
+        confidence: NDArray[np.uint8],
+        disagreement: NDArray[np.uint8],
+    ) -> None:
+        """Write ``(h, w)`` pixels under ``rect`` and mend the coarser levels above them.
+
+        Rectangles aligned to 512 pixels are the quickest: no chunk is then read back.
+
+        Raises
+        ------
+        DataError
+            If ``rect`` leaves the slide or an array has another shape or type.
+        ProjectError
+            If the disk is full.
+        """
+        check_rect(rect, self.shape_yx, "A prediction")
+        given: dict[What, NDArray[np.uint8]] = {
+            "class": classes,
+            "confidence": confidence,
+            "disagreement": disagreement,
+        }
+        for what, values in given.items():
+            check_pixels(values, rect, f"A prediction's {what}")
+        with self._lock, disk_full_told(self._folder):
+            self._put(0, rect, given)
+            for level in range(1, self.n_levels):
+                rect, given = self._halved(level, rect, given)
+                self._put(level, rect, given)
+
+    def read(self, rect: Rect, what: What = "class") -> NDArray[np.uint8]:
+        """Return level-0 values of ``what``, ``(h, w)``; 0 outside the slide."""
+        return read_padded(self._levels[what][0], rect)
+
+    def levels(self, what: What) -> list[zarr.Array]:
+        """Return the arrays of ``what``, finest first, as napari shows them."""
+        return list(self._levels[what])
+
+    def predicted_rects(self) -> list[Rect]:
+        """Return the chunks that hold a prediction, row by row."""
+        return written_rects(self._folder / "class" / "0", self.shape_yx)
+
+    def read_progress(self) -> dict[str, Any]:
+        """Return what :meth:`write_progress` was given last; empty when nothing was."""
+        told = read_json(self._progress_path)
+        return told if isinstance(told, dict) else {}
+
+    def write_progress(self, progress: Mapping[str, Any]) -> None:
+        """Keep a note (JSON values) of what is finished, so that a run can be taken up again."""
+        write_json(self._progress_path, dict(progress))
+
+    @property
+    def _progress_path(self) -> Path:
+        return self._folder.with_suffix(".progress.json")
+
+    def _put(self, level: int, rect: Rect, given: Mapping[What, NDArray[np.uint8]]) -> None:
+        # Class last: a reader that sees a class finds its confidence in place.
+        for what in reversed(KINDS):
+            self._levels[what][level][rect.slices] = given[what]
+
+    def _halved(
+        self, level: int, rect: Rect, given: dict[What, NDArray[np.uint8]]
+    ) -> tuple[Rect, dict[What, NDArray[np.uint8]]]:
+        target = coarser(rect)
+        source = finer(target, self._levels["class"][level - 1].shape)
+        if source != rect:
+            given = {what: read_padded(self._levels[what][level - 1], source) for what in KINDS}
+        return target, {
+            "class": halve_majority(given["class"]),
+            "confidence": halve_mean(given["confidence"], given["class"] > 0),
+            "disagreement": halve_majority(given["disagreement"]),
+        }

@@ -1,0 +1,535 @@
+"""The project folder: everything about a study, and the only thing processes share."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unisemalign import slides as slide_room
+from unisemalign.errors import DataError, ProjectError, SlideError, SpacingError
+from unisemalign.geometry import Rect
+from unisemalign.project.database import Database
+from unisemalign.project.edits import LabelEditor
+from unisemalign.project.info import (
+    ClassInfo,
+    ProjectInfo,
+    build_classes,
+    build_info,
+    read_info,
+    write_info,
+)
+from unisemalign.project.journal import Journal
+from unisemalign.project.labels import LabelStore, check_rect
+from unisemalign.project.locks import ProcessLock
+from unisemalign.project.names import unique_name
+from unisemalign.project.predictions import PredictionStore
+from unisemalign.project.records import (
+    JournalEntry,
+    Origin,
+    Region,
+    RegionState,
+    Round,
+    RoundState,
+    SlideRecord,
+    Split,
+)
+from unisemalign.project.region_table import RegionTable
+from unisemalign.project.round_table import RoundTable
+from unisemalign.project.slide_table import SlideTable
+from unisemalign.runtime.files import disk_full_told
+
+_TOML = "project.toml"
+_SQLITE = "project.sqlite"
+
+
+class Project:
+    """A project folder, opened. Make one with :meth:`create` or :meth:`open`.
+
+    Any number of processes may have a project open; each edit is whole for all of them. Rectangles
+    are pixels of the working spacing, ``y, x`` order. Methods may be called from any thread.
+
+    Attributes
+    ----------
+    root
+        The folder, absolute.
+    info
+        What ``project.toml`` says.
+
+    Raises
+    ------
+    ProjectError
+        From every method that writes, when the disk is full; what was there is then unchanged.
+    """
+
+    def __init__(self, root: Path, info: ProjectInfo, database: Database) -> None:
+        self.root = root
+        self.info = info
+        self._database = database
+        self._slides = SlideTable(database, root)
+        self._regions = RegionTable(database)
+        self._rounds = RoundTable(database, root / "rounds")
+        self._journal = Journal(database)
+        self._label_stores: dict[str, LabelStore] = {}
+        self._editing = self._process_lock(
+            "editing",
+            f"'{root}' is open for editing in another viewer ({{holder}}). "
+            f"Close it there, then open it here.",
+        )
+        self._training = self._process_lock(
+            "training",
+            f"A training already runs in '{root}' ({{holder}}). "
+            f"Wait until it is done, or cancel it, then train again.",
+        )
+        self._editor = LabelEditor(
+            self._journal,
+            self.labels,
+            self._process_lock(
+                "labels",
+                f"Another process ({{holder}}) has been writing labels in '{root}' for long. "
+                f"Wait until it is done, then try again.",
+            ),
+            len(info.classes),
+        )
+
+    @classmethod
+    def create(
+        cls,
+        root: Path | str,
+        *,
+        classes: Sequence[str | ClassInfo],
+        spacing_um: float = 0.5,
+        encoder: str = "embedded",
+        text: str = "free",
+    ) -> Self:
+        """Make a project in a new or empty folder.
+
+        Parameters
+        ----------
+        root
+            The folder.
+        classes
+            Their names, or names with colours and words, in the order of the label values 1…C.
+        spacing_um
+            Working spacing, µm/px.
+        encoder, text
+            Names of the encoder and of the text tower.
+
+        Raises
+        ------
+        ProjectError
+            If the folder holds something, or the classes or the spacing are impossible.
+        """
+        root = Path(root).absolute()
+        info = build_info(
+            {
+                "classes": build_classes(classes),
+                "spacing_um": spacing_um,
+                "encoder": encoder,
+                "text": text,
+            },
+            "A new project",
+        )
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise ProjectError(
+                f"A new project wants an empty folder or a new name, found '{root}' with "
+                f"something in it. Choose another name, or open it if it is a project."
+            )
+        with disk_full_told(root):
+            for folder in ("labels", "predictions", "rounds"):
+                (root / folder).mkdir(parents=True, exist_ok=True)
+        with Database.create(root / _SQLITE) as database, database.transaction() as connection:
+            connection.executemany(
+                "INSERT INTO facts (key, value) VALUES (?, ?)",
+                [("spacing_um", info.spacing_um), ("n_classes", len(info.classes))],
+            )
+        # Last: only a folder with a project.toml is a project.
+        write_info(root / _TOML, info)
+        return cls.open(root)
+
+    @classmethod
+    def open(cls, root: Path | str) -> Self:
+        """Open the project in ``root`` and finish edits that a killed process left half done.
+
+        Raises
+        ------
+        ProjectError
+            If ``root`` is missing, no project, damaged, or made by a newer release.
+        """
+        root = Path(root).absolute()
+        if not root.is_dir():
+            raise ProjectError(
+                f"There is no project folder '{root}'. Make one with "
+                f"`unisemalign new {root.name} --classes background,gland`."
+            )
+        if not (root / _TOML).is_file():
+            raise ProjectError(
+                f"'{root}' is no project: it has no {_TOML}. Choose the folder that has one."
+            )
+        info = read_info(root / _TOML)
+        database = Database.open(root / _SQLITE)
+        try:
+            _check_facts(database, info)
+            project = cls(root, info, database)
+            project._editor.recover()
+        except BaseException:
+            database.close()
+            raise
+        return project
+
+    def close(self) -> None:
+        """Close the tables. Everything is saved already."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # Locks
+
+    def lock_editing(self) -> AbstractContextManager[None]:
+        """Hold the right to edit while the block runs; :class:`BusyError` names who has it."""
+        return self._editing.held()
+
+    def lock_training(self) -> AbstractContextManager[None]:
+        """Hold the right to train while the block runs; :class:`BusyError` names who has it."""
+        return self._training.held()
+
+    def training_pid(self) -> int | None:
+        """Return the process that trains now, or ``None``."""
+        return self._training.pid()
+
+    # Slides
+
+    def add_slide(
+        self, path: Path | str, *, spacing_um: float | None = None, split: Split = Split.TRAIN
+    ) -> SlideRecord:
+        """Add a slide; the file stays where it is.
+
+        Parameters
+        ----------
+        path
+            The file (or Zarr folder).
+        spacing_um
+            Pixel size of level 0, µm, when the file does not say or says it wrong.
+        split
+            What the slide is for.
+
+        Raises
+        ------
+        SlideError
+            If it cannot be opened; :class:`SpacingError` if its pixel size is unknown.
+        ProjectError
+            If it is in the project already.
+        """
+        path = Path(path).absolute()
+        for known in self.slides():
+            if _same_file(known.path, path):
+                raise ProjectError(
+                    f"'{path.name}' is in the project already, as slide '{known.name}'. "
+                    f"Nothing was added."
+                )
+        slide = slide_room.open_slide(path, spacing_um=spacing_um)
+        try:
+            shape_yx = slide_room.SpacedSlide(slide, self.info.spacing_um).shape_yx
+            level_0_um = slide.spacing_um
+        finally:
+            slide.close()
+        if level_0_um is None:
+            raise SpacingError(
+                f"Cannot read the pixel size of '{path.name}': the file does not say. "
+                f"Give it in µm per pixel, for example --spacing-um 0.5."
+            )
+        name = unique_name(path.stem.removesuffix(".ome"), self._name_taken)
+        folder = self._label_folder(name)
+        try:
+            with disk_full_told(folder):
+                LabelStore.create(folder, shape_yx)
+            self._slides.insert(name, path, shape_yx, level_0_um, split)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return self.slide(name)
+
+    def slides(self, split: Split | None = None) -> list[SlideRecord]:
+        """Return the slides in the order they were added, or those of one split."""
+        return self._slides.all(split)
+
+    def slide(self, name: str) -> SlideRecord:
+        """Return one slide; :class:`ProjectError` when there is none of that name."""
+        return self._slides.get(name)
+
+    def open_slide(self, name: str) -> slide_room.SpacedSlide:
+        """Open a slide at working spacing. Close it with ``.slide.close()``.
+
+        Raises
+        ------
+        SlideError
+            If the file has moved, or is another one than was added.
+        """
+        record = self.slide(name)
+        if not record.path.exists():
+            raise SlideError(
+                f"Slide '{name}' is no longer at '{record.path}'. Tell the project where it is: "
+                f"press Relocate in the dock, or run "
+                f"`unisemalign relocate {self.root.name} {name} NEW_PATH`."
+            )
+        return self._open_checked(record, record.path)
+
+    def relocate_slide(self, name: str, path: Path | str) -> SlideRecord:
+        """Tell where a slide's file is now; :class:`SlideError` if it is another slide."""
+        record = self.slide(name)
+        path = Path(path).absolute()
+        self._open_checked(record, path).slide.close()
+        self._slides.set_path(name, path)
+        return self.slide(name)
+
+    def set_slide_split(self, name: str, split: Split) -> SlideRecord:
+        """Change what a slide is for, and its regions that were for the same."""
+        self._slides.set_split(self.slide(name), Split(split))
+        return self.slide(name)
+
+    # Labels
+
+    def labels(self, name: str) -> LabelStore:
+        """Return the labels of a slide, to read."""
+        if name not in self._label_stores:
+            self._label_stores[name] = LabelStore(self._label_folder(self.slide(name).name))
+        return self._label_stores[name]
+
+    def write_labels(
+        self,
+        name: str,
+        rect: Rect,
+        values: NDArray[np.uint8],
+        origin: Origin | NDArray[np.uint8],
+        *,
+        action: str,
+        region_id: int | None = None,
+        round: int | None = None,  # noqa: A002  the field's word for a training run
+    ) -> JournalEntry:
+        """Replace the labels under ``rect``, zeros included, as one edit that can be undone.
+
+        Parameters
+        ----------
+        name
+            The slide.
+        rect
+            Inside the slide.
+        values
+            ``(h, w)`` uint8, 0…C.
+        origin
+            One origin for all labelled pixels, or ``(h, w)`` uint8 of :class:`Origin` values.
+        action
+            A word for the journal, such as ``accept``.
+        region_id, round
+            The region and the round the edit belongs to. Undoing the edit also gives the region
+            back the state it had before.
+
+        Raises
+        ------
+        DataError
+            If shapes, values or the rectangle do not fit.
+        BusyError
+            If another process has been writing labels for long.
+        """
+        slide = self.slide(name)
+        if region_id is not None and self.region(region_id).slide != name:
+            raise DataError(
+                f"An edit of slide '{name}' wants a region of that slide, found region "
+                f"{region_id} of '{self.region(region_id).slide}'."
+            )
+        return self._editor.write(slide, rect, values, origin, action, region_id, round)
+
+    def undo(self) -> JournalEntry | None:
+        """Take the newest edit back, also one of an earlier session; ``None`` if there is none."""
+        return self._editor.undo()
+
+    def redo(self) -> JournalEntry | None:
+        """Make the edit undone last again; ``None`` if there is none."""
+        return self._editor.redo()
+
+    def journal(self, limit: int = 100) -> list[JournalEntry]:
+        """Return the newest edits, newest first."""
+        return self._journal.entries(limit)
+
+    # Regions
+
+    def add_region(
+        self,
+        slide: str,
+        rect: Rect,
+        *,
+        state: RegionState,
+        split: Split | None = None,
+        score: float | None = None,
+        reason: str = "",
+        round: int | None = None,  # noqa: A002
+    ) -> Region:
+        """Add a region; its split is the slide's unless given."""
+        record = self.slide(slide)
+        check_rect(rect, record.shape_yx, "A region")
+        split = record.split if split is None else Split(split)
+        region = Region(0, slide, rect, RegionState(state), split, score, reason, round)
+        return self._regions.insert(record.id, region)
+
+    def region(self, id: int) -> Region:  # noqa: A002
+        """Return one region; :class:`ProjectError` when there is none of that id."""
+        return self._regions.get(id)
+
+    def regions(
+        self,
+        *,
+        slide: str | None = None,
+        state: RegionState | None = None,
+        split: Split | None = None,
+    ) -> list[Region]:
+        """Return the regions that fit every filter given, oldest first."""
+        return self._regions.all(slide, state, split)
+
+    def set_region(
+        self,
+        id: int,  # noqa: A002
+        *,
+        state: RegionState | None = None,
+        split: Split | None = None,
+    ) -> Region:
+        """Change a region's state or split."""
+        changes = {}
+        if state is not None:
+            changes["state"] = RegionState(state).value
+        if split is not None:
+            changes["split"] = Split(split).value
+        return self._regions.update(id, changes)
+
+    def replace_queue(self, regions: Sequence[Region]) -> list[Region]:
+        """Drop every ``predicted`` region and keep these instead; return them with their ids."""
+        rows = []
+        for region in regions:
+            record = self.slide(region.slide)
+            check_rect(region.rect, record.shape_yx, "A region")
+            rows.append((record.id, region))
+        return self._regions.replace_predicted(rows)
+
+    # Rounds
+
+    def new_round(self, *, method: str, preset: str, parent: int | None = None) -> Round:
+        """Make the next round, ``running``, with an empty folder."""
+        return self._rounds.create(method, preset, parent)
+
+    def rounds(self) -> list[Round]:
+        """Return every round, oldest first."""
+        return self._rounds.all()
+
+    def round(self, number: int) -> Round:
+        """Return one round; :class:`ProjectError` when there is none of that number."""
+        return self._rounds.get(number)
+
+    def latest_round(self) -> Round | None:
+        """Return the newest round that has a model (``best.safetensors``), or ``None``."""
+        return self._rounds.latest()
+
+    def set_round(
+        self,
+        number: int,
+        *,
+        state: RoundState | None = None,
+        scores: Mapping[str, Any] | None = None,
+    ) -> Round:
+        """Change a round's state or scores."""
+        return self._rounds.update(number, state, scores)
+
+    # Predictions
+
+    def predictions(
+        self,
+        round: int,  # noqa: A002
+        slide_name: str,
+        *,
+        create: bool = False,
+    ) -> PredictionStore:
+        """Return what a round says about a slide.
+
+        Raises
+        ------
+        ProjectError
+            If there is no such round or slide, or nothing was predicted and ``create`` is not set.
+        """
+        record = self.slide(slide_name)
+        number = self._rounds.get(round).number
+        folder = self.root / "predictions" / str(number) / f"{record.name}.zarr"
+        if folder.is_dir():
+            return PredictionStore(folder)
+        if not create:
+            raise ProjectError(
+                f"Round {number} has no prediction of slide '{slide_name}'. Segment it first: "
+                f"`unisemalign segment {self.root.name} {slide_name}`."
+            )
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return PredictionStore.create(folder, record.shape_yx, self.info.spacing_um)
+
+    # Inside
+
+    def _process_lock(self, name: str, busy: str) -> ProcessLock:
+        return ProcessLock(self.root / ".locks" / f"{name}.lock", busy)
+
+    def _label_folder(self, name: str) -> Path:
+        return self.root / "labels" / f"{name}.zarr"
+
+    def _name_taken(self, name: str) -> bool:
+        # Some file systems take A and a for one name.
+        known = {each.name.casefold() for each in self.slides()}
+        return name.casefold() in known or self._label_folder(name).exists()
+
+    def _open_checked(self, record: SlideRecord, path: Path) -> slide_room.SpacedSlide:
+        slide = slide_room.open_slide(path, spacing_um=record.spacing_um)
+        spaced = slide_room.SpacedSlide(slide, self.info.spacing_um)
+        if spaced.shape_yx != record.shape_yx:
+            slide.close()
+            raise SlideError(
+                f"Slide '{record.name}' wants the file it was added from, {record.shape_yx[0]} × "
+                f"{record.shape_yx[1]} pixels at {self.info.spacing_um:g} µm, found "
+                f"{spaced.shape_yx[0]} × {spaced.shape_yx[1]} in '{path}'. Its labels do not fit "
+                f"that file: put the first one back, or add this one as a new slide."
+            )
+        return spaced
+
+
+def _same_file(a: Path, b: Path) -> bool:
+    return a == b or (a.exists() and b.exists() and a.samefile(b))
+
+
+def _check_facts(database: Database, info: ProjectInfo) -> None:
+    """See that project.toml still fits the labels on disk, and note classes that were added."""
+    facts = {row["key"]: row["value"] for row in database.rows("SELECT key, value FROM facts")}
+    if facts.get("spacing_um", info.spacing_um) != info.spacing_um:
+        raise ProjectError(
+            f"project.toml: 'spacing_um' wants {facts['spacing_um']:g}, at which the labels were "
+            f"drawn, found {info.spacing_um:g}. Write {facts['spacing_um']:g} there, or make a new "
+            f"project with the other spacing."
+        )
+    n_classes = int(facts.get("n_classes", 0))
+    if len(info.classes) < n_classes:
+        raise ProjectError(
+            f"project.toml: 'classes' wants the {n_classes} classes that labels may use, found "
+            f"{len(info.classes)}. Put the missing ones back; names and colours may change."
+        )
+    if len(info.classes) > n_classes:
+        with database.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO facts (key, value) VALUES ('n_classes', ?)",
+                (len(info.classes),),
+            )

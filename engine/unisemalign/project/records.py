@@ -1,0 +1,109 @@
+"""What the project's tables hold, as plain frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+from unisemalign.geometry import Rect
+
+RoundState = Literal["running", "done", "cancelled", "failed"]
+"""How a round stands. A round that says ``running`` while nobody trains was killed."""
+
+
+class Split(StrEnum):
+    """What a slide or a region is for. Only ``train`` is ever trained on."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+
+
+class RegionState(StrEnum):
+    """How far a person has come with a region."""
+
+    UNLABELLED = "unlabelled"
+    PREDICTED = "predicted"
+    REVIEW = "in review"
+    ACCEPTED = "accepted"
+    SKIPPED = "skipped"
+
+
+class Origin(IntEnum):
+    """Where the label of a pixel comes from."""
+
+    NONE = 0
+    DRAWN = 1
+    CORRECTED = 2
+    ACCEPTED = 3
+    IMPORTED = 4
+
+
+@dataclass(frozen=True)
+class SlideRecord:
+    """One slide of the project.
+
+    Attributes
+    ----------
+    path
+        Where the file is now: found beside a project that moved together with its slides.
+    shape_yx
+        ``(height, width)`` in pixels of the working spacing.
+    spacing_um
+        Pixel size of the file's finest level, µm.
+    """
+
+    id: int
+    name: str
+    path: Path
+    shape_yx: tuple[int, int]
+    spacing_um: float
+    split: Split
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of a slide (pixels at working spacing) with a state and a split."""
+
+    id: int
+    slide: str
+    rect: Rect
+    state: RegionState
+    split: Split
+    score: float | None = None
+    reason: str = ""
+    round: int | None = None
+
+
+@dataclass(frozen=True)
+class Round:
+    """One training run and the model it made. ``created`` is in seconds since 1970."""
+
+    number: int
+    state: RoundState
+    folder: Path
+    parent: int | None
+    method: str
+    preset: str
+    scores: dict[str, Any] = field(default_factory=dict)
+    created: float = 0.0
+
+
+@dataclass(frozen=True)
+class JournalEntry:
+    """One edit of the labels: what, where, when, from which round.
+
+    ``state`` is ``done``, ``undone``, or ``superseded`` (undone, and then drawn over, so that redo
+    no longer reaches it). ``pending``, ``undoing`` and ``redoing`` are edits under way.
+    """
+
+    id: int
+    time: float
+    slide: str
+    rect: Rect
+    action: str
+    region_id: int | None
+    round: int | None
+    state: str

@@ -1,0 +1,100 @@
+"""The rounds of a project: each a row and a folder ``rounds/N``."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from unisemalign.errors import ProjectError
+from unisemalign.project.database import Database
+from unisemalign.project.records import Round, RoundState
+from unisemalign.runtime.files import disk_full_told
+
+BEST_WEIGHTS = "best.safetensors"
+"""The file that makes a round one that can segment."""
+
+
+class RoundTable:
+    """Rows and folders of rounds. ``folder`` is the project's ``rounds``."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self._database = database
+        self._folder = folder
+
+    def all(self) -> list[Round]:
+        """Return every round, oldest first."""
+        return [
+            self._round(row) for row in self._database.rows("SELECT * FROM rounds ORDER BY number")
+        ]
+
+    def get(self, number: int) -> Round:
+        """Return one round; :class:`ProjectError` when there is none."""
+        rows = self._database.rows("SELECT * FROM rounds WHERE number = ?", (number,))
+        if not rows:
+            known = ", ".join(str(each.number) for each in self.all()) or "none yet"
+            raise ProjectError(f"The project has no round {number}. Its rounds: {known}.")
+        return self._round(rows[0])
+
+    def latest(self) -> Round | None:
+        """Return the newest round that has a model, or ``None``."""
+        with_model = [each for each in self.all() if (each.folder / BEST_WEIGHTS).is_file()]
+        return with_model[-1] if with_model else None
+
+    def create(self, method: str, preset: str, parent: int | None) -> Round:
+        """Make the next round, ``running``, and its empty folder."""
+        if parent is not None:
+            self.get(parent)
+        with self._database.transaction() as connection, disk_full_told(self._folder / "1"):
+            row = connection.execute("SELECT max(number) FROM rounds").fetchone()
+            number = 1 + max([row[0] or 0, *self._folders()])
+            folder = self._folder / str(number)
+            folder.mkdir(parents=True)
+            try:
+                connection.execute(
+                    "INSERT INTO rounds (number, state, parent, method, preset, scores, created) "
+                    "VALUES (?, 'running', ?, ?, ?, '{}', ?)",
+                    (number, parent, method, preset, time.time()),
+                )
+            except BaseException:
+                folder.rmdir()
+                raise
+        return self.get(number)
+
+    def update(
+        self, number: int, state: RoundState | None, scores: Mapping[str, Any] | None
+    ) -> Round:
+        """Change a round's state or scores and return it as it is then."""
+        if state is not None and state not in get_args(RoundState):
+            raise ProjectError(
+                f"A round's state wants one of {', '.join(get_args(RoundState))}, found '{state}'."
+            )
+        current = self.get(number)
+        kept = current.scores if scores is None else dict(scores)
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE rounds SET state = ?, scores = ? WHERE number = ?",
+                (state or current.state, json.dumps(kept), number),
+            )
+        return self.get(number)
+
+    def _folders(self) -> list[int]:
+        # A folder without a row was left by a kill between the two: its number is not used again.
+        if not self._folder.is_dir():
+            return []
+        return [int(path.name) for path in self._folder.iterdir() if path.name.isdecimal()]
+
+    def _round(self, row: sqlite3.Row) -> Round:
+        return Round(
+            number=row["number"],
+            state=row["state"],
+            folder=self._folder / str(int(row["number"])),
+            parent=row["parent"],
+            method=row["method"],
+            preset=row["preset"],
+            scores=json.loads(row["scores"]),
+            created=row["created"],
+        )

@@ -1,0 +1,148 @@
+"""Slides, regions and rounds."""
+
+from __future__ import annotations
+
+import pytest
+from PIL import Image
+
+from unisemalign.errors import DataError, ProjectError, SlideError, SpacingError
+from unisemalign.geometry import Rect
+from unisemalign.project import Project, RegionState, Split
+from unisemalign.project.records import Region
+
+
+def test_a_slide_is_kept_at_working_spacing(project, draw_slide):
+    record = project.add_slide(draw_slide("b.png", (600, 800)), spacing_um=0.25, split=Split.VAL)
+    assert record.shape_yx == (300, 400)
+    assert (record.name, record.spacing_um, record.split) == ("b", 0.25, Split.VAL)
+    assert [each.name for each in project.slides()] == ["a", "b"]
+    assert [each.name for each in project.slides(Split.TRAIN)] == ["a"]
+    spaced = project.open_slide("b")
+    assert spaced.read(Rect(0, 0, 10, 20)).shape == (10, 20, 3)
+    spaced.slide.close()
+
+
+def test_a_slide_without_a_pixel_size_is_refused(project, draw_slide):
+    with pytest.raises(SpacingError, match="--spacing-um"):
+        project.add_slide(draw_slide("b.png"))
+    assert len(project.slides()) == 1
+    assert [path.name for path in (project.root / "labels").iterdir()] == ["a.zarr"]
+
+
+def test_a_slide_is_added_once(project, draw_slide, tmp_path):
+    with pytest.raises(ProjectError, match=r"'a\.png' is in the project already, as slide 'a'"):
+        project.add_slide(draw_slide(), spacing_um=0.5)
+    link = tmp_path / "link.png"
+    link.symlink_to(tmp_path / "slides" / "a.png")
+    with pytest.raises(ProjectError, match="already"):
+        project.add_slide(link, spacing_um=0.5)
+
+
+def test_slides_of_one_name_are_told_apart(project, draw_slide):
+    assert project.add_slide(draw_slide("other/a.png"), spacing_um=0.5).name == "a-2"
+    assert project.add_slide(draw_slide("other/A.png"), spacing_um=0.5).name == "A-3"
+    assert project.add_slide(draw_slide("腺 1.png"), spacing_um=0.5).name == "腺 1"
+
+
+def test_unknown_slides_regions_and_rounds(project):
+    with pytest.raises(ProjectError, match=r"no slide 'x'\. Its slides: 'a'"):
+        project.labels("x")
+    with pytest.raises(ProjectError, match="no region 5"):
+        project.region(5)
+    with pytest.raises(ProjectError, match=r"no round 5\. Its rounds: none yet"):
+        project.round(5)
+    with pytest.raises(ProjectError, match="no round 5"):
+        project.predictions(5, "a", create=True)
+
+
+def test_a_moved_slide_is_told_and_relocated(project, tmp_path):
+    old, new = tmp_path / "slides" / "a.png", tmp_path / "new" / "renamed.png"
+    new.parent.mkdir()
+    old.rename(new)
+    with pytest.raises(SlideError, match=r"`unisemalign relocate study\.unisem a NEW_PATH`"):
+        project.open_slide("a")
+    assert project.relocate_slide("a", new).path == new
+    project.open_slide("a").slide.close()
+    with pytest.raises(SlideError):
+        project.relocate_slide("a", tmp_path / "nowhere.png")
+    assert project.slide("a").path == new
+
+
+def test_another_file_in_its_place_is_told(project, tmp_path):
+    Image.new("RGB", (50, 60)).save(tmp_path / "slides" / "a.png")
+    with pytest.raises(SlideError, match=r"700 × 900 pixels at 0\.5 µm, found 60 × 50"):
+        project.open_slide("a")
+    Image.new("RGB", (51, 60)).save(tmp_path / "b.png")
+    with pytest.raises(SlideError, match="do not fit"):
+        project.relocate_slide("a", tmp_path / "b.png")
+
+
+def test_regions_take_the_slides_split_and_follow_it(project):
+    region = project.add_region("a", Rect(0, 0, 10, 10), state=RegionState.REVIEW, score=0.5)
+    own = project.add_region("a", Rect(0, 0, 9, 9), state=RegionState.UNLABELLED, split=Split.TEST)
+    assert (region.split, region.reason, region.round, region.score) == ("train", "", None, 0.5)
+    project.set_slide_split("a", Split.VAL)
+    assert project.region(region.id).split == Split.VAL
+    assert project.region(own.id).split == Split.TEST
+    assert project.slide("a").split == Split.VAL
+
+
+def test_regions_change_and_are_found(project):
+    one = project.add_region("a", Rect(0, 0, 10, 10), state=RegionState.REVIEW)
+    project.add_region("a", Rect(10, 0, 10, 10), state=RegionState.UNLABELLED)
+    changed = project.set_region(one.id, state=RegionState.ACCEPTED, split=Split.VAL)
+    assert project.regions(state=RegionState.ACCEPTED) == [changed]
+    assert project.regions(slide="a", split=Split.VAL) == [changed]
+    assert project.regions(slide="b") == []
+    assert len(project.regions()) == 2
+
+
+@pytest.mark.parametrize("rect", [Rect(0, 0, 0, 5), Rect(-1, 0, 5, 5), Rect(699, 0, 2, 5)])
+def test_regions_lie_on_the_slide(project, rect):
+    with pytest.raises(DataError, match="inside the slide's 700 × 900 pixels"):
+        project.add_region("a", rect, state=RegionState.REVIEW)
+
+
+def test_a_new_queue_drops_the_old(project):
+    def proposed(y: int) -> Region:
+        rect = Rect(y, 0, 10, 10)
+        return Region(0, "a", rect, RegionState.PREDICTED, Split.TRAIN, 0.5, "doubt", 1)
+
+    accepted = project.add_region("a", Rect(0, 0, 10, 10), state=RegionState.ACCEPTED)
+    first = project.replace_queue([proposed(20), proposed(40)])
+    second = project.replace_queue([proposed(60)])
+    assert project.regions() == [accepted, *second]
+    assert second[0].id not in {each.id for each in first}
+    with pytest.raises(DataError):
+        project.replace_queue([proposed(0), proposed(5000)])
+    assert project.regions(state=RegionState.PREDICTED) == second
+
+
+def test_rounds(project):
+    assert project.latest_round() is None
+    one = project.new_round(method="unisemalign", preset="recommended")
+    assert (one.number, one.state, one.parent) == (1, "running", None)
+    assert one.folder == project.root / "rounds" / "1"
+    assert one.folder.is_dir()
+    (one.folder / "best.safetensors").write_bytes(b"x")
+    two = project.new_round(method="unisemalign", preset="paper", parent=1)
+    assert project.latest_round() == one
+    assert project.set_round(2, state="failed").state == "failed"
+    scored = project.set_round(1, state="done", scores={"mdice": 0.9})
+    assert project.rounds() == [scored, project.round(two.number)]
+    assert project.round(1).scores == {"mdice": 0.9}
+    with pytest.raises(ProjectError, match="no round 7"):
+        project.new_round(method="m", preset="p", parent=7)
+    with pytest.raises(ProjectError, match="state wants one of"):
+        project.set_round(1, state="finished")
+
+
+def test_the_number_of_a_folder_left_by_a_kill_is_not_used_again(project):
+    (project.root / "rounds" / "4").mkdir()
+    assert project.new_round(method="m", preset="p").number == 5
+
+
+def test_two_processes_see_each_others_rows(project):
+    with Project.open(project.root) as other:
+        project.add_region("a", Rect(0, 0, 10, 10), state=RegionState.REVIEW)
+        assert len(other.regions()) == 1
