@@ -16,7 +16,7 @@ from unisemalign.slides.spaced import SpacedSlide
 # Optical densities (decadic). Glass lies below 0.03; the palest eosin above 0.08. Otsu chooses
 # between those two, so an image without any glass is not cut in half.
 _TISSUE_OD = (0.045, 0.085)
-_FOLD_OD = 0.7
+_FOLD_OD = 0.6
 _SPECK_MM2 = 0.004
 _HOLE_MM2 = 0.05
 _PEN_RIM_UM = 24.0
@@ -63,7 +63,7 @@ def tissue_mask(slide: SpacedSlide, mask_spacing_um: float = 8.0) -> TissueMask:
     """Find the tissue of a slide at low power.
 
     Tissue absorbs and is coloured; glass does neither. Ink absorbs red more than green, or all
-    colours alike, which haematoxylin and eosin never do. Folds are twice as dense as the rest.
+    colours alike, which haematoxylin and eosin never do. Folds are far denser than the rest.
 
     Raises
     ------
@@ -75,7 +75,8 @@ def tissue_mask(slide: SpacedSlide, mask_spacing_um: float = 8.0) -> TissueMask:
     density = ndimage.gaussian_filter(density, (1, 1, 0))
     pixel_mm2 = (low.spacing_um / 1000) ** 2
     pen = _pen(density, max(1, round(_PEN_RIM_UM / low.spacing_um)))
-    tissue = _absorbing(density, ~pen)
+    # Ink joins the glass on both its sides: what a stroke cuts off is then no hole to fill.
+    tissue = _absorbing(density, ~pen) & ~pen
     tissue = _without_small(tissue, _SPECK_MM2 / pixel_mm2)
     tissue = ~_without_small(~tissue, _HOLE_MM2 / pixel_mm2)
     mask = tissue & ~pen & ~_folds(density, tissue)
@@ -101,11 +102,14 @@ def _absorbing(density: NDArray[np.float32], considered: NDArray[np.bool_]) -> N
 def _pen(density: NDArray[np.float32], rim_px: int) -> NDArray[np.bool_]:
     red, green, blue = np.moveaxis(density, -1, 0)
     mean = density.mean(-1)
-    blue_ink = (red > 0.3) & (red - green > 0.12)
-    green_ink = (red > 0.3) & (blue - green > 0.08)
-    black_ink = (mean > 0.6) & (np.ptp(density, axis=-1) < 0.25 * mean)
-    pen = ndimage.binary_opening(blue_ink | green_ink | black_ink)
-    return np.asarray(ndimage.binary_dilation(pen, iterations=rim_px))
+    black_ink = (mean > 0.4) & (np.ptp(density, axis=-1) < 0.3 * mean)
+    coloured = np.maximum(red - green, blue - green) * (red > 0.3)
+    sure = ndimage.binary_opening((coloured > 0.1) | black_ink)
+    # Over tissue the ink's colour is mixed with the stains': follow the stroke there.
+    pen = ndimage.binary_propagation(sure, mask=sure | (coloured > 0.02))
+    pen = ndimage.binary_closing(np.pad(pen, rim_px), iterations=rim_px)
+    pen = ndimage.binary_dilation(pen, iterations=rim_px)
+    return np.asarray(pen[rim_px:-rim_px, rim_px:-rim_px])
 
 
 def _folds(density: NDArray[np.float32], tissue: NDArray[np.bool_]) -> NDArray[np.bool_]:
