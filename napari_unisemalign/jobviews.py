@@ -1,0 +1,42 @@
+"""What the dock shows of work that runs elsewhere: small frozen facts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unisemalign.geometry import Rect
+
+
+@dataclass(frozen=True)
+class SegmentView:
+    """A segmentation that runs."""
+
+    slide: str
+    rect: Rect | None
+    done: float = 0.0
+    total: float = 0.0
+    eta_s: float | None = None
+    what: str = "Starting the engine"
+
+
+@dataclass(frozen=True)
+class TrainingView:
+    """A training that runs, here or started by another process."""
+
+    round: int | None = None
+    step: int = 0
+    total: int = 0
+    loss: float | None = None
+    eta_s: float | None = None
+    stopping: bool = False
+    elsewhere: bool = False
+    what: str = "Starting the engine"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Loss and held-out Dice of the round on show, by step."""
+
+    round: int | None = None
+    loss: tuple[tuple[int, float], ...] = ()
+    dice: tuple[tuple[int, float], ...] = ()

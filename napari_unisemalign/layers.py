@@ -1,0 +1,311 @@
+"""The napari layers of a session, named for what they are. No Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Labels, Layer
+from napari.utils.colormaps import Colormap, DirectLabelColormap, ensure_colormap
+
+from napari_unisemalign.io import METADATA_KEY, slide_layer
+from napari_unisemalign.levels import DoubtLevel, label_levels, two_or_more
+from napari_unisemalign.session import Session
+from unisemalign.geometry import Rect
+from unisemalign.project import PredictionStore
+
+PREDICTION = "prediction"
+UNCERTAINTY = "uncertainty"
+DISAGREEMENT = "disagreement"
+ACCEPTED = "accepted"
+EDITING = "editing"
+DISSENT = ("none", "prototypes disagree", "words disagree", "prototypes and words disagree")
+DISSENT_COLORS = ("#00000000", "#f0e442", "#56b4e9", "#d55e00")
+UNITS = ("um", "um")
+
+
+class LayerManager:
+    """Keeps the layers of one viewer in step with a session.
+
+    Layers are known by their metadata, never by name alone, so that what a person adds or renames
+    is left in peace.
+    """
+
+    def __init__(self, viewer: ViewerModel, session: Session) -> None:
+        self.viewer = viewer
+        self.session = session
+        self._predicted_round: int | None = None
+        self._hidden: set[str] = set()
+        self._dressing: Callable[[Layer], None] = lambda _layer: None
+        session.slide_changed.connect(self._on_slide_changed)
+        session.region_changed.connect(self._on_region_changed)
+        session.labels_changed.connect(self._on_labels_changed)
+        session.prediction_changed.connect(self.refresh_prediction)
+
+    def dress_new_layers(self, dressing: Callable[[Layer], None]) -> None:
+        """Call ``dressing`` with every layer made from now on (to bind its keys)."""
+        self._dressing = dressing
+
+    def layer(self, role: str) -> Layer | None:
+        """Return the layer of that role, or ``None``."""
+        for layer in self.viewer.layers:
+            if layer.metadata.get(METADATA_KEY, {}).get("role") == role:
+                return layer
+        return None
+
+    def editing(self) -> Labels | None:
+        """Return the layer under the brush."""
+        layer = self.layer(EDITING)
+        return layer if isinstance(layer, Labels) else None
+
+    def toggle(self, role: str) -> bool | None:
+        """Show or hide a layer; ``None`` when it is not there."""
+        layer = self.layer(role)
+        if layer is None:
+            return None
+        layer.visible = not layer.visible
+        return bool(layer.visible)
+
+    def visible_rect(self, canvas_yx: tuple[int, int] | None = None) -> Rect:
+        """Return what the window shows, at working spacing, cut to the slide."""
+        session = self.session
+        if session.project is None or session.slide is None:
+            return Rect(0, 0, 0, 0)
+        spacing = session.project.info.spacing_um
+        whole = Rect(0, 0, *session.spaced_slide(session.slide).shape_yx)
+        canvas = canvas_yx or tuple(self.viewer.canvas.size)
+        zoom = float(self.viewer.camera.zoom)
+        center = np.asarray(self.viewer.camera.center, float)[-2:]
+        half = np.asarray(canvas, float) / zoom / 2
+        low = np.floor((center - half) / spacing).astype(int)
+        high = np.ceil((center + half) / spacing).astype(int)
+        h, w = np.maximum(high - low, 0)
+        return Rect(int(low[0]), int(low[1]), int(h), int(w)).intersect(whole)
+
+    def look_at(self, rect: Rect, canvas_yx: tuple[int, int] | None = None) -> None:
+        """Move the camera so that ``rect`` (working spacing) fills most of the window."""
+        if self.session.project is None:
+            return
+        spacing = self.session.project.info.spacing_um
+        canvas = canvas_yx or tuple(self.viewer.canvas.size)
+        self.viewer.camera.center = (
+            (rect.y + rect.h / 2) * spacing,
+            (rect.x + rect.w / 2) * spacing,
+        )
+        room = min(canvas[0] / max(1, rect.h), canvas[1] / max(1, rect.w))
+        self.viewer.camera.zoom = 0.8 * room / spacing
+
+    # -- in step with the session -------------------------------------------------------------
+
+    def _on_slide_changed(self) -> None:
+        self._remove_all()
+        session = self.session
+        if session.project is None or session.slide is None:
+            return
+        slide = session.spaced_slide(session.slide)
+        data, keywords, _ = slide_layer(slide.slide, name=session.slide)
+        keywords["metadata"][METADATA_KEY]["role"] = "slide"
+        self._drop_loose(keywords["metadata"][METADATA_KEY]["path"])
+        self._add(Image(data, **keywords))
+        self.viewer.scale_bar.visible = True
+        self.refresh_prediction()
+        self._on_labels_changed()
+        self.viewer.reset_view()
+
+    def _on_labels_changed(self) -> None:
+        session = self.session
+        if session.project is None or session.slide is None:
+            return
+        levels = label_levels(session.project.labels(session.slide))
+        self._put_labels(ACCEPTED, levels, opacity=0.5)
+
+    def refresh_prediction(self) -> None:
+        """Show the newest prediction; new pixels of the one on show are only drawn again."""
+        session = self.session
+        store, number = session.prediction(), session.prediction_round()
+        if store is None:
+            for role in (PREDICTION, UNCERTAINTY, DISAGREEMENT):
+                self._remove(role)
+            self._predicted_round = None
+            return
+        there = self.layer(PREDICTION)
+        if there is None or number != self._predicted_round:
+            self._put_prediction(store)
+            self._predicted_round = number
+            return
+        for role in (PREDICTION, UNCERTAINTY, DISAGREEMENT):
+            layer = self.layer(role)
+            if layer is not None and layer.visible:
+                layer.refresh()
+
+    def _put_prediction(self, store: PredictionStore) -> None:
+        self._put_labels(PREDICTION, store.levels("class"), opacity=0.45)
+        self._put_labels(DISAGREEMENT, store.levels("disagreement"), opacity=0.6, visible=False)
+        doubt = [
+            DoubtLevel(confidence, classes)
+            for confidence, classes in zip(
+                store.levels("confidence"), store.levels("class"), strict=True
+            )
+        ]
+        old = self.layer(UNCERTAINTY)
+        visible = False if old is None else bool(old.visible)
+        self._remove(UNCERTAINTY)
+        layer = Image(
+            two_or_more(doubt),
+            name=UNCERTAINTY,
+            multiscale=True,
+            colormap=doubt_colormap(),
+            contrast_limits=(0, 255),
+            interpolation2d="nearest",
+            opacity=0.6,
+            visible=visible,
+            metadata={METADATA_KEY: {"role": UNCERTAINTY}},
+            **self._place(Rect(0, 0, *store.shape_yx)),
+        )
+        self._add(layer)
+
+    def _put_labels(
+        self, role: str, levels: list[Any], *, opacity: float, visible: bool = True
+    ) -> None:
+        old = self.layer(role)
+        if old is not None:
+            opacity, visible = float(old.opacity), bool(old.visible)
+        self._remove(role)
+        names, colors = self._classes()
+        if role == DISAGREEMENT:
+            names, colors = list(DISSENT), list(DISSENT_COLORS)
+        layer = Labels(
+            two_or_more(levels),
+            name=role,
+            multiscale=True,
+            opacity=opacity,
+            visible=visible,
+            colormap=class_colormap(colors),
+            features={"index": list(range(len(names))), "class": names},
+            metadata={METADATA_KEY: {"role": role}},
+            **self._place(Rect(0, 0, *levels[0].shape)),
+        )
+        layer.editable = False
+        self._add(layer)
+
+    def _on_region_changed(self) -> None:
+        self._remove(EDITING)
+        work = self.session.work
+        if work is None:
+            self._lighten(False)
+            return
+        names, colors = self._classes()
+        layer = Labels(
+            work.values,
+            name=EDITING,
+            opacity=0.5,
+            colormap=class_colormap(colors),
+            features={"index": list(range(len(names))), "class": names},
+            metadata={METADATA_KEY: {"role": EDITING}},
+            **self._place(work.region.rect),
+        )
+        layer.brush_size = max(8, min(work.region.rect.shape) // 24)
+        layer.selected_label = 1
+        self._add(layer)
+        layer.events.paint.connect(self._on_strokes)
+        layer.events.set_data.connect(self._on_strokes)
+        layer.mode = "paint"
+        self._lighten(True)
+        self.viewer.layers.selection.active = layer
+        self.look_at(work.region.rect)
+
+    def _lighten(self, editing: bool) -> None:
+        """Keep the overlays below from tinting what is being painted."""
+        for role in (PREDICTION, ACCEPTED):
+            layer = self.layer(role)
+            if layer is None:
+                continue
+            if editing and layer.visible:
+                self._hidden.add(role)
+                layer.visible = False
+            elif not editing and role in self._hidden:
+                layer.visible = True
+        if not editing:
+            self._hidden.clear()
+
+    def _on_strokes(self) -> None:
+        layer = self.editing()
+        if layer is None or self.session.work is None:
+            return
+        values = np.asarray(layer.data)
+        if values.dtype != np.uint8:
+            values = np.clip(values, 0, 255).astype(np.uint8)
+        self.session.strokes_made(values)
+
+    # -- small parts --------------------------------------------------------------------------
+
+    def _classes(self) -> tuple[list[str], list[str]]:
+        project = self.session.project
+        infos = () if project is None else project.info.classes
+        return (
+            ["not labelled", *(each.name for each in infos)],
+            ["#00000000", *(each.color for each in infos)],
+        )
+
+    def _place(self, rect: Rect) -> dict[str, Any]:
+        """Return scale and translate (µm) of pixels at working spacing whose corner is ``rect``'s.
+
+        The slide's top-left edge lies at 0, 0, so a pixel's centre lies half a pixel further.
+        """
+        project = self.session.project
+        spacing = 1.0 if project is None else project.info.spacing_um
+        return {
+            "scale": (spacing, spacing),
+            "translate": ((rect.y + 0.5) * spacing, (rect.x + 0.5) * spacing),
+            "units": UNITS,
+        }
+
+    def _add(self, layer: Layer) -> None:
+        """Add a layer at its place in the order slide, prediction, doubts, accepted, editing."""
+        order = ["slide", PREDICTION, UNCERTAINTY, DISAGREEMENT, ACCEPTED, EDITING]
+        rank = order.index(layer.metadata[METADATA_KEY]["role"])
+        place = len(self.viewer.layers)
+        for index, other in enumerate(self.viewer.layers):
+            role = other.metadata.get(METADATA_KEY, {}).get("role")
+            if role in order and order.index(role) > rank:
+                place = index
+                break
+        active = self.viewer.layers.selection.active
+        self._dressing(layer)
+        self.viewer.layers.insert(place, layer)
+        if active is not None and active in self.viewer.layers:
+            self.viewer.layers.selection.active = active
+
+    def _remove(self, role: str) -> None:
+        layer = self.layer(role)
+        if layer is not None:
+            self.viewer.layers.remove(layer)
+
+    def _remove_all(self) -> None:
+        for layer in list(self.viewer.layers):
+            if "role" in layer.metadata.get(METADATA_KEY, {}):
+                self.viewer.layers.remove(layer)
+        self._predicted_round = None
+
+    def _drop_loose(self, path: str) -> None:
+        """Remove a layer of the same file that was opened before the project knew it."""
+        for layer in list(self.viewer.layers):
+            facts = layer.metadata.get(METADATA_KEY, {})
+            if facts.get("path") == path and "role" not in facts:
+                self.viewer.layers.remove(layer)
+
+
+def class_colormap(colors: list[str]) -> DirectLabelColormap:
+    """Return the colours of label values 0…C; anything else is transparent."""
+    table: dict[int | None, str] = {None: "transparent", 0: "transparent"}
+    table.update(dict(enumerate(colors[1:], start=1)))
+    return DirectLabelColormap(color_dict=table)
+
+
+def doubt_colormap() -> Colormap:
+    """Return magma that begins transparent: what the model is sure of lets the slide through."""
+    magma = ensure_colormap("magma").map(np.linspace(0.25, 1, 256))
+    magma[:, 3] = np.clip(np.linspace(-0.05, 2.0, 256), 0, 1)
+    return Colormap(magma, name="doubt")

@@ -1,0 +1,134 @@
+"""Lazy arrays for read-only layers: labels of a whole slide, and confidence turned around."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unisemalign.geometry import Rect
+from unisemalign.project import LabelStore
+
+Pixels = NDArray[np.uint8]
+COARSEST_PX = 1024
+
+
+class LabelLevel:
+    """The labels of a slide, every ``step``-th pixel, looking like an array ``(y, x)`` of uint8.
+
+    Only chunks that hold labels are read, so that a coarse look at a huge slide stays cheap.
+    """
+
+    dtype = np.dtype(np.uint8)
+    ndim = 2
+
+    def __init__(self, store: LabelStore, step: int, labelled: Sequence[Rect]) -> None:
+        self._store = store
+        self._step = step
+        self._labelled = labelled
+        h, w = store.shape_yx
+        self.shape = (-(-h // step), -(-w // step))
+
+    @property
+    def size(self) -> int:
+        """Number of pixels."""
+        return self.shape[0] * self.shape[1]
+
+    def __getitem__(self, key: Any) -> Pixels:
+        rows, columns = _spans(key, self.shape)
+        wanted = Rect(rows.start, columns.start, len(rows), len(columns))
+        result = np.zeros(wanted.shape, np.uint8)
+        for chunk in self._labelled:
+            self._fill(result, wanted, chunk)
+        return result
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:, :], dtype=dtype)
+
+    def _fill(self, result: Pixels, wanted: Rect, chunk: Rect) -> None:
+        step = self._step
+        y, x = -(-chunk.y // step), -(-chunk.x // step)
+        y1, x1 = -(-chunk.y1 // step), -(-chunk.x1 // step)
+        here = Rect(y, x, max(0, y1 - y), max(0, x1 - x)).intersect(wanted)
+        if not here.area:
+            return
+        fine = Rect(here.y * step, here.x * step, (here.h - 1) * step + 1, (here.w - 1) * step + 1)
+        result[here.relative_to(wanted).slices] = self._store.read(fine)[::step, ::step]
+
+
+class HalfLevel:
+    """Every second pixel of a small array: napari wants two levels or more to call it a pyramid."""
+
+    ndim = 2
+
+    def __init__(self, fine: Any) -> None:
+        self._fine = fine
+        self.dtype = fine.dtype
+        self.shape: tuple[int, int] = (-(-fine.shape[0] // 2), -(-fine.shape[1] // 2))
+
+    @property
+    def size(self) -> int:
+        """Number of pixels."""
+        return self.shape[0] * self.shape[1]
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        return np.asarray(self._fine[:, :])[::2, ::2][key]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:, :], dtype=dtype)
+
+
+class DoubtLevel:
+    """Confidence turned around: 0 where nothing is predicted, else 1 (sure) … 255 (in doubt)."""
+
+    dtype = np.dtype(np.uint8)
+    ndim = 2
+
+    def __init__(self, confidence: Any, classes: Any) -> None:
+        self._confidence = confidence
+        self._classes = classes
+        self.shape: tuple[int, int] = tuple(confidence.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of pixels."""
+        return self.shape[0] * self.shape[1]
+
+    def __getitem__(self, key: Any) -> Pixels:
+        doubt = 255 - np.asarray(self._confidence[key], np.uint8)
+        doubt = np.maximum(doubt, 1)
+        doubt[np.asarray(self._classes[key]) == 0] = 0
+        return doubt
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:, :], dtype=dtype)
+
+
+def two_or_more(levels: Sequence[Any]) -> list[Any]:
+    """Return ``levels``, with a coarser one added to a lone one."""
+    return [levels[0], HalfLevel(levels[0])] if len(levels) == 1 else list(levels)
+
+
+def label_levels(store: LabelStore) -> list[LabelLevel]:
+    """Return the labels of a slide as a pyramid, finest first."""
+    labelled = store.labelled_rects()
+    levels = [LabelLevel(store, 1, labelled)]
+    step = 2
+    while max(levels[-1].shape) > COARSEST_PX:
+        levels.append(LabelLevel(store, step, labelled))
+        step *= 2
+    return levels
+
+
+def _spans(key: Any, shape: tuple[int, int]) -> tuple[range, range]:
+    keys = key if isinstance(key, tuple) else (key,)
+    keys = tuple(part for part in keys if part is not Ellipsis)
+    full = (*keys, *(slice(None),) * (2 - len(keys)))
+    spans = []
+    for part, length in zip(full, shape, strict=True):
+        if not isinstance(part, slice) or part.step not in (None, 1):
+            raise IndexError(f"Labels are read in plain rectangles, found the index {part!r}.")
+        spans.append(range(length)[part])
+    return spans[0], spans[1]

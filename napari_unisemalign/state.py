@@ -1,0 +1,436 @@
+"""What the person sees, resolved from the session: frozen, comparable, tested without a window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from napari_unisemalign.jobviews import SegmentView, TrainingView
+from napari_unisemalign.session import Session
+from unisemalign.project import Region, RegionState, Round, SlideRecord, Split
+
+ENOUGH_ACCEPTED = 3
+"""Regions accepted since the last round after which another one is worth its minutes."""
+
+NEED_PROJECT = "Open or make a project first."
+NEED_SLIDE = "Put a slide on show first: press its name in the list."
+NEED_REGION = "Open a region first: press Next region or Mark region."
+
+
+@dataclass(frozen=True)
+class Act:
+    """Whether something can be done now; ``why`` is the sentence for the button's tooltip."""
+
+    possible: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class SlideItem:
+    """One line of the slide list."""
+
+    name: str
+    split: str
+    current: bool
+    missing: bool
+
+
+@dataclass(frozen=True)
+class QueueItem:
+    """One line of the review list."""
+
+    region_id: int
+    title: str
+    reason: str
+    begun: bool
+    current: bool
+
+
+@dataclass(frozen=True)
+class RoundItem:
+    """One line of the rounds table."""
+
+    number: int
+    state: str
+    method: str
+    dice: float | None
+    resumable: bool
+
+
+@dataclass(frozen=True)
+class ClassItem:
+    """One class: its label value, name, colour and share of the slide's predicted area."""
+
+    value: int
+    name: str
+    color: str
+    share: float | None
+
+
+@dataclass(frozen=True)
+class DockState:
+    """Everything the dock shows. Two equal states look the same."""
+
+    next_step: str
+    next_section: str
+    project: str | None
+    about_model: str
+    classes: tuple[ClassItem, ...]
+    slides: tuple[SlideItem, ...]
+    queue: tuple[QueueItem, ...]
+    queue_note: str
+    rounds: tuple[RoundItem, ...]
+    region_title: str
+    region_held: bool
+    round_shown: int | None
+    segmenting: SegmentView | None
+    training: TrainingView | None
+    segment_note: str
+    add_slide: Act
+    segment_view: Act
+    segment_region: Act
+    segment_slide: Act
+    mark: Act
+    next_region: Act
+    edit: Act
+    undo: Act
+    redo: Act
+    train: Act
+    resume: Act
+    export: Act
+    import_labels: Act
+
+
+def resolve_state(session: Session) -> DockState:
+    """Return what the dock shows for ``session`` as it is now."""
+    project = session.project
+    slides = [] if project is None else project.slides()
+    rounds = session.rounds()
+    newest = session.latest_round()
+    queue = session.queue()
+    shown = session.prediction_round()
+    step, section = _next_step(session, slides, rounds, newest, queue, shown)
+    begun = session.work is not None
+    segmenting = _segment_act(session, newest)
+    return DockState(
+        next_step=step,
+        next_section=section,
+        project=None if project is None else project.root.name,
+        about_model=_about_model(session),
+        classes=_classes(session),
+        slides=tuple(
+            SlideItem(each.name, each.split.value, each.name == session.slide, not _there(each))
+            for each in slides
+        ),
+        queue=tuple(_queue_item(region, session) for region in queue),
+        queue_note=_queue_note(session, newest, queue),
+        rounds=tuple(_round_item(each, session) for each in rounds),
+        region_title=_region_title(session),
+        region_held=begun and session.work is not None and _held(session.work.region),
+        round_shown=shown,
+        segmenting=session.segmenting,
+        training=session.training,
+        segment_note="" if segmenting.possible or session.segmenting else segmenting.why,
+        add_slide=Act(True, "Show a slide and, when a project is open, add it to the project."),
+        segment_view=_or(segmenting, "Segment what the window shows (S)."),
+        segment_region=segmenting
+        if not segmenting.possible
+        else Act(begun, "Segment the open region." if begun else NEED_REGION),
+        segment_slide=_or(segmenting, "Segment the whole slide; it can be stopped at any time."),
+        mark=_on_slide(session, "Make a region in the middle of the view and label it."),
+        next_region=_next_act(session, newest, queue),
+        edit=Act(begun, "" if begun else NEED_REGION),
+        undo=_undo_act(session),
+        redo=_redo_act(session),
+        train=_train_act(session),
+        resume=_resume_act(session, rounds),
+        export=_export_act(session),
+        import_labels=_on_slide(session, "Read this slide's labels from a mask or GeoJSON file."),
+    )
+
+
+# -- the one sentence ---------------------------------------------------------------------------
+
+
+def _next_step(
+    session: Session,
+    slides: Sequence[SlideRecord],
+    rounds: Sequence[Round],
+    newest: Round | None,
+    queue: Sequence[Region],
+    shown: int | None,
+) -> tuple[str, str]:
+    if session.project is None:
+        if session.pending_slides:
+            return "Press New project… : the slide you opened becomes its first.", "open"
+        return "Press New project… to begin, or Open project… to go on with one.", "open"
+    if not slides:
+        return "Press Open slide… to add the project's first slide.", "open"
+    if session.slide is None:
+        return "Press a slide's name in the list to show it.", "open"
+    if session.work is not None:
+        return _step_in_region(session), "review"
+    if session.training is not None:
+        return _step_in_training(newest, queue)
+    stopped = resumable_round(rounds)
+    if stopped is not None and rounds and rounds[-1].number == stopped.number:
+        return (
+            f"Round {stopped.number} was stopped before its end: press Resume in Train, "
+            f"or Start for a new round.",
+            "train",
+        )
+    if newest is None:
+        return _step_without_model(session)
+    return _step_with_model(session, newest, queue, shown)
+
+
+def _step_in_region(session: Session) -> str:
+    work = session.work
+    if work is not None and work.restored and not work.dirty:
+        return "Your strokes from last time are here: go on painting, then press Accept (C)."
+    if work is not None and not work.values.any():
+        return "Choose a class and paint what you know in the region, then press Accept (C)."
+    if work is not None and work.predicted.any():
+        return "Paint over what is wrong, then press Accept (C) or Skip."
+    return "Paint every class you see in the region, then press Accept (C)."
+
+
+def _step_in_training(newest: Round | None, queue: Sequence[Region]) -> tuple[str, str]:
+    if newest is None or not queue:
+        return "The model is learning. Meanwhile, mark and label another region.", "review"
+    return "The model is learning. Meanwhile, press Next region (N) and label on.", "review"
+
+
+def _step_without_model(session: Session) -> tuple[str, str]:
+    missing = _missing_classes(session)
+    if missing and len(missing) == len(session.project.info.classes if session.project else ()):
+        return (
+            "Zoom in to tissue you know and press Mark region: the model learns from what you "
+            "label there.",
+            "review",
+        )
+    if missing:
+        return (
+            f"Mark and label a region that shows {_listed(missing)}: "
+            f"nothing on a training slide is labelled so yet.",
+            "review",
+        )
+    return "Press Start in Train: the model learns from what you labelled.", "train"
+
+
+def _step_with_model(
+    session: Session, newest: Round, queue: Sequence[Region], shown: int | None
+) -> tuple[str, str]:
+    if session.segmenting is not None:
+        return "Segmenting. The labels appear as they are made.", "segment"
+    if shown is None or shown < newest.number:
+        what = "see what it learned" if shown is None else f"see round {newest.number}"
+        return (
+            f"Press View in Segment (S) to {what} in what you look at.",
+            "segment",
+        )
+    accepted = accepted_since(session, newest)
+    if accepted >= ENOUGH_ACCEPTED:
+        return (
+            f"Press Start in Train: {accepted} regions were accepted since round {newest.number}.",
+            "train",
+        )
+    if queue:
+        return "Press Next region (N): the model shows where it is unsure and why.", "review"
+    if session.queueing:
+        return "Looking for the regions the model doubts most.", "review"
+    return "Press Next region (N) to look for what the model doubts, or Export.", "review"
+
+
+def accepted_since(session: Session, newest: Round | None) -> int:
+    """Count regions accepted after ``newest`` was trained."""
+    if session.project is None:
+        return 0
+    accepted = session.project.regions(state=RegionState.ACCEPTED, split=Split.TRAIN)
+    number = None if newest is None else newest.number
+    return sum(region.round == number for region in accepted)
+
+
+def resumable_round(rounds: Sequence[Round]) -> Round | None:
+    """Return the newest round if it stopped before its end."""
+    if rounds and rounds[-1].state in {"cancelled", "running"}:
+        return rounds[-1]
+    return None
+
+
+def _missing_classes(session: Session) -> list[str]:
+    if session.project is None:
+        return []
+    there = session.labelled_values()
+    names = [each.name for each in session.project.info.classes]
+    return [name for value, name in enumerate(names, start=1) if value not in there]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+# -- what is possible ---------------------------------------------------------------------------
+
+
+def _on_slide(session: Session, what: str) -> Act:
+    if session.project is None:
+        return Act(False, NEED_PROJECT)
+    return Act(True, what) if session.slide is not None else Act(False, NEED_SLIDE)
+
+
+def _or(act: Act, what: str) -> Act:
+    return Act(True, what) if act.possible else act
+
+
+def _segment_act(session: Session, newest: Round | None) -> Act:
+    there = _on_slide(session, "")
+    if not there.possible:
+        return there
+    if newest is None:
+        return Act(False, f"There is no model yet. {_step_without_model(session)[0]}")
+    if session.segmenting is not None:
+        return Act(False, "A segmentation runs. Wait for it, or press Cancel.")
+    return Act(True, "")
+
+
+def _next_act(session: Session, newest: Round | None, queue: Sequence[Region]) -> Act:
+    there = _on_slide(session, "Open the region the model doubts most (N).")
+    if not there.possible:
+        return there
+    if session.queueing:
+        return Act(False, "Looking for the regions the model doubts most.")
+    if newest is None and not _others(queue, session):
+        return Act(False, "There is no model yet that could doubt. Press Mark region.")
+    return there
+
+
+def _others(queue: Sequence[Region], session: Session) -> list[Region]:
+    current = None if session.work is None else session.work.region.id
+    return [region for region in queue if region.id != current]
+
+
+def _undo_act(session: Session) -> Act:
+    if session.work is not None:
+        return Act(True, "Take back the last stroke (Ctrl+Z).")
+    if session.can_undo():
+        return Act(True, "Take back what was accepted last; the region opens again.")
+    return Act(False, "There is nothing to take back.")
+
+
+def _redo_act(session: Session) -> Act:
+    if session.work is not None:
+        return Act(True, "Make the stroke again (Ctrl+Shift+Z).")
+    if session.can_redo():
+        return Act(True, "Accept again what was taken back.")
+    return Act(False, "Nothing was taken back.")
+
+
+def _train_act(session: Session) -> Act:
+    if session.project is None:
+        return Act(False, NEED_PROJECT)
+    if session.training is not None:
+        return Act(False, "A training runs. Wait for it, or press Cancel.")
+    if not session.labelled_values():
+        return Act(False, "Nothing is labelled on a training slide yet. Press Mark region.")
+    return Act(True, "Train a round on what is labelled (Ctrl+T).")
+
+
+def _export_act(session: Session) -> Act:
+    if session.project is None:
+        return Act(False, NEED_PROJECT)
+    return Act(True, "Write the results to a folder.")
+
+
+def _resume_act(session: Session, rounds: Sequence[Round]) -> Act:
+    there = _train_act(session)
+    if not there.possible:
+        return there
+    stopped = resumable_round(rounds)
+    if stopped is None:
+        return Act(False, "No round was stopped before its end.")
+    return Act(True, f"Go on with round {stopped.number} where it was stopped.")
+
+
+# -- lines --------------------------------------------------------------------------------------
+
+
+def _about_model(session: Session) -> str:
+    if session.project is None:
+        return ""
+    info = session.project.info
+    encoder = (
+        "The embedded encoder starts untrained and learns from your labels."
+        if info.encoder == "embedded"
+        else f"Encoder: {info.encoder}."
+    )
+    words = (
+        "Classes are free vectors: no text tower, so their words are not used."
+        if info.text == "free"
+        else f"Words: {info.text}."
+    )
+    return f"{info.spacing_um:g} µm/px. {encoder} {words}"
+
+
+def _classes(session: Session) -> tuple[ClassItem, ...]:
+    if session.project is None:
+        return ()
+    return tuple(
+        ClassItem(value, each.name, each.color, session.area.get(each.name))
+        for value, each in enumerate(session.project.info.classes, start=1)
+    )
+
+
+def _there(record: SlideRecord) -> bool:
+    return record.path.exists()
+
+
+def _held(region: Region) -> bool:
+    return region.split is not Split.TRAIN
+
+
+def _queue_item(region: Region, session: Session) -> QueueItem:
+    begun = region.state is RegionState.REVIEW
+    reason = region.reason or ("begun" if begun else "")
+    current = session.work is not None and session.work.region.id == region.id
+    title = (
+        f"{region.slide} · {region.rect.h} × {region.rect.w} at {region.rect.y}, {region.rect.x}"
+    )
+    return QueueItem(region.id, title, reason, begun, current)
+
+
+def _queue_note(session: Session, newest: Round | None, queue: Sequence[Region]) -> str:
+    if session.queueing:
+        return "Looking for the regions the model doubts most…"
+    if session.project is None or queue:
+        return ""
+    if newest is None:
+        return "Once a model exists, the regions it doubts most are listed here."
+    return "The list is empty. Press Next region to fill it from the newest prediction."
+
+
+def _region_title(session: Session) -> str:
+    if session.work is None:
+        return "No region is open."
+    region = session.work.region
+    held = " · held out" if _held(region) else ""
+    size = f"{region.rect.h} × {region.rect.w} px{held}"
+    return f"Region {region.id}: {size}. {_sentence(region.reason)}"
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return "" if not text else text[0].upper() + text[1:].rstrip(".") + "."
+
+
+def _round_item(each: Round, session: Session) -> RoundItem:
+    score = each.scores.get("mdice")
+    running = session.training is not None and session.training.round == each.number
+    state = "stopped" if each.state == "running" and not running else each.state
+    return RoundItem(
+        each.number,
+        state,
+        each.method,
+        float(score) if isinstance(score, int | float) else None,
+        state in {"stopped", "cancelled"},
+    )

@@ -1,0 +1,173 @@
+"""Review: the region under the brush and the list of regions worth a look."""
+
+from __future__ import annotations
+
+from napari.layers import Labels
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+)
+
+from napari_unisemalign.state import DockState, QueueItem
+from napari_unisemalign.widgets.parts import (
+    ActButton,
+    ClassButtonsWidget,
+    SectionWidget,
+    SentenceWidget,
+)
+from napari_unisemalign.workbench import Workbench
+
+SIDES_PX = (128, 256, 512, 1024, 2048)
+FIRST_SIDE_PX = 256
+MODES = {"paint": "Brush (2)", "fill": "Fill (4)", "erase": "Erase (1)", "pan_zoom": "Move (6)"}
+EXPLAINED = {
+    "paint": "Paint with the chosen class. [ and ] change the brush's size.",
+    "fill": "Fill the patch under the mouse with the chosen class.",
+    "erase": "Take labels away: these pixels are then not labelled.",
+    "pan_zoom": "Move the slide with the mouse; or hold Space while painting.",
+}
+
+
+class ReviewWidget(SectionWidget):
+    """Open a region, put it right, accept it."""
+
+    def __init__(self, bench: Workbench) -> None:
+        super().__init__("Review")
+        self.bench = bench
+        self.next = ActButton("Next region (N)", bench.next_region)
+        self.mark = ActButton("Mark region", self._on_mark)
+        self.side = QComboBox()
+        for side in SIDES_PX:
+            self.side.addItem(f"{side} px", side)
+        self.side.setCurrentIndex(SIDES_PX.index(FIRST_SIDE_PX))
+        self.side.setToolTip("Side of a marked region, in pixels at working spacing.")
+        self.title = SentenceWidget()
+        self.classes = ClassButtonsWidget()
+        self.classes.chosen.connect(self._on_class)
+        self.modes: dict[str, QPushButton] = {}
+        self.undo = ActButton("Undo", bench.undo)
+        self.redo = ActButton("Redo", bench.redo)
+        self.accept = ActButton("Accept (C)", bench.accept)
+        self.skip = ActButton("Skip", bench.skip)
+        self.hold = QCheckBox("Hold out")
+        self.hold.setToolTip("Keep this region for measuring: it is never trained on.")
+        self.hold.clicked.connect(bench.hold_out)
+        self.queue = QListWidget()
+        self.queue.setWordWrap(True)
+        self.queue.setToolTip("Regions worth a look, the most doubtful first. Press one.")
+        self.queue.itemClicked.connect(self._on_queue_clicked)
+        self.note = SentenceWidget(dim=True)
+        self._queue_shown: tuple[QueueItem, ...] | None = None
+        self._layer: Labels | None = None
+        self._build()
+
+    def _build(self) -> None:
+        row = self.add_row(self.next, self.mark, self.side)
+        row.setStretch(0, 1)
+        row.setStretch(1, 1)
+        self.rows.addWidget(self.title)
+        self.rows.addWidget(self.classes)
+        buttons = []
+        for mode, text in MODES.items():
+            button = QPushButton(text)
+            button.setCheckable(True)
+            button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+            button.setToolTip(EXPLAINED[mode])
+            button.setProperty("mode", mode)
+            button.clicked.connect(self._on_mode)
+            self.modes[mode] = button
+            buttons.append(button)
+        self.add_row(*buttons)
+        self.add_row(self.undo, self.redo, self.hold)
+        row = self.add_row(self.accept, self.skip)
+        row.setStretch(0, 2)
+        row.setStretch(1, 1)
+        self.rows.addWidget(self.queue)
+        self.rows.addWidget(self.note)
+
+    def follow(self, state: DockState) -> None:
+        """Show ``state``."""
+        editing = state.edit.possible
+        self.next.follow(state.next_region)
+        self.mark.follow(state.mark)
+        self.side.setEnabled(state.mark.possible)
+        self.title.say(state.region_title if editing else "")
+        self.classes.follow(state.classes)
+        self.classes.setVisible(editing)
+        for button in self.modes.values():
+            button.setVisible(editing)
+        self.undo.follow(state.undo)
+        self.redo.follow(state.redo)
+        self.undo.setText("Undo" if editing else "Undo accept")
+        self.redo.setText("Redo" if editing else "Redo accept")
+        self.accept.follow(state.edit)
+        if editing:
+            self.accept.setToolTip("Stand behind these labels; the model learns from them.")
+            self.skip.setToolTip("Leave this region; it is not offered again.")
+        self.accept.setVisible(editing)
+        self.skip.setVisible(editing)
+        self.skip.setEnabled(editing)
+        self.hold.setVisible(editing)
+        self.hold.setChecked(state.region_held)
+        self._follow_queue(state)
+        self._follow_layer()
+
+    def _follow_queue(self, state: DockState) -> None:
+        self.note.say(state.queue_note)
+        self.queue.setVisible(bool(state.queue))
+        if state.queue == self._queue_shown:
+            return
+        self._queue_shown = state.queue
+        self.queue.clear()
+        for each in state.queue:
+            mark = "▶ " if each.current else ("✎ " if each.begun else "")
+            item = QListWidgetItem(f"{mark}{each.title}\n{each.reason}")
+            item.setData(Qt.ItemDataRole.UserRole, each.region_id)
+            item.setSizeHint(QSize(10, 52))
+            item.setToolTip(each.reason)
+            self.queue.addItem(item)
+            item.setSelected(each.current)
+        self.queue.setFixedHeight(8 + 52 * min(3, max(1, len(state.queue))))
+
+    def _follow_layer(self) -> None:
+        """Keep the class and mode buttons in step with the layer, whoever changes it."""
+        layer = self.bench.layers.editing()
+        if layer is not self._layer:
+            self._layer = layer
+            if layer is not None:
+                layer.events.mode.connect(self._on_layer_changed)
+                layer.events.selected_label.connect(self._on_layer_changed)
+        self._on_layer_changed()
+
+    def _on_layer_changed(self) -> None:
+        layer = self._layer
+        if layer is None:
+            return
+        self.classes.show_chosen(int(layer.selected_label))
+        for mode, button in self.modes.items():
+            button.setChecked(str(layer.mode) == mode)
+
+    def _on_class(self, value: int) -> None:
+        layer = self.bench.layers.editing()
+        if layer is not None:
+            layer.selected_label = value
+            if str(layer.mode) not in {"paint", "fill", "polygon"}:
+                layer.mode = "paint"
+            self.bench.viewer.layers.selection.active = layer
+
+    def _on_mode(self) -> None:
+        layer = self.bench.layers.editing()
+        if layer is not None:
+            layer.mode = str(self.sender().property("mode"))
+            self.bench.viewer.layers.selection.active = layer
+        self._on_layer_changed()
+
+    def _on_mark(self) -> None:
+        self.bench.mark_region(int(self.side.currentData()))
+
+    def _on_queue_clicked(self, item: QListWidgetItem) -> None:
+        self.bench.open_region(int(item.data(Qt.ItemDataRole.UserRole)))

@@ -1,0 +1,118 @@
+"""Segment: view, region or slide, and what of it is shown."""
+
+from __future__ import annotations
+
+from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QPushButton, QWidget
+
+from napari_unisemalign.layers import ACCEPTED, DISAGREEMENT, PREDICTION, UNCERTAINTY
+from napari_unisemalign.state import ClassItem, DockState
+from napari_unisemalign.widgets.parts import (
+    ActButton,
+    AreaBarWidget,
+    SectionWidget,
+    SentenceWidget,
+    color_icon,
+    duration,
+)
+from napari_unisemalign.workbench import Workbench
+
+SHOWN = {
+    PREDICTION: "Prediction (T)",
+    UNCERTAINTY: "Uncertainty (U)",
+    DISAGREEMENT: "Disagreement",
+    ACCEPTED: "Accepted",
+}
+EXPLAINED = {
+    PREDICTION: "What the newest round says.",
+    UNCERTAINTY: "Where the model is unsure: brighter is less sure.",
+    DISAGREEMENT: "Where prototypes (yellow), words (blue) or both (red) contradict the decoder.",
+    ACCEPTED: "What a person stands behind.",
+}
+
+
+class SegmentWidget(SectionWidget):
+    """Run the newest model and say how much of the slide each class takes."""
+
+    def __init__(self, bench: Workbench) -> None:
+        super().__init__("Segment")
+        self.bench = bench
+        self.view = ActButton("View (S)", bench.segment_view)
+        self.region = ActButton("Region", bench.segment_region)
+        self.slide = ActButton("Slide", bench.segment_slide)
+        self.note = SentenceWidget(dim=True)
+        self.progress = QProgressBar()
+        self.progress.setTextVisible(True)
+        self.cancel = ActButton("Cancel", bench.cancel_segment)
+        self.cancel.setToolTip("Stop; what was labelled so far is kept.")
+        self.bar = AreaBarWidget()
+        self.legend = QWidget()
+        self._legend_rows = QGridLayout(self.legend)
+        self._legend_rows.setContentsMargins(0, 0, 0, 0)
+        self._legend_rows.setSpacing(3)
+        self._legend_shown: tuple[ClassItem, ...] = ()
+        self.add_row(self.view, self.region, self.slide)
+        self.rows.addWidget(self.note)
+        row = self.add_row(self.progress, self.cancel)
+        row.setStretch(0, 1)
+        self.rows.addWidget(self.bar)
+        self.rows.addWidget(self.legend)
+        self.toggles: dict[str, QPushButton] = {}
+        self._add_toggles()
+
+    def _add_toggles(self) -> None:
+        for pair in (list(SHOWN)[:2], list(SHOWN)[2:]):
+            buttons: list[QWidget] = []
+            for role in pair:
+                button = QPushButton(SHOWN[role])
+                button.setCheckable(True)
+                button.setToolTip(EXPLAINED[role])
+                button.setProperty("role", role)
+                button.clicked.connect(self._on_toggle)
+                self.toggles[role] = button
+                buttons.append(button)
+            self.add_row(*buttons)
+
+    def follow(self, state: DockState) -> None:
+        """Show ``state``."""
+        self.view.follow(state.segment_view)
+        self.region.follow(state.segment_region)
+        self.slide.follow(state.segment_slide)
+        self.note.say(state.segment_note)
+        view = state.segmenting
+        self.progress.setVisible(view is not None)
+        self.cancel.setVisible(view is not None)
+        if view is not None:
+            known = view.total > 0
+            self.progress.setRange(0, 1000 if known else 0)
+            self.progress.setValue(round(1000 * view.done / view.total) if known else 0)
+            left = f" · {duration(view.eta_s)} left" if view.eta_s else ""
+            self.progress.setFormat(f"{view.what}: %p %{left}")
+        self.bar.follow(state.classes)
+        self._follow_legend(state)
+        for role, button in self.toggles.items():
+            layer = self.bench.layers.layer(role)
+            button.setEnabled(layer is not None)
+            button.setChecked(layer is not None and bool(layer.visible))
+
+    def _follow_legend(self, state: DockState) -> None:
+        classes = state.classes if any(each.share for each in state.classes) else ()
+        self.legend.setVisible(bool(classes))
+        if classes == self._legend_shown:
+            return
+        self._legend_shown = classes
+        while (item := self._legend_rows.takeAt(0)) is not None:
+            if (old := item.widget()) is not None:
+                old.deleteLater()
+        for index, each in enumerate(classes):
+            swatch = QLabel()
+            swatch.setPixmap(color_icon(each.color).pixmap(10, 10))
+            text = QLabel(f"{each.name} {100 * (each.share or 0):.1f} %")
+            row, column = divmod(index, 2)
+            self._legend_rows.addWidget(swatch, row, 2 * column)
+            self._legend_rows.addWidget(text, row, 2 * column + 1)
+        self._legend_rows.setColumnStretch(1, 1)
+        self._legend_rows.setColumnStretch(3, 1)
+
+    def _on_toggle(self) -> None:
+        self.bench.layers.toggle(str(self.sender().property("role")))
+        self.bench.session.changed.emit()

@@ -1,0 +1,507 @@
+"""The person's acts on one viewer: session, layers and jobs brought together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from napari.components import ViewerModel
+from napari.utils.notifications import show_error, show_info
+from psygnal import EmitLoopError
+from qtpy.compat import isalive
+from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal
+
+from napari_unisemalign.io import METADATA_KEY
+from napari_unisemalign.jobs import (
+    ENGINE,
+    CommandJob,
+    EngineServer,
+    Event,
+    TrainingFollower,
+    TrainingJob,
+)
+from napari_unisemalign.jobviews import Curve, SegmentView, TrainingView
+from napari_unisemalign.keys import KEYS, bind_keys, free_keys
+from napari_unisemalign.layers import PREDICTION, UNCERTAINTY, LayerManager
+from napari_unisemalign.session import Session
+from unisemalign.errors import UnisemalignError
+from unisemalign.geometry import Rect
+from unisemalign.project import RegionState
+from unisemalign.runtime import read_log
+
+AUTOSAVE_MS = 2_000
+REFRESH_MS = 150
+QUEUE_COUNT = 10
+
+
+class Workbench(QObject):
+    """What the buttons and hot-keys do. Widgets call it; it never calls them.
+
+    Parameters
+    ----------
+    viewer
+        Where the layers are shown.
+    engine
+        The command that starts the engine; tests put another one in its place.
+    """
+
+    failed = Signal(str, str)
+    """Section and sentence of something that could not be done."""
+    curve_changed = Signal()
+    exported = Signal(list)
+
+    def __init__(self, viewer: ViewerModel, *, engine: Sequence[str] = ENGINE) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.session = Session()
+        self.layers = LayerManager(viewer, self.session)
+        self._engine = tuple(engine)
+        self._server: EngineServer | None = None
+        self._segment_id: int | None = None
+        self._training: TrainingJob | TrainingFollower | None = None
+        self._export: CommandJob | None = None
+        self._train_options: Callable[[], Sequence[str]] = tuple
+        self._closed = False
+        self._autosave = self._timer(AUTOSAVE_MS, self._on_autosave)
+        self._redraw = self._timer(REFRESH_MS, self._on_redraw)
+        self.session.project_changed.connect(self._on_project_changed)
+        self.session.dirtied.connect(self._autosave.start)
+        acts = {name: getattr(self, name) for name in KEYS.values()}
+        bind_keys(viewer, acts)
+        self.layers.dress_new_layers(lambda layer: bind_keys(layer, acts))
+        application = QCoreApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self.shut_down)
+
+    def _timer(self, interval_ms: int, slot: Callable[[], None]) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(interval_ms)
+        timer.timeout.connect(slot)
+        return timer
+
+    def shut_down(self) -> None:
+        """Keep the strokes, end every child process and let go of the project. Once is enough."""
+        if self._closed:
+            return
+        self._closed = True
+        for timer in (self._autosave, self._redraw):
+            if isalive(timer):
+                timer.stop()
+        free_keys(self.viewer)
+        self._stop_jobs()
+        with self.telling("open"):
+            self.session.close()
+
+    @contextmanager
+    def telling(self, section: str) -> Iterator[None]:
+        """Show what goes wrong in the block beside ``section`` and in napari's notifications."""
+        try:
+            yield
+        except (UnisemalignError, OSError) as error:
+            self.tell(section, str(error))
+        except EmitLoopError as error:
+            # Raised by a listener, such as a layer whose slide cannot be read.
+            if not isinstance(error.__cause__, UnisemalignError | OSError):
+                raise
+            self.tell(section, str(error.__cause__))
+
+    def tell(self, section: str, sentence: str) -> None:
+        """Show an error."""
+        self.failed.emit(section, sentence)
+        show_error(sentence)
+
+    # -- open ---------------------------------------------------------------------------------
+
+    def open_project(self, root: Path) -> None:
+        """Open a project and show its first slide."""
+        with self.telling("open"):
+            self.session.open(root)
+
+    def create_project(self, root: Path, **choices: Any) -> bool:
+        """Make a project; slides opened before are its first."""
+        before = self.session.project
+        with self.telling("open"):
+            self.session.create(root, **choices)
+        return self.session.project is not before
+
+    def loose_slides(self) -> list[Path]:
+        """Slides shown by the reader that belong to no project yet."""
+        facts = [layer.metadata.get(METADATA_KEY, {}) for layer in self.viewer.layers]
+        return [Path(each["path"]) for each in facts if "path" in each and "role" not in each]
+
+    def show_slide(self, name: str) -> None:
+        """Show a slide of the project."""
+        with self.telling("open"):
+            self.session.show_slide(name)
+
+    # -- segment ------------------------------------------------------------------------------
+
+    def segment_view(self) -> None:
+        """Segment what the window shows."""
+        self._segment(self.layers.visible_rect())
+
+    def segment_region(self) -> None:
+        """Segment the region under the brush."""
+        work = self.session.work
+        if work is None:
+            self.tell("segment", "Open a region first: press Next region or Mark region.")
+            return
+        self._segment(work.region.rect)
+
+    def segment_slide(self) -> None:
+        """Segment the whole slide on show."""
+        self._segment(None)
+
+    def _segment(self, rect: Rect | None) -> None:
+        session = self.session
+        if session.segmenting is not None:
+            return
+        if session.slide is None or self._server is None or session.latest_round() is None:
+            from napari_unisemalign.state import resolve_state
+
+            self.tell("segment", resolve_state(session).segment_view.why)
+            return
+        if rect is not None and rect.area == 0:
+            self.tell("segment", "The window shows no part of the slide. Move the slide into view.")
+            return
+        session.segmenting = SegmentView(session.slide, rect)
+        if self._server.ready:
+            session.segmenting = SegmentView(session.slide, rect, what="Segmenting")
+        numbers = None if rect is None else [rect.y, rect.x, rect.h, rect.w]
+        self._segment_id = self._server.request(
+            "segment", self._on_segment_event, slide=session.slide, rect=numbers, round=None
+        )
+        session.changed.emit()
+
+    def cancel_segment(self) -> None:
+        """Stop the segmentation; what was labelled is kept."""
+        if self._server is not None and self._segment_id is not None:
+            self._server.cancel(self._segment_id)
+
+    def _on_segment_event(self, event: Event) -> None:
+        session, view = self.session, self.session.segmenting
+        if view is None:
+            return
+        kind = event["event"]
+        if kind in {"start", "progress"}:
+            session.segmenting = SegmentView(
+                view.slide,
+                view.rect,
+                float(event.get("done") or view.done),
+                float(event.get("total") or view.total),
+                event.get("eta_s"),
+                "Segmenting",
+            )
+            if event.get("rect") is not None and not self._redraw.isActive():
+                self._redraw.start()
+        elif kind in {"done", "failed", "cancelled"}:
+            session.segmenting = self._segment_id = None
+            session.prediction_changed.emit()
+            if kind == "failed":
+                self.tell("segment", str(event.get("text", "The segmentation failed.")))
+            whole = view.rect is None and kind == "done" and isinstance(event.get("area"), dict)
+            with self.telling("segment"):
+                session.refresh_area(event["area"] if whole else None)
+        session.changed.emit()
+
+    def _on_redraw(self) -> None:
+        self.session.prediction_changed.emit()
+
+    # -- review -------------------------------------------------------------------------------
+
+    def mark_region(self, side_px: int) -> None:
+        """Make a square region in the middle of the view."""
+        with self.telling("review"):
+            view = self.layers.visible_rect()
+            y, x = view.y + view.h // 2, view.x + view.w // 2
+            name = self.session.slide
+            rect = Rect(y - side_px // 2, x - side_px // 2, side_px, side_px)
+            if name is not None:
+                rect = _pushed_inside(rect, self.session.spaced_slide(name).shape_yx)
+            self.session.mark_region(rect)
+
+    def open_region(self, region_id: int) -> None:
+        """Open a region from the list."""
+        with self.telling("review"):
+            self.session.open_region(region_id)
+
+    def next_region(self) -> None:
+        """Open the region most worth a look; ask the engine when none is waiting."""
+        session = self.session
+        if session.project is None or session.queueing:
+            return
+        with self.telling("review"):
+            current = None if session.work is None else session.work.region.id
+            waiting = [region for region in session.queue() if region.id != current]
+            fresh = [region for region in waiting if region.state is RegionState.PREDICTED]
+            if fresh or (waiting and session.latest_round() is None):
+                session.open_region((fresh or waiting)[0].id)
+            elif session.latest_round() is None or self._server is None:
+                self.tell("review", "There is no model yet that could doubt. Press Mark region.")
+            else:
+                session.queueing = True
+                self._server.request("queue", self._on_queue_event, count=QUEUE_COUNT)
+                session.changed.emit()
+
+    def _on_queue_event(self, event: Event) -> None:
+        session = self.session
+        if event["event"] not in {"done", "failed", "cancelled"}:
+            return
+        session.queueing = False
+        session.changed.emit()
+        if event["event"] == "failed":
+            self.tell("review", str(event.get("text", "The engine could not rank regions.")))
+            return
+        with self.telling("review"):
+            ranked = [each for each in session.queue() if each.state is RegionState.PREDICTED]
+            if ranked:
+                session.open_region(ranked[0].id)
+            else:
+                show_info("The model doubts nothing that is segmented. Segment more, or Export.")
+
+    def accept(self) -> None:
+        """Stand behind the region under the brush."""
+        with self.telling("review"):
+            self.session.accept()
+
+    def skip(self) -> None:
+        """Leave the region unlabelled."""
+        with self.telling("review"):
+            self.session.skip()
+
+    def hold_out(self, held: bool) -> None:
+        """Keep the region for measuring."""
+        with self.telling("review"):
+            self.session.hold_out(held)
+
+    def undo(self) -> None:
+        """Take back the last stroke, or what was accepted last when no region is open."""
+        editing = self.layers.editing()
+        with self.telling("review"):
+            if editing is not None:
+                editing.undo()
+            else:
+                self.session.undo()
+
+    def redo(self) -> None:
+        """Make again what was taken back."""
+        editing = self.layers.editing()
+        with self.telling("review"):
+            if editing is not None:
+                editing.redo()
+            else:
+                self.session.redo()
+
+    def toggle_prediction(self) -> None:
+        """Show or hide the prediction."""
+        self._toggle(PREDICTION)
+
+    def toggle_uncertainty(self) -> None:
+        """Show or hide where the model is unsure."""
+        self._toggle(UNCERTAINTY)
+
+    def _toggle(self, role: str) -> None:
+        if self.layers.toggle(role) is None:
+            show_info(f"There is no {role} to show yet: press View in Segment first.")
+        self.session.changed.emit()
+
+    def _on_autosave(self) -> None:
+        with self.telling("review"):
+            self.session.save_draft()
+        self.session.changed.emit()
+
+    # -- train --------------------------------------------------------------------------------
+
+    def use_train_options(self, options: Callable[[], Sequence[str]]) -> None:
+        """Ask ``options`` for the command-line options whenever a training starts."""
+        self._train_options = options
+
+    def train(self) -> None:
+        """Start a new round."""
+        with self.telling("train"):
+            self._start_training(list(self._train_options()))
+
+    def resume(self) -> None:
+        """Go on with the round that was stopped."""
+        with self.telling("train"):
+            self._start_training(["--resume"])
+
+    def cancel_training(self) -> None:
+        """Ask for a clean stop at the next step."""
+        view = self.session.training
+        if self._training is None or view is None:
+            return
+        self._training.cancel()
+        self._training_view(stopping=True, what="Stopping at the next step")
+
+    def _start_training(self, options: list[str]) -> None:
+        session = self.session
+        if session.project is None or session.training is not None:
+            return
+        session.save_draft()
+        job = TrainingJob(session.project, options, engine=self._engine)
+        if "--resume" not in options:
+            session.curve = Curve()
+        self._follow(job, TrainingView())
+
+    def _follow(self, job: TrainingJob | TrainingFollower, view: TrainingView) -> None:
+        self._training = job
+        self.session.training = view
+        job.came.connect(self._on_training_event)
+        job.finished.connect(self._on_training_finished)
+        job.start()
+        self.curve_changed.emit()
+        self.session.changed.emit()
+
+    def _training_view(self, **changes: Any) -> None:
+        view = self.session.training
+        if view is not None:
+            self.session.training = TrainingView(**{**view.__dict__, **changes})
+            self.session.changed.emit()
+
+    def _on_training_event(self, event: Event) -> None:
+        session, kind = self.session, event["event"]
+        if session.training is None:
+            return
+        if session.training.round is None:
+            self._find_round(event)
+        if kind == "start":
+            self._training_view(
+                total=int(event.get("total") or 0), what=str(event.get("what") or "Training")
+            )
+        elif kind == "step":
+            step = int(event["step"])
+            self._training_view(
+                step=step,
+                total=int(event.get("total") or session.training.total),
+                loss=event.get("loss"),
+                eta_s=event.get("eta_s"),
+                what="Stopping at the next step" if session.training.stopping else "Training",
+            )
+            self._grow_curve(event)
+        elif kind == "validation":
+            self._grow_curve(event)
+        elif kind in {"message", "progress"}:
+            text = event.get("text") or event.get("what")
+            if text and not session.training.stopping:
+                self._training_view(what=str(text))
+
+    def _find_round(self, event: Event) -> None:
+        number = event.get("round")
+        if not isinstance(number, int):
+            running = [each for each in self.session.rounds() if each.state == "running"]
+            number = running[-1].number if running else None
+        if number is not None:
+            self._training_view(round=number)
+            self._load_curve(number)
+
+    def _load_curve(self, number: int) -> None:
+        """Begin with what the round's log holds: a resumed round keeps its earlier curve."""
+        project = self.session.project
+        if project is None:
+            return
+        self.session.curve = Curve(number)
+        for event in read_log(project.round(number).folder / "log.jsonl"):
+            self._grow_curve(event, quiet=True)
+        self.curve_changed.emit()
+
+    def _grow_curve(self, event: Event, *, quiet: bool = False) -> None:
+        self.session.curve = grown_curve(self.session.curve, event)
+        if not quiet:
+            self.curve_changed.emit()
+
+    def _on_training_finished(self, event: Event) -> None:
+        session, self._training = self.session, None
+        view, session.training = session.training, None
+        kind = event["event"]
+        if kind == "failed":
+            self.tell("train", str(event.get("text", "The training failed.")))
+        elif kind == "cancelled":
+            show_info("The training was stopped. Press Resume to go on where it stopped.")
+        else:
+            number = None if view is None else view.round
+            show_info(f"Round {number} is trained." if number else "The round is trained.")
+            if self._server is not None:
+                self._server.warm_up()
+        session.changed.emit()
+
+    # -- export -------------------------------------------------------------------------------
+
+    def export(self, out: Path, kind: str, source: str) -> None:
+        """Write results into ``out``, in a process of its own."""
+        session = self.session
+        if session.project is None or self._export is not None:
+            return
+        arguments = ["export", str(session.project.root), "--format", kind]
+        arguments += ["--source", source, "--out", str(out), "--json"]
+        self._export = CommandJob("The export", arguments, engine=self._engine)
+        self._export.finished.connect(self._on_export_finished)
+        self._export.start()
+        session.changed.emit()
+
+    @property
+    def exporting(self) -> bool:
+        """Whether an export runs."""
+        return self._export is not None
+
+    def _on_export_finished(self, event: Event) -> None:
+        self._export = None
+        if event["event"] == "done":
+            self.exported.emit([str(path) for path in event.get("files") or ()])
+        else:
+            self.tell("export", str(event.get("text", "The export was stopped.")))
+        self.session.changed.emit()
+
+    # -- in step with the project -------------------------------------------------------------
+
+    def _on_project_changed(self) -> None:
+        self._stop_jobs()
+        project = self.session.project
+        if project is None:
+            return
+        self._server = EngineServer(project.root, engine=self._engine)
+        if project.latest_round() is not None:
+            self._server.warm_up()
+        running = [each for each in project.rounds() if each.state == "running"]
+        if running and project.training_pid() is not None:
+            number = running[-1].number
+            self.session.curve = Curve(number)
+            view = TrainingView(round=number, elsewhere=True, what="Training in another process")
+            self._follow(TrainingFollower(project, number), view)
+        elif project.rounds():
+            self._load_curve(project.rounds()[-1].number)
+
+    def _stop_jobs(self) -> None:
+        for job in (self._training, self._export, self._server):
+            if job is not None:
+                job.stop()
+        self._training = self._export = self._server = self._segment_id = None
+
+
+def grown_curve(curve: Curve, event: Event) -> Curve:
+    """Return ``curve`` with the point of a ``step`` or ``validation`` event."""
+    step, loss, dice = event.get("step"), event.get("loss"), event.get("mdice")
+    if not isinstance(step, int):
+        return curve
+    if event["event"] == "step" and isinstance(loss, int | float):
+        kept = (
+            curve.loss
+            if not curve.loss or curve.loss[-1][0] < step
+            else tuple(point for point in curve.loss if point[0] < step)
+        )
+        return Curve(curve.round, (*kept, (step, float(loss))), curve.dice)
+    if event["event"] == "validation" and isinstance(dice, int | float):
+        kept = tuple(point for point in curve.dice if point[0] < step)
+        return Curve(curve.round, curve.loss, (*kept, (step, float(dice))))
+    return curve
+
+
+def _pushed_inside(rect: Rect, shape_yx: tuple[int, int]) -> Rect:
+    """Return ``rect`` moved and cut so that it lies inside ``shape_yx``."""
+    h, w = min(rect.h, shape_yx[0]), min(rect.w, shape_yx[1])
+    y = min(max(0, rect.y), shape_yx[0] - h)
+    x = min(max(0, rect.x), shape_yx[1] - w)
+    return Rect(y, x, h, w)

@@ -1,0 +1,160 @@
+"""A stand-in for the engine that speaks its JSON lines, without torch and in no time.
+
+It writes real rounds and predictions into a real project: bright pixels are class 1, others class 2.
+A file ``crash`` in the project's folder makes the next request end the process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from unisemalign.errors import CancelledError
+from unisemalign.geometry import Rect
+from unisemalign.project import Project, RegionState
+from unisemalign.runtime import (
+    CancelToken,
+    JsonLinesEvents,
+    LogFileEvents,
+    ManyEvents,
+    cancel_on_signals,
+)
+
+STEP_S = float(os.environ.get("FAKE_STEP_S", "0.004"))
+
+
+def serve(project: Project) -> None:
+    out = JsonLinesEvents()
+    out.emit("ready")
+    for line in sys.stdin:
+        request = json.loads(line)
+        crash = project.root / "crash"
+        if crash.exists():
+            crash.unlink()
+            sys.stderr.write("Segmentation fault in the convolution\n")
+            sys.stderr.flush()
+            os._exit(3)
+        if request["verb"] == "quit":
+            return
+        if request["verb"] == "segment":
+            segment(project, request, out)
+        elif request["verb"] == "queue":
+            queue(project, request, out)
+
+
+def segment(project: Project, request: dict, out: JsonLinesEvents) -> None:
+    number = project.latest_round().number
+    slide = project.open_slide(request["slide"])
+    whole = Rect(0, 0, *slide.shape_yx)
+    rect = Rect(*request["rect"]) if request["rect"] else whole
+    store = project.predictions(number, request["slide"], create=True)
+    tiles = [
+        Rect(y, x, 256, 256).intersect(rect)
+        for y in range(rect.y, rect.y1, 256)
+        for x in range(rect.x, rect.x1, 256)
+    ]
+    for index, tile in enumerate(tiles, start=1):
+        brightness = slide.read(tile).mean(-1)
+        store.write(
+            tile,
+            classes=np.where(brightness > 200, 1, 2).astype(np.uint8),
+            confidence=np.clip(np.abs(brightness - 200) * 4 + 80, 0, 255).astype(np.uint8),
+            disagreement=(np.abs(brightness - 200) < 10).astype(np.uint8),
+        )
+        fields = {"rect": [tile.y, tile.x, tile.h, tile.w], "id": request["id"]}
+        out.emit("progress", done=index, total=len(tiles), eta_s=0.1, **fields)
+        time.sleep(STEP_S)
+    slide.slide.close()
+    out.emit("done", id=request["id"], slide=request["slide"], rect=request["rect"], round=number)
+
+
+def queue(project: Project, request: dict, out: JsonLinesEvents) -> None:
+    number = project.latest_round().number
+    taken = [each.rect for each in project.regions() if each.state is not RegionState.PREDICTED]
+    for record in project.slides():
+        for y in range(0, record.shape_yx[0] - 127, 128):
+            for x in range(0, record.shape_yx[1] - 127, 128):
+                rect = Rect(y, x, 128, 128)
+                if any(rect.intersect(other).area for other in taken):
+                    continue
+                if len(project.regions(state=RegionState.PREDICTED)) < request["count"]:
+                    project.add_region(
+                        record.name,
+                        rect,
+                        state=RegionState.PREDICTED,
+                        score=1.0 / (1 + y + x),
+                        reason="decoder unsure on 34 %; prototypes disagree on 12 %",
+                        round=number,
+                    )
+    out.emit("done", id=request["id"], round=number)
+
+
+def train(project: Project, options: list[str]) -> int:
+    steps = 40
+    for option in options:
+        if option.startswith("training.steps="):
+            steps = int(option.split("=")[1])
+    out = JsonLinesEvents()
+    with project.lock_training():
+        resume = "--resume" in options
+        if resume:
+            found = [each for each in project.rounds() if each.state != "done"][-1]
+            steps = int((found.folder / "steps").read_text())
+        else:
+            found = project.new_round(method="unisemalign", preset="recommended")
+            (found.folder / "steps").write_text(str(steps))
+        (found.folder / "cancel").unlink(missing_ok=True)
+        project.set_round(found.number, state="running")
+        token = CancelToken(found.folder / "cancel")
+        told = ManyEvents([out, LogFileEvents(found.folder / "log.jsonl")])
+        last = found.folder / "last"
+        first = int(last.read_text()) if resume and last.exists() else 0
+        told.emit("start", what="Training", total=steps, round=found.number)
+        try:
+            with cancel_on_signals(token):
+                for step in range(first + 1, steps + 1):
+                    token.check()
+                    if os.environ.get("FAKE_DIE_AT") == str(step):
+                        sys.stderr.write("CUDA out of memory\n")
+                        sys.stderr.flush()
+                        os._exit(9)
+                    time.sleep(STEP_S)
+                    last.write_text(str(step))
+                    told.emit("step", step=step, total=steps, loss=2.0 / step + 0.3, eta_s=1.0)
+                    if step % 10 == 0:
+                        told.emit("validation", step=step, mdice=1 - 1 / step)
+        except CancelledError as error:
+            project.set_round(found.number, state="cancelled")
+            told.emit("cancelled", text=str(error))
+            return 130
+        (found.folder / "best.safetensors").write_bytes(b"weights")
+        project.set_round(found.number, state="done", scores={"mdice": 0.83})
+        told.emit("done", round=found.number, mdice=0.83)
+    return 0
+
+
+def export(options: list[str]) -> int:
+    out = Path(options[options.index("--out") + 1])
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "a.png"
+    path.write_bytes(b"mask")
+    JsonLinesEvents().emit("done", files=[str(path)])
+    return 0
+
+
+def main() -> int:
+    verb, root, *options = sys.argv[1:]
+    with Project.open(Path(root)) as project:
+        if verb == "serve":
+            serve(project)
+            return 0
+        return train(project, options) if verb == "train" else export(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
