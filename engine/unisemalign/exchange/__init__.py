@@ -1,1 +1,8 @@
-"""exchange."""
+"""Labels into the project, results out of it."""
+
+from unisemalign.exchange.areas import area_by_class
+from unisemalign.exchange.exporting import export_labels
+from unisemalign.exchange.geojson import import_geojson
+from unisemalign.exchange.masks import import_mask
+
+__all__ = ["area_by_class", "export_labels", "import_geojson", "import_mask"]

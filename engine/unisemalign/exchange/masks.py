@@ -1,0 +1,249 @@
+"""Masks in: class indices, 0/255 and 1-bit images become labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from unisemalign.errors import DataError
+from unisemalign.exchange.accepting import accept
+from unisemalign.exchange.pixels import present
+from unisemalign.geometry import Rect
+from unisemalign.metrics import IGNORE
+from unisemalign.project import Origin, Project, Region, RegionState, SlideRecord
+
+INDEX_NOTE = "class index, 255 = ignore"
+"""Written into exported masks, so that one of 0 and 255 alone is not taken for black and white."""
+
+_BAND_AREA_PX = 64_000_000
+
+
+def import_mask(
+    project: Project,
+    slide_name: str,
+    mask_path: Path | str,
+    *,
+    values: Mapping[int, int] | None = None,
+    state: RegionState = RegionState.ACCEPTED,
+) -> Region:
+    """Take a mask of a whole slide as labels of origin ``imported``.
+
+    What the mask ignores keeps the labels it had. A mask of more than 64 megapixels is taken in
+    bands, each an edit of its own to undo.
+
+    Parameters
+    ----------
+    project, slide_name
+        Where the labels go.
+    mask_path
+        PNG, TIFF or another image of one channel, as large as the slide at working spacing or at
+        its finest level. Values are class indices 0…C−1, 255 is ignored. In a project of two
+        classes an image of 0 and 255, or of 1 bit, means class 1 and class 2.
+    values
+        File value → label value (0 not labelled, 1…C), instead of the rule above.
+    state
+        State of the region.
+
+    Returns
+    -------
+    Region
+        The rectangle around the labels.
+
+    Raises
+    ------
+    DataError
+        If the file is no mask, has another size or an unknown value, or labels nothing.
+    """
+    path = Path(mask_path)
+    slide = project.slide(slide_name)
+    mask = _read_mask(path)
+    table = _label_table(mask, values, len(project.info.classes), path)
+    pixels = _fitted(project, slide, mask.pixels, path)
+    rect = _bounds(pixels, table)
+    if rect is None:
+        raise DataError(
+            f"The mask '{path.name}' wants at least one pixel with a class, found none. "
+            f"Choose another file."
+        )
+    rows = max(1, _BAND_AREA_PX // rect.w)
+    for y in range(rect.y, rect.y1, rows):
+        band = Rect(y, rect.x, min(rows, rect.y1 - y), rect.w)
+        _write_over(project, slide_name, band, table[pixels[band.slices]])
+    return accept(project, slide_name, rect, state)
+
+
+@dataclass(frozen=True)
+class _Mask:
+    """Pixels ``(Y, X)`` as the file has them.
+
+    Attributes
+    ----------
+    bits
+        Whether they are 0 and 1 because the file knows no other values.
+    indexed
+        Whether the file says that they are class indices.
+    """
+
+    pixels: NDArray[np.uint8]
+    bits: bool
+    indexed: bool
+
+
+def _read_mask(path: Path) -> _Mask:
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "nothing"
+        raise DataError(
+            f"A mask wants to be an image file, found {found} at '{path}'. Choose the mask's file."
+        )
+    try:
+        return _read_tiff(path)
+    except tifffile.TiffFileError:
+        return _read_image(path)
+
+
+def _read_tiff(path: Path) -> _Mask:
+    with tifffile.TiffFile(path) as tiff:
+        try:
+            indexed = INDEX_NOTE in (tiff.pages.first.description or "")
+            return _mask(np.squeeze(tiff.series[0].asarray()), indexed, path)
+        except (ValueError, RuntimeError, LookupError) as error:
+            raise _unreadable(path, error) from error
+
+
+def _read_image(path: Path) -> _Mask:
+    try:
+        with _any_size(), Image.open(path) as image:
+            if len(image.getbands()) > 1:
+                raise DataError(
+                    f"The mask '{path.name}' wants one channel, found {image.mode}. Save it as an "
+                    f"8-bit grey image of class indices; colours do not tell which class is meant."
+                )
+            indexed = INDEX_NOTE in str(image.info.get("Description", ""))
+            return _mask(np.asarray(image), indexed, path)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _mask(pixels: NDArray[np.generic], indexed: bool, path: Path) -> _Mask:
+    if pixels.ndim != 2 or pixels.dtype.kind not in "bui" or not pixels.size:
+        raise DataError(
+            f"The mask '{path.name}' wants one channel of whole numbers, found "
+            f"{pixels.dtype} of shape {pixels.shape}. Save it as an 8-bit grey image of class "
+            f"indices."
+        )
+    wrong = [value for value in (int(pixels.max()), int(pixels.min())) if not 0 <= value <= IGNORE]
+    if wrong:
+        raise DataError(
+            f"The mask '{path.name}' wants values 0…255, found {wrong[0]}. Is it an image of "
+            f"instances? Save one of class indices."
+        )
+    return _Mask(pixels.astype(np.uint8), pixels.dtype == bool, indexed)
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"The mask '{path.name}' cannot be read as an image: {error}. Save it as PNG or TIFF."
+    )
+
+
+@contextmanager
+def _any_size() -> Iterator[None]:
+    # Pillow refuses images as large as slides. The mask's size is compared with the slide's.
+    limit = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _label_table(
+    mask: _Mask, values: Mapping[int, int] | None, n_classes: int, path: Path
+) -> NDArray[np.uint8]:
+    """Return the label value of every file value, ``(256,)``."""
+    found = present(mask.pixels)
+    if values is not None:
+        wrong = [label for label in values.values() if not 0 <= label <= n_classes]
+        if wrong:
+            raise DataError(f"Label values want 0…{n_classes}, found {wrong[0]}.")
+        known = {int(value): int(label) for value, label in values.items()}
+    elif mask.bits:
+        if n_classes != 2:
+            raise DataError(
+                f"The 1-bit mask '{path.name}' wants a project of two classes, found {n_classes}. "
+                f"Save it as 8-bit grey with class indices 0…{n_classes - 1}."
+            )
+        known = {0: 1, 1: 2}
+    elif n_classes == 2 and not mask.indexed and 255 in found <= {0, 255}:
+        known = {0: 1, 255: 2}
+    else:
+        known = {index: index + 1 for index in range(n_classes)}
+    unknown = sorted(found - set(known) - {IGNORE})
+    if unknown:
+        wanted = ", ".join(str(value) for value in sorted({*known, IGNORE}))
+        raise DataError(
+            f"The mask '{path.name}' wants the values {wanted} (255 = ignore), found "
+            f"{', '.join(str(value) for value in unknown[:5])}. Correct the file, or say which "
+            f"class each value means."
+        )
+    table = np.zeros(256, np.uint8)
+    for value, label in known.items():
+        if 0 <= value < 256:
+            table[value] = label
+    return table
+
+
+def _fitted(
+    project: Project, slide: SlideRecord, pixels: NDArray[np.uint8], path: Path
+) -> NDArray[np.uint8]:
+    """Return the mask at working spacing, ``(Y, X)`` uint8."""
+    if pixels.shape == slide.shape_yx:
+        return pixels
+    spaced = project.open_slide(slide.name)
+    level_0 = spaced.slide.shape_yx
+    spaced.slide.close()
+    if pixels.shape != level_0:
+        raise DataError(
+            f"The mask '{path.name}' wants the size of slide '{slide.name}', "
+            f"{slide.shape_yx[0]} × {slide.shape_yx[1]} at {project.info.spacing_um:g} µm or "
+            f"{level_0[0]} × {level_0[1]} at level 0, found "
+            f"{pixels.shape[0]} × {pixels.shape[1]}. Choose the mask of this slide."
+        )
+    rows, columns = (
+        np.minimum(((np.arange(n) + 0.5) * full / n).astype(np.int64), full - 1)
+        for n, full in zip(slide.shape_yx, level_0, strict=True)
+    )
+    return pixels[rows[:, None], columns]
+
+
+def _bounds(pixels: NDArray[np.uint8], table: NDArray[np.uint8]) -> Rect | None:
+    """Return the rectangle around the pixels that mean a class."""
+    rows = np.array([table[row].any() for row in pixels])
+    if not rows.any():
+        return None
+    columns = np.zeros(pixels.shape[1], bool)
+    for row in np.flatnonzero(rows):
+        columns |= table[pixels[row]] > 0
+    y, x = np.flatnonzero(rows), np.flatnonzero(columns)
+    return Rect(int(y[0]), int(x[0]), int(y[-1] - y[0]) + 1, int(x[-1] - x[0]) + 1)
+
+
+def _write_over(project: Project, name: str, rect: Rect, labels: NDArray[np.uint8]) -> None:
+    store = project.labels(name)
+    new = labels > 0
+    if not new.any():
+        return
+    project.write_labels(
+        name,
+        rect,
+        np.where(new, labels, store.read(rect)),
+        np.where(new, np.uint8(Origin.IMPORTED), store.read_origin(rect)),
+        action="import",
+    )

@@ -1,0 +1,131 @@
+"""What is exported: a person's labels, a round's prediction, or the best of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unisemalign.errors import DataError, ProjectError
+from unisemalign.geometry import Rect
+from unisemalign.project import LabelStore, PredictionStore, Project, SlideRecord
+
+Source = Literal["best", "labels", "prediction"]
+
+BAND_PX = 512
+"""Rows read at a time: the height of a chunk."""
+
+
+@dataclass(frozen=True)
+class ExportPixels:
+    """The label values of one slide as they are to leave the project.
+
+    Attributes
+    ----------
+    slide
+        The slide.
+    downsample
+        Pixels of level 0 per working pixel, along either axis.
+    round
+        The round the prediction comes from; ``None`` when labels alone are exported.
+    """
+
+    slide: SlideRecord
+    downsample: float
+    round: int | None
+    labels: LabelStore | None
+    prediction: PredictionStore | None
+
+    @property
+    def shape_yx(self) -> tuple[int, int]:
+        """``(height, width)`` at working spacing."""
+        return self.slide.shape_yx
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is neither a label nor a prediction."""
+        stores = [self.labels.labelled_rects()] if self.labels is not None else []
+        if self.prediction is not None:
+            stores.append(self.prediction.predicted_rects())
+        return not any(stores)
+
+    def read(self, rect: Rect) -> NDArray[np.uint8]:
+        """Return label values 0…C, ``(h, w)``; 0 where nobody said anything, and outside."""
+        drawn = None if self.labels is None else self.labels.read(rect)
+        if self.prediction is None:
+            return np.zeros(rect.shape, np.uint8) if drawn is None else drawn
+        predicted = self.prediction.read(rect, "class")
+        return predicted if drawn is None else np.where(drawn > 0, drawn, predicted)
+
+    def iter_bands(self) -> Iterator[NDArray[np.uint8]]:
+        """Yield the label values in bands of whole rows, top to bottom."""
+        h, w = self.shape_yx
+        for y in range(0, h, BAND_PX):
+            yield self.read(Rect(y, 0, min(BAND_PX, h - y), w))
+
+
+def export_pixels(
+    project: Project, slide: SlideRecord, source: Source, round_number: int | None
+) -> ExportPixels:
+    """Open what ``source`` means for a slide.
+
+    Without ``round_number`` the newest round that has a prediction of the slide is taken.
+
+    Raises
+    ------
+    DataError
+        If ``source`` is unknown.
+    ProjectError
+        If a prediction is asked for and there is none.
+    """
+    if source not in get_args(Source):
+        raise DataError(
+            f"What to export wants to be one of {', '.join(get_args(Source))}, found '{source}'."
+        )
+    store = None
+    if source != "labels":
+        round_number, store = _prediction(project, slide.name, round_number)
+        if store is None and source == "prediction":
+            raise ProjectError(
+                f"No round has a prediction of slide '{slide.name}'. Segment it first, or export "
+                f"labels instead."
+            )
+    return ExportPixels(
+        slide=slide,
+        downsample=project.info.spacing_um / slide.spacing_um,
+        round=round_number if store is not None else None,
+        labels=None if source == "prediction" else project.labels(slide.name),
+        prediction=store,
+    )
+
+
+def present(values: NDArray[np.uint8]) -> set[int]:
+    """Return the values that occur in ``values``, ``(Y, X)``."""
+    found: set[int] = set()
+    # By bands: counting takes eight times the memory of what is counted.
+    for y in range(0, values.shape[0], BAND_PX):
+        counts = np.bincount(values[y : y + BAND_PX].ravel())
+        found.update(np.flatnonzero(counts).tolist())
+    return found
+
+
+def file_values(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return label values (0 = not labelled, k) as file values (255 = ignore, k − 1)."""
+    # uint8 wraps: 0 − 1 is 255, the field's value for ignore.
+    return labels - np.uint8(1)
+
+
+def _prediction(
+    project: Project, name: str, round_number: int | None
+) -> tuple[int | None, PredictionStore | None]:
+    if round_number is not None:
+        return round_number, project.predictions(round_number, name)
+    for each in reversed(project.rounds()):
+        try:
+            return each.number, project.predictions(each.number, name)
+        except ProjectError:  # this round has not seen the slide
+            continue
+    return None, None

@@ -1,0 +1,127 @@
+"""Pixels to polygons and back. Coordinates are ``x, y`` in pixels; pixel i covers i…i+1."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import cast
+
+import numpy as np
+import shapely
+from contourpy import FillType, contour_generator
+from numpy.typing import NDArray
+from shapely.geometry import Polygon, box
+
+from unisemalign.exchange.pixels import present
+from unisemalign.geometry import Rect
+
+BLOCK_PX = 2048
+
+Ring = NDArray[np.float64]
+"""A closed line, ``(n, 2)``, ``x, y``."""
+
+
+def trace(
+    read: Callable[[Rect], NDArray[np.uint8]],
+    shape_yx: tuple[int, int],
+    block_px: int = BLOCK_PX,
+) -> Iterator[tuple[int, Polygon]]:
+    """Yield ``(value, polygon)`` for every connected patch of equal values above 0.
+
+    The line runs halfway between the centres of pixels inside and outside, so that filling by
+    pixel centres (:func:`fill`) gives the pixels back exactly. Polygons are valid and have holes.
+
+    Parameters
+    ----------
+    read
+        Returns ``(h, w)`` uint8 under a rectangle, 0 outside ``shape_yx``.
+    shape_yx
+        ``(height, width)``.
+    block_px
+        Side of the squares that are traced one at a time; what crosses their seams is joined.
+    """
+    seams: defaultdict[int, list[Polygon]] = defaultdict(list)
+    # Squares between pixel centres, from the rim of zeros above and left of the image to the one
+    # below and right. Neighbouring blocks share a row of centres, so their pieces fit exactly.
+    for y in range(-1, shape_yx[0], block_px):
+        for x in range(-1, shape_yx[1], block_px):
+            h, w = min(block_px, shape_yx[0] - y), min(block_px, shape_yx[1] - x)
+            values = read(Rect(y, x, h + 1, w + 1))
+            seam = box(x + 0.5, y + 0.5, x + w + 0.5, y + h + 0.5).bounds
+            for value in present(values) - {0}:
+                for polygon in _contours(values == value, x, y):
+                    if _touches(polygon, seam):
+                        seams[value].append(polygon)
+                    else:
+                        yield value, polygon
+    for value, pieces in seams.items():
+        for polygon in polygons_in(shapely.union_all(pieces)):
+            yield value, polygon
+
+
+def polygons_in(geometry: shapely.Geometry) -> list[Polygon]:
+    """Return the polygons with an area in ``geometry``, made valid."""
+    if not geometry.is_valid:
+        geometry = shapely.make_valid(geometry)
+    parts = shapely.get_parts(geometry, return_index=False)
+    found: list[Polygon] = []
+    for part in parts:
+        if part.geom_type == "Polygon":
+            found.append(part)
+        elif part.geom_type in {"MultiPolygon", "GeometryCollection"}:
+            found.extend(polygons_in(part))
+    return [polygon for polygon in found if polygon.area > 0]
+
+
+def fill(rings: Sequence[Ring], rect: Rect) -> NDArray[np.bool_]:
+    """Return which pixels of ``rect`` have their centre inside ``rings``, ``(h, w)``.
+
+    Even–odd: an outer ring with its holes is one call.
+    """
+    turns = np.zeros((rect.h, rect.w + 1), np.uint8)
+    for ring in rings:
+        x, y = ring[:, 0] - rect.x - 0.5, ring[:, 1] - rect.y - 0.5
+        x0, y0, x1, y1 = x, y, np.roll(x, -1), np.roll(y, -1)
+        low, high = np.minimum(y0, y1), np.maximum(y0, y1)
+        # Rows whose centre lies in [low, high): shared corners count once.
+        first = np.clip(np.ceil(low), 0, rect.h).astype(np.int64)
+        count = np.clip(np.ceil(high), 0, rect.h).astype(np.int64) - first
+        edge = np.repeat(np.arange(len(ring)), count)
+        if not edge.size:
+            continue
+        row = np.arange(edge.size) - np.repeat(np.cumsum(count) - count, count) + first[edge]
+        cross = x0[edge] + (row - y0[edge]) * (x1 - x0)[edge] / (y1 - y0)[edge]
+        column = np.clip(np.ceil(cross), 0, rect.w).astype(np.int64)
+        np.add.at(turns, (row, column), 1)
+    return (np.cumsum(turns[:, :-1], axis=1, dtype=np.uint8) & 1).astype(bool)
+
+
+def without_holes(polygon: Polygon) -> list[Polygon]:
+    """Return ``polygon`` cut into parts that have no hole, for formats that know none."""
+    done: list[Polygon] = []
+    todo = [polygon]
+    while todo:
+        part = todo.pop()
+        if not part.interiors:
+            done.append(part)
+            continue
+        left, low, right, high = part.bounds
+        # Through the middle one of the holes: half of them fall on either side.
+        middles = sorted((ring.bounds[0] + ring.bounds[2]) / 2 for ring in part.interiors)
+        cut = middles[len(middles) // 2]
+        for half in (box(left, low, cut, high), box(cut, low, right, high)):
+            todo.extend(polygons_in(part.intersection(half)))
+    return done
+
+
+def _contours(mask: NDArray[np.bool_], x: int, y: int) -> Iterator[Polygon]:
+    generator = contour_generator(z=mask.astype(np.float64), fill_type=FillType.OuterOffset)
+    found = cast("tuple[list[Ring], list[NDArray[np.uint32]]]", generator.filled(0.5, 1.5))
+    for line, cuts in zip(*found, strict=True):
+        rings = np.split(line + np.array([x + 0.5, y + 0.5]), cuts[1:-1].astype(np.int64))
+        yield Polygon(rings[0], rings[1:])
+
+
+def _touches(polygon: Polygon, seam: tuple[float, float, float, float]) -> bool:
+    left, low, right, high = polygon.bounds
+    return bool(left <= seam[0] or low <= seam[1] or right >= seam[2] or high >= seam[3])

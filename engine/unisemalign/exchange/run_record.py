@@ -1,0 +1,89 @@
+"""The note beside each result: which model, which settings, which pixels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
+from unisemalign.exchange.pixels import ExportPixels, Source
+from unisemalign.metrics import IGNORE
+from unisemalign.project import Project
+from unisemalign.runtime.files import write_json
+
+
+class RunRecords:
+    """Writes ``RESULT.run.json`` beside results; a round's model is hashed once."""
+
+    def __init__(self, project: Project, source: Source) -> None:
+        self._project = project
+        self._source = source
+        self._rounds: dict[int, dict[str, Any]] = {}
+
+    def write(self, result: Path, slides: Sequence[ExportPixels]) -> Path:
+        """Write the note of ``result``, made from ``slides``, and return its path."""
+        info = self._project.info
+        numbers = [each.round for each in slides if each.round is not None]
+        record: dict[str, Any] = {
+            "result": result.name,
+            "source": self._source,
+            "version": version("napari-unisemalign"),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "spacing_um": info.spacing_um,
+            "ignore": IGNORE,
+            "classes": [
+                {"value": value, "name": each.name, "color": each.color}
+                for value, each in enumerate(info.classes)
+            ],
+            "slides": [
+                {
+                    "name": each.slide.name,
+                    "file": each.slide.path.name,
+                    "shape_yx": list(each.shape_yx),
+                    "level_0_spacing_um": each.slide.spacing_um,
+                    "round": each.round,
+                }
+                for each in slides
+            ],
+            **self._round(max(numbers, default=None)),
+        }
+        path = result.with_name(f"{result.name}.run.json")
+        write_json(path, record)
+        return path
+
+    def _round(self, number: int | None) -> dict[str, Any]:
+        if number is None:
+            return {"round": None, "model_sha256": None, "settings": None}
+        if number not in self._rounds:
+            known = self._project.round(number)
+            self._rounds[number] = {
+                "round": number,
+                "method": known.method,
+                "preset": known.preset,
+                "model_sha256": _sha256(known.folder / "best.safetensors"),
+                "settings": _settings(known.folder / "run.toml"),
+            }
+        return self._rounds[number]
+
+
+def _sha256(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _settings(path: Path) -> Any:
+    if not path.is_file():
+        return None
+    text = path.read_text(encoding="utf-8")
+    try:
+        return tomlkit.parse(text).unwrap()
+    except TOMLKitError:
+        return text

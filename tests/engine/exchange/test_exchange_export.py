@@ -1,0 +1,268 @@
+"""Results out, and back in."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import itertools
+import json
+
+import numpy as np
+import pytest
+import shapely
+import tifffile
+import zarr
+from PIL import Image
+from shapely.geometry import Polygon, shape
+
+from unisemalign.errors import DataError, ProjectError
+from unisemalign.exchange import (
+    area_by_class,
+    export_labels,
+    exporting,
+    import_geojson,
+    import_mask,
+)
+from unisemalign.geometry import Rect
+from unisemalign.project import Origin
+
+WHOLE = Rect(0, 0, 300, 620)
+
+
+def _predict(project, value: int, rect: Rect = WHOLE) -> None:
+    store = project.predictions(1, "a", create=True)
+    pixels = np.full(rect.shape, value, np.uint8)
+    store.write(rect, classes=pixels, confidence=pixels, disagreement=np.zeros_like(pixels))
+
+
+def _clear(project) -> None:
+    project.write_labels("a", WHOLE, np.zeros(WHOLE.shape, np.uint8), Origin.NONE, action="clear")
+
+
+@pytest.mark.parametrize("fmt", ["png", "ome-tiff", "geojson"])
+def test_what_is_exported_comes_back_exactly(labelled, tmp_path, fmt):
+    project, labels = labelled
+    (path,) = export_labels(project, tmp_path / "out", fmt, source="labels")
+    _clear(project)
+    if fmt == "geojson":
+        import_geojson(project, "a", path)
+    else:
+        import_mask(project, "a", path)
+    assert np.array_equal(project.labels("a").read(WHOLE), labels)
+
+
+def test_a_png_is_plain_grey(labelled, tmp_path):
+    project, labels = labelled
+    (path,) = export_labels(project, tmp_path, "png")
+    with Image.open(path) as image:
+        assert image.mode == "L"
+        assert np.array_equal(np.asarray(image), labels - np.uint8(1))
+
+
+def test_an_index_mask_of_0_and_255_is_not_taken_for_black_and_white(tmp_path):
+    from unisemalign.project import Project
+
+    with Project.create(tmp_path / "two", classes=["background", "gland"]) as project:
+        Image.new("RGB", (40, 30)).save(tmp_path / "b.png")
+        project.add_slide(tmp_path / "b.png", spacing_um=0.5)
+        rect = Rect(5, 5, 10, 10)
+        ones = np.ones(rect.shape, np.uint8)
+        project.write_labels("b", rect, ones, Origin.DRAWN, action="draw")
+        for fmt in ("png", "ome-tiff"):
+            (path,) = export_labels(project, tmp_path / "out", fmt)
+            assert import_mask(project, "b", path).rect == rect
+
+
+def test_geojson_is_what_qupath_reads(labelled, tmp_path):
+    project, labels = labelled
+    (path,) = export_labels(project, tmp_path, "geojson")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert content["type"] == "FeatureCollection"
+    assert len(content["features"]) > 100
+    for feature in content["features"]:
+        assert feature["type"] == "Feature"
+        assert feature["properties"]["objectType"] == "annotation"
+        assert feature["properties"]["classification"]["name"] in project.info.class_names
+        color = feature["properties"]["classification"]["color"]
+        assert all(isinstance(channel, int) for channel in color)
+        polygon = shape(feature["geometry"])
+        assert polygon.is_valid
+        assert polygon.exterior.is_ccw
+        left, top, right, bottom = polygon.bounds
+        assert (left >= 0, top >= 0, right <= 1240, bottom <= 600) == (True,) * 4
+    by_class = sum(shape(f["geometry"]).area for f in content["features"])
+    assert by_class == pytest.approx(4 * (labels > 0).sum(), rel=0.05)
+
+
+def test_ome_tiff_has_levels_and_a_pixel_size(labelled, tmp_path, monkeypatch):
+    monkeypatch.setattr("unisemalign.exchange.ome_zarr._STOP_PX", 200)
+    project, labels = labelled
+    (path,) = export_labels(project, tmp_path, "ome-tiff")
+    with tifffile.TiffFile(path) as tiff:
+        assert tiff.is_ome
+        assert [level.shape for level in tiff.series[0].levels] == [
+            (300, 620),
+            (150, 310),
+            (75, 155),
+        ]
+        assert np.array_equal(tiff.series[0].asarray(), labels - np.uint8(1))
+        assert tiff.pages.first.is_tiled
+        assert 'PhysicalSizeX="0.5"' in tiff.ome_metadata
+        assert 'PhysicalSizeYUnit="µm"' in tiff.ome_metadata
+    assert sorted(each.name for each in tmp_path.glob("a.ome*")) == [
+        "a.ome.tif",
+        "a.ome.tif.run.json",
+    ]
+
+
+def test_ome_zarr_says_what_it_is(labelled, tmp_path, monkeypatch):
+    monkeypatch.setattr("unisemalign.exchange.ome_zarr._STOP_PX", 200)
+    project, labels = labelled
+    for _ in range(2):  # the second replaces the first
+        (path,) = export_labels(project, tmp_path, "ome-zarr")
+    group = zarr.open_group(path, mode="r")
+    ome = group.attrs["ome"]
+    assert ome["version"] == "0.5"
+    (multiscale,) = ome["multiscales"]
+    assert [axis["name"] for axis in multiscale["axes"]] == ["y", "x"]
+    assert [each["path"] for each in multiscale["datasets"]] == ["0", "1", "2"]
+    scale, translation = multiscale["datasets"][1]["coordinateTransformations"]
+    assert (scale["scale"], translation["translation"]) == ([1.0, 1.0], [0.25, 0.25])
+    assert np.array_equal(group["0"][:], labels - np.uint8(1))
+    assert set(np.unique(group["2"][:])) <= {0, 1, 2, 255}
+    colors = {each["label-value"]: each["rgba"] for each in ome["image-label"]["colors"]}
+    assert sorted(colors) == [0, 1, 2, 255]
+    assert colors[255][3] == 0
+    assert not list(tmp_path.glob(".a*"))
+
+
+def test_coco(labelled, tmp_path):
+    project, labels = labelled
+    (path,) = export_labels(project, tmp_path, "coco")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert content["images"] == [{"id": 1, "file_name": "a.png", "height": 600, "width": 1240}]
+    assert [each["name"] for each in content["categories"]] == list(project.info.class_names)
+    ids = [each["id"] for each in content["annotations"]]
+    assert ids == list(range(1, len(ids) + 1))
+    for each in content["annotations"]:
+        parts = [Polygon(np.reshape(ring, (-1, 2))) for ring in each["segmentation"]]
+        assert sum(part.area for part in parts) == pytest.approx(each["area"], rel=1e-3)
+        left, top, right, bottom = shapely.union_all(parts).bounds
+        assert each["bbox"] == pytest.approx([left, top, right - left, bottom - top], abs=1e-3)
+    total = sum(each["area"] for each in content["annotations"])
+    assert total == pytest.approx(4 * (labels > 0).sum(), rel=0.05)
+
+
+def test_sources(labelled, tmp_path):
+    project, labels = labelled
+    project.new_round(method="m", preset="p")
+    half = Rect(0, 0, 300, 310)
+    _predict(project, 2, half)
+    wanted = {
+        "labels": labels,
+        "prediction": np.where(np.arange(620) < 310, 2, 0) * np.ones((300, 1), np.uint8),
+    }
+    wanted["best"] = np.where(labels > 0, labels, wanted["prediction"])
+    for source, values in wanted.items():
+        (path,) = export_labels(project, tmp_path / source, "png", source=source)
+        with Image.open(path) as image:
+            assert np.array_equal(np.asarray(image), values.astype(np.uint8) - np.uint8(1))
+
+
+def test_the_newest_round_that_saw_the_slide_is_taken(project, tmp_path):
+    first = project.new_round(method="m", preset="p")
+    _predict(project, 2)
+    project.new_round(method="m", preset="p")
+    (path,) = export_labels(project, tmp_path, "png")
+    assert json.loads((tmp_path / f"{path.name}.run.json").read_text())["round"] == first.number
+    with pytest.raises(ProjectError, match="Round 2 has no prediction"):
+        export_labels(project, tmp_path, "png", round=2)
+
+
+def test_the_note_beside_a_result(project, tmp_path):
+    made = project.new_round(method="unisemalign", preset="recommended")
+    (made.folder / "best.safetensors").write_bytes(b"weights")
+    (made.folder / "run.toml").write_text("[training]\nsteps = 3\n")
+    _predict(project, 3)
+    for fmt in ("png", "coco", "ome-zarr"):
+        (path,) = export_labels(project, tmp_path, fmt)
+        note = json.loads(path.with_name(f"{path.name}.run.json").read_text(encoding="utf-8"))
+        assert note["model_sha256"] == hashlib.sha256(b"weights").hexdigest()
+        assert note["settings"] == {"training": {"steps": 3}}
+        assert (note["round"], note["source"], note["spacing_um"]) == (1, "best", 0.5)
+        assert note["version"]
+        assert note["slides"][0]["name"] == "a"
+        assert note["classes"][1] == {"value": 1, "name": "gland", "color": "#e69f00"}
+
+
+def test_a_note_without_a_round(labelled, tmp_path):
+    (path,) = export_labels(labelled[0], tmp_path, "png")
+    note = json.loads(path.with_name(f"{path.name}.run.json").read_text(encoding="utf-8"))
+    assert (note["round"], note["model_sha256"], note["settings"]) == (None, None, None)
+
+
+def test_nothing_to_export(project, tmp_path):
+    with pytest.raises(DataError, match="found 1 slides without"):
+        export_labels(project, tmp_path / "out", "png")
+    with pytest.raises(DataError, match="wants labels or a prediction, found neither"):
+        export_labels(project, tmp_path / "out", "png", slides=["a"])
+    with pytest.raises(ProjectError, match="No round has a prediction"):
+        export_labels(project, tmp_path / "out", "png", source="prediction")
+    with pytest.raises(ProjectError, match="no slide 'x'"):
+        export_labels(project, tmp_path / "out", "png", slides=["x"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_wishes(labelled, tmp_path):
+    project, _ = labelled
+    with pytest.raises(DataError, match="found 'svg'"):
+        export_labels(project, tmp_path, "svg")
+    with pytest.raises(DataError, match="found 'guess'"):
+        export_labels(project, tmp_path, "png", source="guess")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="want a folder"):
+        export_labels(project, tmp_path / "file", "png")
+
+
+@pytest.mark.parametrize(("fmt", "writer"), [("png", "write_png"), ("ome-zarr", "write_ome_zarr")])
+def test_a_full_disk_leaves_the_earlier_result(labelled, tmp_path, monkeypatch, fmt, writer):
+    project, labels = labelled
+    (path,) = export_labels(project, tmp_path / "out", fmt)
+    before = sorted(each.name for each in path.parent.iterdir())
+
+    def full(target, *_):
+        target.write_bytes(b"half") if target.exists() else target.mkdir()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(exporting, writer, full)
+    with pytest.raises(ProjectError, match="is full"):
+        export_labels(project, tmp_path / "out", fmt)
+    assert sorted(each.name for each in path.parent.iterdir()) == before
+    pixels = zarr.open_array(path / "0", mode="r")[:] if fmt == "ome-zarr" else Image.open(path)
+    assert np.array_equal(np.asarray(pixels), labels - np.uint8(1))
+
+
+def test_areas(project):
+    project.new_round(method="m", preset="p")
+    with pytest.raises(ProjectError, match="no prediction"):
+        area_by_class(project, "a", 1)
+    project.predictions(1, "a", create=True)
+    assert area_by_class(project, "a", 1) == {"background": 0, "gland": 0, "stroma": 0}
+    _predict(project, 2, Rect(0, 0, 300, 300))
+    _predict(project, 1, Rect(0, 300, 300, 100))
+    assert area_by_class(project, "a", 1) == {"background": 0.25, "gland": 0.75, "stroma": 0}
+
+
+def test_progress_is_told(labelled, tmp_path):
+    class Recorder:
+        def __init__(self):
+            self.events = []
+
+        def emit(self, event, **fields):
+            self.events.append((event, fields))
+
+    recorder = Recorder()
+    export_labels(labelled[0], tmp_path, "png", events=recorder)
+    assert [event for event, _ in recorder.events] == ["progress"]
+    assert recorder.events[0][1]["total"] == 1
+    assert len(list(itertools.chain(tmp_path.glob("*.run.json")))) == 1
