@@ -12,7 +12,7 @@ from unisemalign.errors import SlideError, SpacingError
 from unisemalign.slides.openslide_slide import OpenSlideSlide
 from unisemalign.slides.plain_slide import PlainSlide
 from unisemalign.slides.slide import Slide
-from unisemalign.slides.tiff_slide import TiffSlide
+from unisemalign.slides.tiff_slide import UNREADABLE, TiffSlide
 from unisemalign.slides.zarr_slide import ZarrSlide
 
 SLIDE_SUFFIXES: tuple[str, ...] = (
@@ -89,5 +89,5 @@ def _is_ome(path: Path, start: bytes) -> bool:
     try:
         with tifffile.TiffFile(path) as file:
             return bool(file.is_ome)
-    except (tifffile.TiffFileError, OSError):
+    except UNREADABLE:
         return False  # whoever opens it next says what is wrong

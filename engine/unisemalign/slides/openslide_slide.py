@@ -37,6 +37,7 @@ class OpenSlideSlide(OneProcess):
 
     def __init__(self, path: Path, spacing_um: float | None = None) -> None:
         self.path = path
+        self._closed = False
         try:
             self._file = openslide.OpenSlide(path)
         except (openslide.OpenSlideError, OSError) as error:
@@ -93,7 +94,9 @@ class OpenSlideSlide(OneProcess):
 
     def close(self) -> None:
         """Let go of the file."""
-        self._file.close()
+        if not self._closed:
+            self._file.close()
+        self._closed = True
 
 
 def _blocks(rect: Rect) -> Iterator[Rect]:

@@ -12,7 +12,8 @@ from unisemalign.errors import SpacingError
 from unisemalign.geometry import Rect, best_level, scaled_shape
 from unisemalign.slides.slide import Slide, on_white
 
-_SUPPORT = 2  # half-width of Pillow's bicubic kernel, in pixels of the coarser grid
+_KERNEL = Image.Resampling.BICUBIC
+_SUPPORT = 2  # half-width of the kernel, in pixels of the coarser grid
 _SOURCE_LIMIT_PX = 16_000_000  # 48 MB: more is read in parts
 
 
@@ -31,8 +32,7 @@ class SpacedSlide:
         if slide.spacing_um is None:
             raise SpacingError(
                 f"Cannot read the pixel size of '{slide.path.name}': the file does not state it. "
-                f"Pass --spacing-um 0.5 (20×) or 0.25 (40×), whichever it was scanned at. "
-                f"Example: Pass --spacing-um 0.5."
+                f"Scans at 20× have about 0.5 µm, at 40× about 0.25 µm. Pass --spacing-um 0.5."
             )
         if not 0 < spacing_um < math.inf:
             raise SpacingError(
@@ -76,9 +76,12 @@ class SpacedSlide:
         source = rect.scaled(factor).grown(margin)
         pixels = self._read_clamped(source)
         y, x = rect.y * factor - source.y, rect.x * factor - source.x
-        box = (x, y, x + rect.w * factor, y + rect.h * factor)
-        image = Image.fromarray(pixels).resize((rect.w, rect.h), Image.Resampling.BICUBIC, box)
-        return np.asarray(image)
+        # One axis after the other: left to itself, Pillow picks their order by the shape, and
+        # since it clips in between, a part would differ from the crop of the whole.
+        wide = (x, 0, x + rect.w * factor, source.h)
+        image = Image.fromarray(pixels).resize((rect.w, source.h), _KERNEL, wide)
+        high = (0, y, rect.w, y + rect.h * factor)
+        return np.asarray(image.resize((rect.w, rect.h), _KERNEL, high))
 
     def _read_clamped(self, source: Rect) -> NDArray[np.uint8]:
         """Read with the edge repeated outside, so that white does not bleed into the rim."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,11 @@ from unisemalign.slides.slide import (
 )
 from unisemalign.slides.spacing import spacing_from_resolution, spacing_from_sizes
 
-# What tifffile, its codecs and Zarr raise for pixels that cannot be decoded.
-_UNDECODABLE = (ValueError, RuntimeError, OSError, IndexError, KeyError, tifffile.TiffFileError)
+# What tifffile, its codecs and Zarr raise for a torn directory or pixels that cannot be decoded.
+UNREADABLE = (
+    *(ValueError, RuntimeError, OSError, IndexError, KeyError),
+    *(struct.error, tifffile.TiffFileError),
+)
 _CHUNK_KEPT_PX = 2048 * 2048
 
 
@@ -45,7 +49,7 @@ class TiffSlide(OneProcess):
         self.path = path
         try:
             self._file = tifffile.TiffFile(path)
-        except (tifffile.TiffFileError, OSError) as error:
+        except UNREADABLE as error:
             raise self._damaged(f"it is no readable TIFF ({error})") from error
         try:
             self._open_levels()
@@ -62,7 +66,7 @@ class TiffSlide(OneProcess):
             self._axes = ChannelAxes.find(self.path.name, series.axes, series.shape, series.dtype)
             stores = [series.aszarr(level=i, fillvalue=WHITE) for i in range(len(levels))]
             arrays = [zarr.open_array(store, mode="r") for store in stores]
-        except _UNDECODABLE as error:
+        except UNREADABLE as error:
             raise self._damaged(f"its directory makes no sense ({error})") from error
         self.level_shapes = tuple(self._axes.shape_yx(level.shape) for level in levels)
         self.shape_yx: tuple[int, int] = self.level_shapes[0]
@@ -90,7 +94,7 @@ class TiffSlide(OneProcess):
         shape = self.level_shapes[checked_level(self, level)]
         try:
             return on_white(rect, shape, lambda inside: self._read_inside(level, inside))
-        except _UNDECODABLE as error:
+        except UNREADABLE as error:
             raise self._damaged(
                 f"its pixels at {rect} of level {level} cannot be decoded ({error})"
             ) from error

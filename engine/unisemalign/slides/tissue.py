@@ -13,9 +13,9 @@ from skimage.filters import threshold_otsu
 from unisemalign.geometry import Rect
 from unisemalign.slides.spaced import SpacedSlide
 
-# Optical densities (decadic). Glass lies below 0.03; the palest eosin above 0.08. Otsu chooses
+# Optical densities (decadic). Glass lies below 0.04; the palest eosin above 0.065. Otsu chooses
 # between those two, so an image without any glass is not cut in half.
-_TISSUE_OD = (0.045, 0.085)
+_TISSUE_OD = (0.045, 0.065)
 _FOLD_OD = 0.6
 _SPECK_MM2 = 0.004
 _HOLE_MM2 = 0.05
@@ -85,7 +85,7 @@ def tissue_mask(slide: SpacedSlide, mask_spacing_um: float = 8.0) -> TissueMask:
 
 def optical_density(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return decadic density ``(h, w, 3)`` against the slide's own glass (the brightest pixels)."""
-    glass = np.clip(np.percentile(rgb.reshape(-1, 3), 99.5, axis=0), 225, 255)
+    glass = np.clip(np.percentile(rgb.reshape(-1, 3), 99.5, axis=0), 235, 255)
     lit = np.maximum(rgb.astype(np.float32), 1) / glass.astype(np.float32)
     return np.maximum(-np.log10(lit), 0)
 

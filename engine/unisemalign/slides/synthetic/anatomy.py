@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ GLASS, STROMA, EPITHELIUM, LUMEN, LYMPHOCYTES = range(1, 6)
 LATTICE_UM = 3.0
 REACH_UM = 24.0  # how far around a rectangle the fields are known: nuclei hang in from there
 _GLAND_PITCH_UM = 205.0
+_PART_PX = 1024
 _WALL_UM = 7.0  # stroma left between two glands that would touch
 
 
@@ -63,14 +65,14 @@ def pixel_grid(rect: Rect, spacing_um: float) -> Grid:
     """Return the pixel centres of ``rect`` in µm."""
     rows = np.arange(rect.y, rect.y1, dtype=np.float64)
     columns = np.arange(rect.x, rect.x1, dtype=np.float64)
-    return Grid((rows + 0.5) * spacing_um, (columns + 0.5) * spacing_um)
+    return Grid((rows + 0.5) * spacing_um, (columns + 0.5) * spacing_um, spacing_um)
 
 
 def survey(scene: Scene, pixels: Grid) -> Anatomy:
     """Work out the slow fields on the lattice that covers ``pixels`` and its surroundings."""
     rows, columns = _lattice_nodes(pixels.y), _lattice_nodes(pixels.x)
     first = int(rows[0]), int(columns[0])
-    nodes = Grid(rows.astype(np.float64) * LATTICE_UM, columns.astype(np.float64) * LATTICE_UM)
+    nodes = Grid(rows * np.float64(LATTICE_UM), columns * np.float64(LATTICE_UM), LATTICE_UM)
 
     def field(values: NDArray[np.floating]) -> Field:
         return Field(np.ascontiguousarray(values, np.float32), first, LATTICE_UM)
@@ -277,8 +279,17 @@ def truth(rect: Rect, *, size_px: int, seed: int = 0, spacing_um: float = 0.5) -
     Lymphocytes are aggregates; a lone lymphocyte belongs to the tissue it lies in. Clefts in the
     stroma are glass; the white inside a gland is lumen. Pen and folds hide nothing from the truth.
     """
-    if rect.area == 0:
-        return np.zeros(rect.shape, np.uint8)
     scene = Scene(size_px * spacing_um, seed)
-    pixels = pixel_grid(rect, spacing_um)
-    return edges(scene, survey(scene, pixels), pixels).classes()
+    out = np.empty(rect.shape, np.uint8)
+    for part in parts(rect):
+        pixels = pixel_grid(part, spacing_um)
+        classes = edges(scene, survey(scene, pixels), pixels).classes()
+        out[part.relative_to(rect).slices] = classes
+    return out
+
+
+def parts(rect: Rect) -> Iterator[Rect]:
+    """Cut ``rect`` into pieces that are cheap to hold: drawing needs some thirty floats a pixel."""
+    for y in range(rect.y, rect.y1, _PART_PX):
+        for x in range(rect.x, rect.x1, _PART_PX):
+            yield Rect(y, x, min(_PART_PX, rect.y1 - y), min(_PART_PX, rect.x1 - x))

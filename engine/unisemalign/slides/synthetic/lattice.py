@@ -37,10 +37,11 @@ def uniform_cells(rows: ArrayLike, columns: ArrayLike, salt: int) -> Floats:
 
 @dataclass(frozen=True)
 class Grid:
-    """The nodes of a rectangular grid: ``y`` rows and ``x`` columns, in µm, ascending."""
+    """The nodes of a rectangular grid: ``y`` rows and ``x`` columns, in µm, ``step_um`` apart."""
 
     y: NDArray[np.float64]
     x: NDArray[np.float64]
+    step_um: float
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -110,28 +110,21 @@ def _slope(
 def stamp(nuclei: Nuclei, pixels: Grid) -> Floats:
     """Return the haematoxylin of the nuclei at every pixel: where two overlap, the darker."""
     out = np.zeros(pixels.shape, np.float32)
-    spacing = _spacing(pixels)
     # Small ones and large ones apart: a stamp is as wide as the largest of its batch.
     small = nuclei.long_um < 3.6
     for group, radius_um in ((nuclei.only(small), 3.6), (nuclei.only(~small), _LARGEST_UM)):
-        half = int(np.ceil(radius_um / spacing))
+        half = int(np.ceil(radius_um / pixels.step_um)) + 1
         for start in range(0, len(group), _BATCH):
-            _stamp_batch(out, group.only(slice(start, start + _BATCH)), pixels, spacing, half)
+            _stamp_batch(out, group.only(slice(start, start + _BATCH)), pixels, half)
     return out
 
 
-def _spacing(pixels: Grid) -> float:
-    y0, x0 = pixels.y[0], pixels.x[0]
-    if len(pixels.y) > 1:
-        return float((pixels.y[-1] - y0) / (len(pixels.y) - 1))
-    return float((pixels.x[-1] - x0) / (len(pixels.x) - 1)) if len(pixels.x) > 1 else float(2 * x0)
-
-
-def _stamp_batch(out: Floats, nuclei: Nuclei, pixels: Grid, spacing: float, half: int) -> None:
+def _stamp_batch(out: Floats, nuclei: Nuclei, pixels: Grid, half: int) -> None:
     h, w = out.shape
+    step = pixels.step_um
     offsets = np.arange(-half, half + 1)
-    rows = np.floor((nuclei.y - pixels.y[0]) / spacing + 0.5).astype(np.int64)[:, None] + offsets
-    columns = np.floor((nuclei.x - pixels.x[0]) / spacing + 0.5).astype(np.int64)[:, None] + offsets
+    rows = np.floor((nuclei.y - pixels.y[0]) / step + 0.5).astype(np.int64)[:, None] + offsets
+    columns = np.floor((nuclei.x - pixels.x[0]) / step + 0.5).astype(np.int64)[:, None] + offsets
     at_y = pixels.y[np.clip(rows, 0, h - 1)]
     at_x = pixels.x[np.clip(columns, 0, w - 1)]
     dy = (at_y - nuclei.y[:, None]).astype(np.float32)

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from unisemalign.geometry import Rect
-from unisemalign.slides.synthetic.anatomy import Anatomy, Edges, Scene, edges, pixel_grid, survey
+from unisemalign.slides.synthetic.anatomy import (
+    Anatomy,
+    Edges,
+    Scene,
+    edges,
+    parts,
+    pixel_grid,
+    survey,
+)
 from unisemalign.slides.synthetic.lattice import Floats, Grid, hash_cells
 from unisemalign.slides.synthetic.nuclei import scatter_nuclei, stamp
 
@@ -71,21 +79,21 @@ def image(
     Parameters
     ----------
     rect
-        Pixels of the slide; outside the slide there is glass.
+        Pixels of the slide. Beyond its border the same scene goes on.
     size_px
         Side of the whole slide: with ``spacing_um`` it fixes the piece of tissue.
     seed, stain_seed
         What is drawn, and how it is stained (``None``: by ``seed`` too).
     """
-    if rect.area == 0:
-        return np.zeros((*rect.shape, 3), np.uint8)
     scene = Scene(size_px * spacing_um, seed)
-    pixels = pixel_grid(rect, spacing_um)
-    anatomy = survey(scene, pixels)
-    h, e = _stains(scene, anatomy, pixels)
     stain = Stain.of(seed if stain_seed is None else stain_seed)
-    ink = _pen(scene, pixels)
-    return _expose(rect, scene, stain, (h, e), ink)
+    out = np.empty((*rect.shape, 3), np.uint8)
+    for part in parts(rect):
+        pixels = pixel_grid(part, spacing_um)
+        amounts = _stains(scene, survey(scene, pixels), pixels)
+        seen = _expose(part, scene, stain, amounts, _pen(scene, pixels))
+        out[part.relative_to(rect).slices] = seen
+    return out
 
 
 def _stains(scene: Scene, anatomy: Anatomy, pixels: Grid) -> tuple[Floats, Floats]:
