@@ -16,7 +16,7 @@ from unisemalign.slides.tiff_slide import UNREADABLE, TiffSlide
 from unisemalign.slides.zarr_slide import ZarrSlide
 
 SLIDE_SUFFIXES: tuple[str, ...] = (
-    *(".svs", ".ndpi", ".scn", ".mrxs", ".bif", ".vms", ".vmu", ".svslide", ".dcm", ".czi"),
+    *(".svs", ".ndpi", ".scn", ".mrxs", ".bif", ".vms", ".vmu", ".svslide", ".dcm"),
     *(".tif", ".tiff", ".ome.tif", ".ome.tiff", ".btf", ".zarr", ".ome.zarr"),
     *(".png", ".jpg", ".jpeg", ".bmp", ".webp"),
 )
