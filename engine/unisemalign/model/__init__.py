@@ -1,1 +1,19 @@
-"""model."""
+"""The network: encoder, decoder, semantic head, words. Imports torch."""
+
+from unisemalign.model.checkpoints import load_network, save_network
+from unisemalign.model.encoders import Encoder, build_encoder
+from unisemalign.model.network import Features, Logits, Network, build_network
+from unisemalign.model.text import TextTower, build_text_tower
+
+__all__ = [
+    "Encoder",
+    "Features",
+    "Logits",
+    "Network",
+    "TextTower",
+    "build_encoder",
+    "build_network",
+    "build_text_tower",
+    "load_network",
+    "save_network",
+]

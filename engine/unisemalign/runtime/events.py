@@ -139,7 +139,9 @@ class ProgressBarEvents:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}" if total else "{task.completed:.0f}"),
+            TextColumn(
+                "{task.completed:.0f}/{task.total:.0f}" if total else "{task.completed:.0f}"
+            ),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
             console=self._console,
@@ -153,9 +155,7 @@ class ProgressBarEvents:
             return
         done = fields.get("done", fields.get("step", 0))
         note = f"loss {fields['loss']:.3f}" if "loss" in fields else ""
-        self._progress.update(
-            self._task, completed=done, total=fields.get("total"), note=note
-        )
+        self._progress.update(self._task, completed=done, total=fields.get("total"), note=note)
 
     def _close(self) -> None:
         if self._progress is not None:

@@ -30,6 +30,11 @@ class ModelSettings(SettingsModel):
         title="Train the encoder",
         description="'auto' trains it when it is small and starts without weights.",
     )
+    zoom: Annotated[float, Ge(0.1), Le(8.0)] = Field(
+        0.5,
+        description="Images are scaled by this before the encoder: below 1 is cheaper and sees "
+        "further, above 1 is finer.",
+    )
     low_dim: Channels = Field(64, description="Channels of the projected shallow features.")
     high_dim: Channels = Field(256, description="Channels of the projected deep features.")
     skip_dim: Channels = Field(48, description="Channels of the shallow features in the decoder.")

@@ -1,0 +1,5 @@
+"""``python -m unisemalign`` is the command line."""
+
+from unisemalign.cli import main
+
+main()

@@ -1,0 +1,72 @@
+"""Adding slides and folders of slides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from unisemalign.errors import DataError
+from unisemalign.exchange import import_mask
+from unisemalign.project import Project, Split
+from unisemalign.runtime import Events
+from unisemalign.slides import SLIDE_SUFFIXES
+
+_MASK_SUFFIXES = (".png", ".tif", ".tiff")
+
+
+def add_slides(
+    project: Project,
+    paths: list[Path],
+    masks: Path | None,
+    split: Split,
+    spacing_um: float | None,
+    events: Events,
+) -> list[dict[str, Any]]:
+    """Add every slide named or found in a folder; label it where ``masks`` has its mask.
+
+    All paths are checked before the first is added, so a typo adds nothing.
+
+    Raises
+    ------
+    DataError, SlideError
+        For an empty folder, a missing mask folder, or a slide that cannot be opened.
+    """
+    found = [slide for path in paths for slide in _slides_in(path)]
+    if masks is not None and not masks.is_dir():
+        raise DataError(f"Masks want a folder, found none at '{masks}'. Check --masks.")
+    pairs = [(path, _mask_of(path, masks)) for path in found]
+    if masks is not None and not any(mask for _, mask in pairs):
+        raise DataError(
+            f"Masks want the same file name as their slide, found none in '{masks}' for "
+            f"{len(found)} slides (first: '{found[0].name}')."
+        )
+    added = []
+    events.emit("start", what="Adding slides", total=len(pairs))
+    for index, (path, mask) in enumerate(pairs):
+        record = project.add_slide(path, spacing_um=spacing_um, split=split)
+        if mask is not None:
+            import_mask(project, record.name, mask)
+        added.append({"name": record.name, "path": str(path), "labelled": mask is not None})
+        events.emit("progress", done=index + 1, total=len(pairs))
+    return added
+
+
+def _slides_in(path: Path) -> list[Path]:
+    if path.is_dir() and path.suffix != ".zarr":
+        slides = sorted(p for p in path.iterdir() if p.name.lower().endswith(tuple(SLIDE_SUFFIXES)))
+        if not slides:
+            raise DataError(
+                f"'{path}' wants at least one slide ({', '.join(SLIDE_SUFFIXES)}), found none."
+            )
+        return slides
+    return [path]
+
+
+def _mask_of(slide: Path, masks: Path | None) -> Path | None:
+    if masks is None:
+        return None
+    for suffix in _MASK_SUFFIXES:
+        candidate = masks / f"{slide.stem}{suffix}"
+        if candidate.exists():
+            return candidate
+    return None

@@ -1,0 +1,442 @@
+"""The verbs: open (new, add) → segment → review (queue) → train → export."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from unisemalign.cli.output import choose_events, errors_as_sentences, say, say_json
+from unisemalign.errors import DataError, SettingsError
+from unisemalign.geometry import parse_rect
+from unisemalign.project import Project, RegionState, Split
+from unisemalign.runtime import CancelToken, cancel_on_signals
+from unisemalign.settings import METHODS, PRESETS, Settings, build_settings
+
+app = typer.Typer(
+    name="unisemalign",
+    help="Teach a computer to segment histology slides: open → segment → review → train → export.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+weights_app = typer.Typer(
+    help="Published weights: what is here, fetch, prove.", no_args_is_help=True
+)
+app.add_typer(weights_app, name="weights")
+
+ProjectPath = Annotated[Path, typer.Argument(metavar="PROJECT", help="The project's folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PLACE=VALUE", help="A setting, e.g. training.steps=200."),
+]
+Preset = Annotated[str, typer.Option(help=f"A complete set of numbers: {', '.join(PRESETS)}.")]
+MethodName = Annotated[
+    str | None, typer.Option("--method", help=f"How tissue is used: {', '.join(METHODS)}.")
+]
+
+
+@app.command()
+def info(
+    as_json: AsJson = False,
+    settings: Annotated[bool, typer.Option("--settings", help="List every setting.")] = False,
+) -> None:
+    """Print versions, devices and the encoders at hand."""
+    if settings:
+        return _list_settings(as_json)
+    import torch
+
+    names = ("napari-unisemalign", "torch", "timm", "open_clip_torch", "napari", "zarr", "numpy")
+    report: dict[str, Any] = {
+        "versions": {"python": platform.python_version(), **{n: _version(n) for n in names}},
+        "devices": ["cpu"]
+        + [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        + (["mps"] if torch.backends.mps.is_available() else []),
+        "cores": os.cpu_count(),
+        "encoders": {
+            "embedded": "here; starts untrained and learns with the head",
+            "uni": "gated; 'unisemalign weights get uni' after accepting its licence",
+            "timm": "any model by name; its weights must have been fetched",
+        },
+        "text": {
+            "free": "here; learnable class vectors, no words are read",
+            "open_clip": "any model by name; its weights must have been fetched",
+        },
+        "presets": list(PRESETS),
+        "methods": list(METHODS),
+    }
+    if as_json:
+        return say_json(report)
+    for name, value in report.items():
+        inner = value.items() if isinstance(value, dict) else [("", value)]
+        for key, item in inner:
+            text = ", ".join(item) if isinstance(item, list) else item
+            say(f"{name:10} {key:20} {text}")
+    return None
+
+
+@app.command()
+def new(
+    project: ProjectPath,
+    classes: Annotated[
+        str, typer.Option(help="Class names, separated by commas: background,gland.")
+    ],
+    spacing_um: Annotated[
+        float, typer.Option(min=0.01, max=100, help="Working pixel size in µm.")
+    ] = 0.5,
+    encoder: Annotated[str, typer.Option(help="embedded, uni, or a timm name.")] = "embedded",
+    text: Annotated[str, typer.Option(help="free, or an open_clip name.")] = "free",
+    as_json: AsJson = False,
+) -> None:
+    """Make a project."""
+    with errors_as_sentences(as_json):
+        names = [name.strip() for name in classes.split(",")]
+        made = Project.create(
+            project, classes=names, spacing_um=spacing_um, encoder=encoder, text=text
+        )
+        with made:
+            report = {"project": str(made.root), "classes": names, "spacing_um": spacing_um}
+    if as_json:
+        return say_json(report)
+    say(f"Made '{project}' with {len(names)} classes at {spacing_um} µm/px.")
+    if encoder == "embedded":
+        say("Its encoder starts untrained and learns with the head from your tissue.")
+    if text == "free":
+        say("No text tower: classes are free vectors, their names are not read.")
+    say(f"Next: unisemalign add {project} SLIDE…")
+    return None
+
+
+@app.command()
+def add(
+    project: ProjectPath,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Slides or folders.")],
+    masks: Annotated[
+        Path | None, typer.Option(help="Folder with a mask of the same name for each slide.")
+    ] = None,
+    split: Annotated[Split, typer.Option(help="What the slides are for.")] = Split.TRAIN,
+    spacing_um: Annotated[
+        float | None, typer.Option(help="Pixel size of slides that do not say theirs, in µm.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add slides, and masks that label them, to a project."""
+    from unisemalign.cli.adding import add_slides
+
+    with errors_as_sentences(as_json), Project.open(project) as opened:
+        added = add_slides(opened, paths, masks, split, spacing_um, choose_events(as_json))
+    labelled = sum(1 for item in added if item["labelled"])
+    if as_json:
+        say_json({"event": "done", "slides": added})
+    else:
+        say(f"Added {len(added)} slides ({labelled} labelled) for {split.value}.")
+
+
+@app.command()
+def relocate(project: ProjectPath, name: str, path: Path, as_json: AsJson = False) -> None:
+    """Tell a project where a slide that was moved is now."""
+    with errors_as_sentences(as_json), Project.open(project) as opened:
+        opened.relocate_slide(name, path)
+    say_json({"slide": name, "path": str(path)}) if as_json else say(f"'{name}' is now {path}.")
+
+
+@app.command()
+def segment(
+    project: ProjectPath,
+    slides: Annotated[list[str] | None, typer.Argument(metavar="[SLIDE…]")] = None,
+    region: Annotated[
+        str | None, typer.Option(metavar="Y,X,H,W", help="Only this, in working pixels.")
+    ] = None,
+    round_number: Annotated[
+        int | None, typer.Option("--round", help="Use this round's model, not the newest.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Segment slides with the newest round's model. What is finished is not done again."""
+    with errors_as_sentences(as_json), Project.open(project) as opened:
+        from unisemalign.exchange import area_by_class
+        from unisemalign.inference import load_predictor, segment_slide
+
+        rect = parse_rect(region) if region else None
+        if rect and len(slides or []) != 1:
+            raise DataError("A region wants exactly one slide. Name it: segment PROJECT SLIDE.")
+        names = slides or [record.name for record in opened.slides()]
+        known = [opened.slide(name).name for name in names]
+        predictor, found = load_predictor(opened, round_number, device)
+        events = choose_events(as_json)
+        with cancel_on_signals(CancelToken()) as token:
+            for name in known:
+                result = segment_slide(
+                    opened, name, predictor, found.number, rect=rect, events=events, cancel=token
+                )
+                area = area_by_class(opened, name, found.number)
+                events.emit("done", **result, area=area)
+                if not as_json:
+                    shares = ", ".join(f"{k} {100 * v:.1f} %" for k, v in area.items())
+                    fresh = "" if result["fresh"] else " (finished before)"
+                    say(f"{name}: {shares}{fresh}")
+
+
+@app.command()
+def queue(
+    project: ProjectPath,
+    count: Annotated[int, typer.Option(min=1, max=1000)] = 10,
+    size_px: Annotated[int, typer.Option(min=32, max=4096, help="Side of a region.")] = 256,
+    as_json: AsJson = False,
+) -> None:
+    """List the regions most worth a look, best first, with the reason."""
+    from unisemalign.active import rank_regions
+
+    with errors_as_sentences(as_json), Project.open(project) as opened:
+        found = opened.latest_round()
+        if found is None:
+            raise DataError(
+                "The queue wants a segmented slide, this project has no trained round yet. "
+                "Label a region, train, then segment."
+            )
+        regions = rank_regions(
+            opened, found.number, count=count, size_px=size_px, events=choose_events(as_json)
+        )
+    rows = [
+        {
+            "id": r.id,
+            "slide": r.slide,
+            "rect": [r.rect.y, r.rect.x, r.rect.h, r.rect.w],
+            "score": r.score,
+            "reason": r.reason,
+        }
+        for r in regions
+    ]
+    if as_json:
+        return say_json({"event": "done", "round": found.number, "regions": rows})
+    for row in rows:
+        place = ",".join(str(v) for v in row["rect"])  # type: ignore[attr-defined]
+        say(f"{row['score']:.3f}  {row['slide']}  {place}  {row['reason']}")
+    if not rows:
+        say("Nothing is left to doubt: every predicted region is labelled, skipped or held out.")
+    return None
+
+
+@app.command()
+def train(
+    project: ProjectPath,
+    preset: Preset = "recommended",
+    method: MethodName = None,
+    overrides: Overrides = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a round that was stopped or killed.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a round from the labelled and the unlabelled tissue."""
+    events = choose_events(as_json)
+    with errors_as_sentences(as_json), Project.open(project) as opened:
+        settings = None if resume else build_settings(preset, method, overrides or [])
+        if resume and overrides:
+            raise SettingsError(
+                "--resume goes on with the settings the round was started with, found --set too. "
+                "Leave one of the two out."
+            )
+        from unisemalign.training import train_round
+
+        done = train_round(opened, settings, resume=resume, events=events)
+    if not as_json:
+        say(_round_sentence(done.number, done.scores))
+
+
+@app.command()
+def evaluate(
+    project: ProjectPath,
+    split: Annotated[Split, typer.Option(help="Which held-out regions.")] = Split.VAL,
+    round_number: Annotated[int | None, typer.Option("--round")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Score a round's model on held-out regions."""
+    with errors_as_sentences(as_json), Project.open(project) as opened:
+        from unisemalign.inference import load_predictor, score_split
+
+        predictor, found = load_predictor(opened, round_number, device)
+        if not opened.regions(state=RegionState.ACCEPTED, split=split):
+            raise DataError(
+                f"Scoring wants labelled regions of the split '{split.value}', found none. Add "
+                f"slides with --masks and --split {split.value}, or hold a region out."
+            )
+        events = choose_events(as_json)
+        events.emit("start", what=f"Scoring {split.value}")
+        with cancel_on_signals(CancelToken()) as token:
+
+            def on_region(done: int, total: int) -> None:
+                token.check()
+                events.emit("progress", done=done, total=total)
+
+            scores = score_split(opened, predictor, split, on_region=on_region).summary()
+        events.emit("done", round=found.number, split=split.value, **scores)
+    if not as_json:
+        names = [c.name for c in opened.info.classes]
+        say(f"Round {found.number} on {scores['images']} regions of {split.value}:")
+        for key in ("mdice", "mjaccard", "foreground_dice", "per_image_mdice"):
+            say(f"  {key:18} {_percent(scores[key])}")
+        for name, value in zip(names, scores["dice_per_class"], strict=True):  # type: ignore[arg-type]
+            say(f"  Dice {name:13} {_percent(value)}")
+
+
+@app.command()
+def export(
+    project: ProjectPath,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    fmt: Annotated[
+        str, typer.Option("--format", help="png, geojson, ome-tiff, ome-zarr or coco.")
+    ] = "png",
+    source: Annotated[
+        str, typer.Option(help="best (labels, else prediction), labels, or prediction.")
+    ] = "best",
+    slides: Annotated[list[str] | None, typer.Argument(metavar="[SLIDE…]")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write masks and outlines other programs read."""
+    from unisemalign.exchange import export_labels
+
+    with errors_as_sentences(as_json), Project.open(project) as opened:
+        paths = export_labels(
+            opened, out, fmt, source=source, slides=slides, events=choose_events(as_json)
+        )
+    if as_json:
+        return say_json({"event": "done", "files": [str(path) for path in paths]})
+    for path in paths:
+        say(str(path))
+    return None
+
+
+@app.command()
+def benchmark(
+    dataset: Annotated[str, typer.Argument(metavar="glas", help="Which benchmark.")],
+    data: Annotated[Path, typer.Option(help="Folder with images/, masks/ and splits.toml.")],
+    fraction: Annotated[int, typer.Option(help="Share of labelled images: 10 or 20.")] = 10,
+    preset: Preset = "recommended",
+    method: MethodName = None,
+    encoder: Annotated[str, typer.Option(help="embedded, uni, or a timm name.")] = "embedded",
+    text: Annotated[str, typer.Option(help="free, or an open_clip name.")] = "free",
+    seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0,1,2",
+    out: Annotated[Path, typer.Option(help="Folder for the runs; they resume.")] = Path("runs"),
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train and score on a public benchmark, over seeds."""
+    with errors_as_sentences(as_json):
+        from unisemalign.benchmark import run_benchmark
+
+        report = run_benchmark(
+            dataset,
+            data,
+            fraction,
+            build_settings(preset, method, overrides or []),
+            encoder=encoder,
+            text=text,
+            seeds=[int(seed) for seed in seeds.split(",")],
+            out=out,
+            events=choose_events(as_json),
+        )
+    if as_json:
+        return say_json({"event": "done", **report})
+    say(f"{dataset} {fraction} %, {preset}, {report['method']}, seeds {seeds}:")
+    for name in ("best", "last"):
+        say(f"  {name} val mDice  {report[name]['mean']:.2f} ± {report[name]['sd']:.2f}")
+    return None
+
+
+@app.command()
+def serve(project: ProjectPath) -> None:
+    """Answer a viewer's requests: JSON lines in, events out."""
+    with errors_as_sentences(as_json=True), Project.open(project) as opened:
+        from unisemalign.cli.serving import serve_requests
+
+        serve_requests(opened)
+
+
+@weights_app.command("list")
+def weights_list(as_json: AsJson = False) -> None:
+    """List encoders and text towers, and whether their weights are here."""
+    from unisemalign.cli.weights import list_weights
+
+    rows = list_weights()
+    if as_json:
+        return say_json(rows)
+    for row in rows:
+        here = "here" if row["here"] else "not here"
+        say(f"{row['name']:10} {row['kind']:8} {here:9} {row['licence']}")
+    return None
+
+
+@weights_app.command("get")
+def weights_get(name: str, as_json: AsJson = False) -> None:
+    """Fetch published weights once; they work offline from then on."""
+    from unisemalign.cli.weights import get_weights
+
+    with errors_as_sentences(as_json):
+        get_weights(name)
+    say_json({"name": name, "here": True}) if as_json else say(f"'{name}' is here now.")
+
+
+@weights_app.command("check")
+def weights_check(names: list[str], as_json: AsJson = False) -> None:
+    """Load weights and run one forward pass."""
+    from unisemalign.cli.weights import check_weights
+
+    with errors_as_sentences(as_json):
+        rows = [check_weights(name) for name in names]
+    if as_json:
+        return say_json(rows)
+    for row in rows:
+        say(f"{row['name']}: loads and runs; output {row['output']}")
+    return None
+
+
+def _list_settings(as_json: bool) -> None:
+    tree = Settings().model_dump(mode="json")
+    if as_json:
+        return say_json(tree)
+    for section, value in tree.items():
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                say(f"{section}.{key} = {inner}")
+        else:
+            say(f"{section} = {value}")
+    return None
+
+
+def _round_sentence(number: int, scores: dict[str, Any]) -> str:
+    best = scores.get("best_val")
+    score = f", best validation Dice {_percent(best['mdice'])}" if best else ""
+    return (
+        f"Round {number} is trained{score}: {scores['seconds']:.0f} s, "
+        f"{scores['seconds_per_step']:.3f} s a step. Next: unisemalign segment PROJECT"
+    )
+
+
+def _percent(value: Any) -> str:
+    return "–" if value is None else f"{100 * value:.2f}"
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def main() -> None:
+    """Run the command line. Offline unless the person asks for weights.
+
+    The hub's client reads the variable when it is imported, so it is set before anything else.
+    """
+    if sys.argv[1:3] != ["weights", "get"]:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    app()

@@ -1,0 +1,134 @@
+"""The process a viewer talks to: one model kept warm, one request at a time."""
+
+from __future__ import annotations
+
+import json
+import queue
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from unisemalign.active import rank_regions
+from unisemalign.errors import CancelledError, DataError, UnisemalignError
+from unisemalign.exchange import area_by_class
+from unisemalign.geometry import Rect
+from unisemalign.inference import Predictor, load_predictor, segment_slide
+from unisemalign.inference.segmenting import best_weights
+from unisemalign.project import Project, Round
+from unisemalign.runtime import CancelToken, JsonLinesEvents
+
+
+class _Answers:
+    """Events that carry the request's id."""
+
+    def __init__(self, out: JsonLinesEvents, request: Any) -> None:
+        self._out = out
+        self._id = request
+
+    def emit(self, event: str, **fields: Any) -> None:
+        self._out.emit(event, id=self._id, **fields)
+
+
+class Server:
+    """Answers requests on a project until told to quit, or until its input closes."""
+
+    def __init__(self, project: Project, out: JsonLinesEvents) -> None:
+        self._project = project
+        self._out = out
+        self._requests: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._tokens: dict[Any, CancelToken] = {}
+        self._warm: tuple[Path, float, Predictor, Round] | None = None
+
+    def read(self) -> None:
+        """Take requests from stdin; a ``cancel`` acts at once, the rest waits its turn."""
+        for line in sys.stdin:
+            try:
+                request = json.loads(line)
+            except json.JSONDecodeError:
+                self._out.emit("failed", text=f"A request wants to be JSON, found: {line[:80]}")
+                continue
+            if request.get("verb") == "cancel":
+                if token := self._tokens.get(request.get("target")):
+                    token.request()
+            elif request.get("verb") == "quit":
+                break
+            else:
+                self._tokens[request.get("id")] = CancelToken()
+                self._requests.put(request)
+        for token in list(self._tokens.values()):
+            token.request()
+        self._requests.put(None)
+
+    def run(self) -> None:
+        """Answer until the input ends."""
+        threading.Thread(target=self.read, name="requests", daemon=True).start()
+        self._out.emit("ready")
+        while (request := self._requests.get()) is not None:
+            number = request.get("id")
+            answers = _Answers(self._out, number)
+            try:
+                self._answer(request, answers, self._tokens[number])
+            except CancelledError as error:
+                answers.emit("cancelled", text=str(error))
+            except UnisemalignError as error:
+                answers.emit("failed", text=str(error))
+            finally:
+                self._tokens.pop(number, None)
+
+    def _answer(self, request: dict[str, Any], answers: _Answers, token: CancelToken) -> None:
+        token.check()
+        match request.get("verb"):
+            case "segment":
+                self._segment(request, answers, token)
+            case "queue":
+                self._queue(request, answers)
+            case other:
+                raise DataError(
+                    f"A request wants the verb segment, queue or cancel, found {other}."
+                )
+
+    def _segment(self, request: dict[str, Any], answers: _Answers, token: CancelToken) -> None:
+        predictor, found = self._predictor(request.get("round"))
+        rect = Rect(*request["rect"]) if request.get("rect") else None
+        result = segment_slide(
+            self._project,
+            request["slide"],
+            predictor,
+            found.number,
+            rect=rect,
+            events=answers,
+            cancel=token,
+        )
+        area = area_by_class(self._project, request["slide"], found.number)
+        answers.emit("done", **result, area=area)
+
+    def _queue(self, request: dict[str, Any], answers: _Answers) -> None:
+        found = self._project.latest_round()
+        if found is None:
+            raise DataError("The queue wants a trained round, found none. Train first.")
+        regions = rank_regions(
+            self._project,
+            found.number,
+            count=int(request.get("count", 10)),
+            size_px=int(request.get("size_px", 256)),
+            events=answers,
+        )
+        answers.emit("done", round=found.number, regions=[r.id for r in regions])
+
+    def _predictor(self, number: int | None) -> tuple[Predictor, Round]:
+        """Return the round's predictor, kept until its weights change."""
+        found = self._project.latest_round() if number is None else self._project.round(number)
+        if self._warm and found and self._warm[0] == found.folder:
+            path, stamp, predictor, known = self._warm
+            if best_weights(path).stat().st_mtime == stamp:
+                return predictor, known
+        predictor, known = load_predictor(self._project, number)
+        stamp = best_weights(known.folder).stat().st_mtime
+        self._warm = (known.folder, stamp, predictor, known)
+        return predictor, known
+
+
+def serve_requests(project: Project) -> None:
+    """Serve ``project`` on stdin and stdout."""
+    Server(project, JsonLinesEvents()).run()

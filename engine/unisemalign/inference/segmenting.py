@@ -1,0 +1,115 @@
+"""Segmenting a slide of a project: resumable, streamed into the project's store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from unisemalign.errors import ProjectError
+from unisemalign.geometry import Rect
+from unisemalign.inference.bands import iter_bands
+from unisemalign.inference.predictor import Predictor
+from unisemalign.model import load_network
+from unisemalign.project import Project, Round
+from unisemalign.runtime import CancelToken, Events, Pace
+from unisemalign.runtime.device import choose_device
+from unisemalign.slides import tissue_mask
+
+
+def load_predictor(
+    project: Project, number: int | None = None, device: str = "auto"
+) -> tuple[Predictor, Round]:
+    """Return the predictor of round ``number`` (``None``: the newest with weights), and the round.
+
+    Raises
+    ------
+    ProjectError
+        If there is no trained round yet: the sentence says what to do first.
+    WeightsError
+        If its weights cannot be read.
+    """
+    found = project.latest_round() if number is None else project.round(number)
+    if found is None:
+        raise ProjectError(
+            "Segmenting wants a trained round, this project has none yet. Label at least one "
+            "region with every class in it, then train."
+        )
+    network, settings, words = load_network(best_weights(found.folder))
+    classes = [c.name for c in project.info.classes]
+    if len(words) != len(classes):
+        raise ProjectError(
+            f"Round {found.number} knows {len(words)} classes, the project has {len(classes)}. "
+            f"Train again with --set training.start_from=scratch."
+        )
+    where = choose_device(device)
+    return Predictor(network.to(where), settings, where), found
+
+
+def best_weights(folder: Path) -> Path:
+    """Return where a round keeps the weights to use."""
+    return folder / "best.safetensors"
+
+
+def segment_slide(
+    project: Project,
+    name: str,
+    predictor: Predictor,
+    round_number: int,
+    *,
+    rect: Rect | None = None,
+    events: Events,
+    cancel: CancelToken,
+) -> dict[str, Any]:
+    """Label a slide, or ``rect`` of it, and store the result under the round.
+
+    A whole slide that was interrupted goes on where it stopped; one that is finished is left
+    alone. Emits ``start``, then ``progress`` with ``rect`` whenever rows have been stored.
+
+    Returns
+    -------
+    dict
+        ``slide``, ``round``, ``rect`` (``[y, x, h, w]``) and ``fresh``: whether anything was done.
+    """
+    slide = project.open_slide(name)
+    store = project.predictions(round_number, name, create=True)
+    whole = Rect(0, 0, *slide.shape_yx)
+    target = whole if rect is None else rect.intersect(whole)
+    if target.area == 0:
+        raise ProjectError(
+            f"The region {rect} wants to lie on '{name}', which is {whole.h} × {whole.w} px at "
+            f"working spacing. Choose one inside."
+        )
+    result = {
+        "slide": name,
+        "round": round_number,
+        "rect": [target.y, target.x, target.h, target.w],
+    }
+    progress = store.read_progress()
+    start_row = int(progress.get("rows_done", 0)) if target == whole else 0
+    if target == whole and start_row >= whole.h:
+        return {**result, "fresh": False}
+    events.emit("start", what=f"Segmenting {name}")
+    tissue = tissue_mask(slide) if predictor.settings.inference.skip_glass else None
+    pace: Pace | None = None
+
+    def on_window(done: int, total: int) -> None:
+        nonlocal pace
+        cancel.check()
+        pace = pace or Pace(total)
+        pace.done = done
+        events.emit("progress", done=done, total=total, eta_s=pace.eta_s)
+
+    for band in iter_bands(
+        slide, predictor, target, tissue=tissue, start_row=start_row, on_window=on_window
+    ):
+        store.write(
+            band.rect,
+            classes=band.classes,
+            confidence=band.confidence,
+            disagreement=band.disagreement,
+        )
+        if target == whole:
+            store.write_progress({"rows_done": band.rect.y1})
+        r = band.rect
+        events.emit("written", slide=name, round=round_number, rect=[r.y, r.x, r.h, r.w])
+    return {**result, "fresh": True}

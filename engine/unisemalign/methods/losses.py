@@ -1,0 +1,85 @@
+"""Losses. Logits ``(B, C, H, W)``, targets ``(B, H, W)`` of class indices. Source: METHODS A5."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unisemalign.metrics import IGNORE
+
+
+def labelled_ce(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy over labelled pixels; 0 when there are none."""
+    total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
+    return total / (labels != IGNORE).sum().clamp(min=1)
+
+
+def soft_dice(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return 1 − soft Dice, pooled over the batch, mean over the classes that occur."""
+    known = (labels != IGNORE).unsqueeze(1)
+    truth = F.one_hot(labels.masked_fill(labels == IGNORE, 0), logits.shape[1])
+    truth = truth.permute(0, 3, 1, 2).to(logits.dtype) * known
+    share = logits.softmax(1) * known
+    inter = (share * truth).sum((0, 2, 3))
+    size = (share + truth).sum((0, 2, 3))
+    present = truth.sum((0, 2, 3)) > 0
+    dice = (2 * inter + 1) / (size + 1)
+    return ((1 - dice) * present).sum() / present.sum().clamp(min=1)
+
+
+def confident_ce(logits: Tensor, target: Tensor, keep: Tensor, valid: Tensor) -> Tensor:
+    """Return Σ keep·CE / |valid| (L_h and L_c)."""
+    ce = F.cross_entropy(logits, target, reduction="none")
+    return (ce * (keep & valid)).sum() / valid.sum().clamp(min=1)
+
+
+def confident_kl(logits: Tensor, target: Tensor, keep: Tensor, valid: Tensor) -> Tensor:
+    """Return Σ keep·KL(target ‖ σ(logits)) / |valid| (L_s); ``target`` are probabilities."""
+    kl = F.kl_div(logits.log_softmax(1), target, reduction="none").sum(1)
+    return (kl * (keep & valid)).sum() / valid.sum().clamp(min=1)
+
+
+def alignment(
+    prototypes: Tensor, words: Tensor, kind: Literal["none", "mse", "cosine", "kl"]
+) -> Tensor:
+    """Return L_al between unit vectors ``(C, D)``: how far class texts stand from prototypes.
+
+    ``mse`` is the mean over C·D of the squared difference, = 2(1 − cos)/D; ``cosine`` is
+    1 − cos; ``kl`` compares the two as distributions over D.
+    """
+    match kind:
+        case "none":
+            return prototypes.new_zeros(())
+        case "mse":
+            return F.mse_loss(prototypes, words)
+        case "cosine":
+            return (1 - (prototypes * words).sum(1)).mean()
+        case "kl":
+            return F.kl_div(
+                prototypes.log_softmax(1),
+                words.log_softmax(1),
+                reduction="batchmean",
+                log_target=True,
+            )
+
+
+def next_threshold(
+    threshold: Tensor, probabilities: Tensor, valid: Tensor, momentum: float
+) -> Tensor:
+    """Return τ after one step: its average with the mean, over predicted classes, of their peak.
+
+    ``probabilities`` ``(B, C, H, W)``; only ``valid`` pixels count; a class nobody predicts is
+    left out. Unchanged when nothing is valid.
+    """
+    confidence, winner = probabilities.max(1)
+    confidence = confidence.masked_fill(~valid, 0.0)
+    peaks = torch.stack(
+        [confidence.masked_fill(winner != c, 0.0).max() for c in range(probabilities.shape[1])]
+    )
+    present = peaks > 0
+    if not bool(present.any()):
+        return threshold
+    return momentum * threshold + (1 - momentum) * peaks[present].mean()

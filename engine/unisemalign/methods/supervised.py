@@ -1,0 +1,111 @@
+"""Labelled tissue only: what unlabelled tissue must be measured against."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from unisemalign.methods.losses import alignment, labelled_ce, soft_dice
+from unisemalign.methods.method import Batch
+from unisemalign.methods.teacher import Teacher
+from unisemalign.model import Network
+from unisemalign.model.checkpoints import load_trained_state, trained_state
+from unisemalign.model.network import Features
+from unisemalign.settings.method import LabelledLosses
+
+
+class LabelledMethod:
+    """The part every method shares: losses on labelled tissue, and an averaged teacher.
+
+    Parameters
+    ----------
+    student
+        The network that learns.
+    settings
+        Weights of the losses, temperature, and how slowly the teacher follows.
+    """
+
+    wants_unlabelled = False
+    wants_drawn_donor = False
+
+    def __init__(self, student: Network, settings: LabelledLosses) -> None:
+        self.student = student
+        self.common = settings
+        self.teacher = Teacher(student, settings.ema) if settings.ema > 0 else None
+
+    @property
+    def deployed(self) -> Network:
+        """The teacher where there is one, else the student."""
+        return self.teacher.network if self.teacher else self.student
+
+    def labelled_losses(
+        self, decoded: Tensor, features: Features, words: Tensor, labels: Tensor
+    ) -> dict[str, Tensor]:
+        """Return the weighted parts on labelled crops (METHODS A5).
+
+        Parameters
+        ----------
+        decoded
+            The decoder's logits ``(B, C, H, W)``.
+        features
+            Of the labelled crops.
+        words
+            Class texts ``(C, D)``.
+        labels
+            ``(B, H, W)``, 255 = ignore.
+        """
+        c = self.common
+        prototype, text = self.student.semantics(features, words, c.temperature)
+        prototypes = self.student.semantic.unit_prototypes()
+        parts = {
+            "decoder": c.weight_decoder * labelled_ce(decoded, labels),
+            "prototype": c.weight_prototype * labelled_ce(prototype, labels),
+            "text": c.weight_text * labelled_ce(text, labels),
+            "align": c.weight_align * alignment(prototypes, words, c.align),
+        }
+        if c.weight_dice > 0:
+            parts["dice"] = c.weight_dice * soft_dice(decoded, labels)
+        return parts
+
+    def after_step(self) -> None:
+        """Let the teacher follow."""
+        if self.teacher:
+            self.teacher.follow(self.student)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the teacher's state."""
+        if not self.teacher:
+            return {}
+        state = {f"teacher.{k}": v for k, v in trained_state(self.teacher.network).items()}
+        return {**state, "teacher_step": torch.tensor(self.teacher.step)}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take the teacher's state."""
+        if self.teacher:
+            self.teacher.step = int(state["teacher_step"])
+            prefix = "teacher."
+            load_trained_state(
+                self.teacher.network,
+                {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)},
+            )
+
+
+class Supervised(LabelledMethod):
+    """The labelled losses alone, with the same network, views, teacher and steps."""
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """Return ½·Σ of the labelled losses, and the parts."""
+        features = self.student.features(batch.images)
+        decoded = self.student.decode(features)
+        parts = self.labelled_losses(decoded, features, self.student.words(), batch.labels)
+        return total_loss(parts), plain(parts)
+
+
+def total_loss(parts: dict[str, Tensor]) -> Tensor:
+    """Return ½·Σ parts (METHODS A5)."""
+    return 0.5 * torch.stack(list(parts.values())).sum()
+
+
+def plain(parts: dict[str, Tensor]) -> dict[str, float]:
+    """Return the parts as numbers for the log."""
+    return {name: round(float(value.detach()), 5) for name, value in parts.items()}

@@ -1,0 +1,47 @@
+"""The mean teacher: an average of the student over time. Source: METHODS A9 step 7."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from unisemalign.model import Network
+
+
+class Teacher:
+    """An exponential moving average of every trained part, batch norm statistics included.
+
+    A frozen encoder and the text tower are shared with the student, not copied.
+
+    Parameters
+    ----------
+    student
+        The network to follow.
+    decay
+        α of METHODS A9; the first steps use min(1 − 1/(t+1), α), so step 0 copies the student.
+    """
+
+    def __init__(self, student: Network, decay: float) -> None:
+        self.decay = decay
+        self.step = 0
+        frozen = [getattr(student.semantic.text, "tower", None)]
+        if not student.train_encoder:
+            frozen.append(student.encoder)
+        shared = {id(part): part for part in frozen if part is not None}
+        self.network = copy.deepcopy(student, memo=shared).requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def follow(self, student: Network) -> None:
+        """Move towards the student."""
+        alpha = min(1 - 1 / (self.step + 1), self.decay)
+        mine = self.network.state_dict()
+        for name, theirs in student.state_dict().items():
+            value = mine[name]
+            if value.data_ptr() == theirs.data_ptr():
+                continue
+            if value.is_floating_point():
+                value.mul_(alpha).add_(theirs, alpha=1 - alpha)
+            else:
+                value.copy_(theirs)
+        self.step += 1

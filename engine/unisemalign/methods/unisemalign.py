@@ -1,0 +1,167 @@
+"""UniSemAlign: pseudo-labels from fused logits. Source: METHODS A5, A8, A9."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unisemalign.methods.losses import confident_ce, confident_kl, next_threshold
+from unisemalign.methods.method import Batch, Unlabelled
+from unisemalign.methods.supervised import LabelledMethod, plain, total_loss
+from unisemalign.model import Network
+from unisemalign.model.network import Features, Logits
+from unisemalign.settings import UniSemAlignSettings
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """What the labeller says of a batch of weak views.
+
+    ``decoder`` ``(B, C, H, W)``: probabilities of the decoder alone; ``label`` and ``confidence``
+    ``(B, H, W)``: winner of the fused logits and its probability; ``valid``: real tissue.
+    """
+
+    decoder: Tensor
+    label: Tensor
+    confidence: Tensor
+    valid: Tensor
+
+    def flipped(self) -> PseudoLabels:
+        """Return the batch in reverse."""
+        return PseudoLabels(
+            self.decoder.flip(0), self.label.flip(0), self.confidence.flip(0), self.valid.flip(0)
+        )
+
+    def with_donor(self, donor: PseudoLabels, box: Tensor) -> PseudoLabels:
+        """Return the labels of the composed image: inside ``box`` everything is the donor's."""
+        return PseudoLabels(
+            torch.where(box.unsqueeze(1), donor.decoder, self.decoder),
+            torch.where(box, donor.label, self.label),
+            torch.where(box, donor.confidence, self.confidence),
+            torch.where(box, donor.valid, self.valid),
+        )
+
+
+class UniSemAlign(LabelledMethod):
+    """Dual-modal alignment with weak-to-strong consistency.
+
+    Every row of METHODS table A8 that changes the result is a setting.
+    """
+
+    wants_unlabelled = True
+
+    def __init__(self, student: Network, settings: UniSemAlignSettings) -> None:
+        super().__init__(student, settings)
+        self.settings = settings
+        self.wants_drawn_donor = settings.donor == "draw"
+        self.threshold = torch.tensor(settings.threshold)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the teacher's state and the threshold."""
+        return {**super().state_dict(), "threshold": self.threshold}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take the teacher's state and the threshold."""
+        super().load_state_dict(state)
+        self.threshold = state["threshold"].clone()
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """Return the step's loss (METHODS A9) and its parts, with ``tau`` and ``kept``."""
+        if batch.unlabelled is None or batch.box is None:
+            raise ValueError("UniSemAlign wants unlabelled crops and boxes in every batch")
+        s, net = self.settings, self.student
+        labelled, box, u = len(batch.images), batch.box, batch.unlabelled
+        donor = batch.donor or u.flipped()
+        strong = torch.where(box.unsqueeze(1), donor.strong, u.strong)
+
+        words = net.words()
+        images = torch.cat([batch.images, u.weak])
+        encoded = net.encode(images)
+        features = net.project(encoded, images)
+        clear = features.rows(0, labelled)
+        weak = features.rows(labelled, len(images))
+        clean_weak = s.labeller == "student"
+        decoded = net.decode(
+            _stacked([clear, *([weak] if clean_weak else []), weak.with_dropout(s.feature_dropout)])
+        )
+        dropped = decoded[-len(u.weak) :]
+        parts = self.labelled_losses(decoded[:labelled], clear, words, batch.labels)
+
+        if clean_weak:
+            own = decoded[labelled : labelled + len(u.weak)].detach()
+            with torch.no_grad():
+                pseudo = self._judge(
+                    Logits(own, *net.semantics(weak, words, s.temperature)), u.valid
+                )
+        else:
+            shared = None if net.train_encoder else tuple(e[labelled:] for e in encoded)
+            pseudo = self._teach(u, shared)
+        mixed = pseudo.with_donor(self._donor_labels(batch, pseudo), box)
+
+        strong_features = net.features(strong)
+        strong_decoded = net.decode(strong_features)
+        valid_map = mixed.valid if s.threshold_map == "composite" else pseudo.valid
+        self.threshold = self.threshold.to(strong.device)
+        self.threshold = next_threshold(
+            self.threshold, pseudo.decoder, valid_map, s.threshold_momentum
+        )
+        tau = self.threshold
+
+        target = mixed
+        if s.hard_target == "strong":
+            with torch.no_grad():
+                own_logits = Logits(
+                    strong_decoded.detach(), *net.semantics(strong_features, words, s.temperature)
+                )
+                target = self._judge(own_logits, mixed.valid)
+        keep = target.confidence >= tau
+        parts["hard"] = s.weight_hard * confident_ce(
+            strong_decoded, target.label, keep, mixed.valid
+        )
+        soft = mixed if s.soft_target == "composite" else pseudo
+        parts["soft"] = s.weight_soft * confident_kl(
+            strong_decoded, soft.decoder, keep, mixed.valid
+        )
+        parts["dropout"] = s.weight_dropout * confident_ce(
+            dropped, pseudo.label, pseudo.confidence >= tau, pseudo.valid
+        )
+        kept = float((keep & mixed.valid).sum() / mixed.valid.sum().clamp(min=1))
+        return total_loss(parts), {**plain(parts), "tau": float(tau), "kept": round(kept, 4)}
+
+    @torch.no_grad()
+    def _teach(self, crops: Unlabelled, encoded: tuple[Tensor, ...] | None = None) -> PseudoLabels:
+        """Label weak views with the deployed network in evaluation mode, no gradient."""
+        network = self.deployed
+        mode = network.training
+        network.eval()
+        pair = (encoded[0], encoded[1]) if encoded else network.encode(crops.weak)
+        features = network.project(pair, crops.weak)
+        logits = network.logits(features, network.words(), self.settings.temperature)
+        network.train(mode)
+        return self._judge(logits, crops.valid)
+
+    def _donor_labels(self, batch: Batch, pseudo: PseudoLabels) -> PseudoLabels:
+        """Return the labels the donors carry into the box."""
+        labels = pseudo.flipped() if batch.donor is None else self._teach(batch.donor)
+        if self.settings.donor_label == "decoder":
+            confidence, winner = labels.decoder.max(1)
+            labels = PseudoLabels(labels.decoder, winner, confidence, labels.valid)
+        return labels
+
+    def _judge(self, logits: Logits, valid: Tensor) -> PseudoLabels:
+        fused = logits.fused(self.settings.eta_prototype, self.settings.eta_text)
+        confidence, label = fused.softmax(1).max(1)
+        return PseudoLabels(logits.decoder.softmax(1), label, confidence, valid)
+
+
+def _stacked(batches: list[Features]) -> Features:
+    """Join batches of features, in order."""
+    stems = [b.stem for b in batches if b.stem is not None]
+    return Features(
+        torch.cat([b.low for b in batches]),
+        torch.cat([b.high for b in batches]),
+        torch.cat(stems) if stems else None,
+        batches[0].size,
+    )

@@ -1,0 +1,86 @@
+"""Trained parts to and from safetensors. Someone else's weights are never written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from unisemalign.errors import WeightsError
+from unisemalign.model.network import Network, build_network
+from unisemalign.runtime.files import write_atomically
+from unisemalign.settings import Settings
+from unisemalign.settings.tree import validate_settings
+
+
+def trained_state(network: Network) -> dict[str, Tensor]:
+    """Return the state of every trained part: all but a frozen encoder and the text tower."""
+    frozen = ["semantic.text.tower."]
+    if not network.train_encoder:
+        frozen.append("encoder.")
+    return {
+        name: value
+        for name, value in network.state_dict().items()
+        if not name.startswith(tuple(frozen))
+    }
+
+
+def load_trained_state(network: Network, state: dict[str, Tensor]) -> None:
+    """Load what :func:`trained_state` gave; names and shapes must fit exactly.
+
+    Raises
+    ------
+    WeightsError
+        If they do not.
+    """
+    wanted = trained_state(network)
+    wrong = sorted(
+        set(wanted) ^ set(state)
+        | {k for k in set(wanted) & set(state) if wanted[k].shape != state[k].shape}
+    )
+    if wrong:
+        raise WeightsError(
+            f"The weights do not fit this network: {len(wrong)} of {len(wanted)} parts differ, "
+            f"the first is '{wrong[0]}'. The classes, the encoder or the model's widths have "
+            f"changed since. Train with --set training.start_from=scratch."
+        )
+    network.load_state_dict(state, strict=False)
+
+
+def save_network(network: Network, path: Path, settings: Settings, class_words: list[str]) -> None:
+    """Write the trained parts, with their settings and classes, to ``path`` (safetensors)."""
+    state = {k: v.detach().contiguous().cpu() for k, v in trained_state(network).items()}
+    about = {"settings": settings.model_dump_json(), "classes": json.dumps(class_words)}
+    with write_atomically(path) as part:
+        save_file(state, part, metadata=about)
+
+
+def load_network(path: Path) -> tuple[Network, Settings, list[str]]:
+    """Return network, settings and class words from what :func:`save_network` wrote.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing, damaged, or not one of ours.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(
+            f"Cannot read the weights '{path}': {error}. Choose another round, or train again."
+        ) from error
+    if not {"settings", "classes"} <= about.keys():
+        raise WeightsError(
+            f"'{path}' wants our settings and classes in its header, found none: it was not "
+            f"written by this program. Choose a round's best.safetensors."
+        )
+    settings = validate_settings(json.loads(about["settings"]))
+    words = list(json.loads(about["classes"]))
+    network = build_network(words, settings.model)
+    load_trained_state(network, state)
+    return network.eval(), settings, words

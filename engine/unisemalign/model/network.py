@@ -1,0 +1,215 @@
+"""The network UniSemAlign and its yardsticks share. Source: METHODS A1–A5."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unisemalign.model.decoder import Decoder, conv_bn_relu
+from unisemalign.model.encoders import Encoder, build_encoder
+from unisemalign.model.semantic import SemanticHead, cosines
+from unisemalign.model.text import build_text_tower
+from unisemalign.settings import ModelSettings
+
+
+@dataclass(frozen=True)
+class Features:
+    """Projected features of a batch.
+
+    ``low`` ``(B, C, h, w)`` and ``high`` ``(B, C', h', w')``, ``stem`` the extra high-resolution
+    map or ``None``, ``size`` the image's ``(H, W)``.
+    """
+
+    low: Tensor
+    high: Tensor
+    stem: Tensor | None
+    size: tuple[int, int]
+
+    def with_dropout(self, share: float) -> Features:
+        """Return a copy with whole channels of ``low`` and ``high`` dropped (L_c, METHODS A5)."""
+        return Features(
+            F.dropout2d(self.low, share), F.dropout2d(self.high, share), self.stem, self.size
+        )
+
+    def rows(self, start: int, stop: int) -> Features:
+        """Return samples ``start…stop`` of the batch."""
+        stem = None if self.stem is None else self.stem[start:stop]
+        return Features(self.low[start:stop], self.high[start:stop], stem, self.size)
+
+
+@dataclass(frozen=True)
+class Logits:
+    """Class logits ``(B, C, H, W)`` of the three branches, at image size.
+
+    ``prototype`` and ``text`` are cosines divided by the temperature; the text branch and the
+    prototypes are ``None`` where they were not asked for.
+    """
+
+    decoder: Tensor
+    prototype: Tensor
+    text: Tensor
+
+    def fused(self, eta_prototype: float, eta_text: float) -> Tensor:
+        """Return S_f = S_dl + η_p·S_p + η_t·S_t (METHODS A5)."""
+        return self.decoder + eta_prototype * self.prototype + eta_text * self.text
+
+
+class Network(nn.Module):
+    """Encoder, projections, decoder and semantic head.
+
+    Parameters
+    ----------
+    encoder
+        Frozen when ``train_encoder`` is false: it then runs without gradient, in evaluation mode.
+    class_words
+        Words of each class, in class order.
+    settings
+        Widths, dilations and the other numbers of the model.
+    text_weights
+        Whether the text tower loads its published weights.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        class_words: Sequence[str],
+        settings: ModelSettings,
+        *,
+        train_encoder: bool,
+        text_weights: bool = True,
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.n_classes = len(class_words)
+        self.train_encoder = train_encoder
+        self.encoder = encoder.requires_grad_(train_encoder)
+        self.low = _projection(encoder.low_channels, settings.low_dim)
+        self.high = _projection(encoder.high_channels, settings.high_dim)
+        self.stem = _stem(settings.stem_dim) if settings.stem_dim else None
+        self.decoder = Decoder(
+            settings.low_dim,
+            settings.high_dim,
+            settings.skip_dim,
+            settings.decoder_dim,
+            self.n_classes,
+            settings.dilations,
+            settings.stem_dim,
+        )
+        text = build_text_tower(
+            settings.text,
+            class_words,
+            context_tokens=settings.context_tokens,
+            pooling=settings.text_pooling,
+            masks=settings.text_masks,
+            weights=text_weights,
+        )
+        self.semantic = SemanticHead(
+            settings.high_dim,
+            settings.embed_dim,
+            self.n_classes,
+            text,
+            train_projection=settings.train_text_projection,
+        )
+        self.register_buffer("mean", torch.tensor(encoder.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(encoder.std).view(1, 3, 1, 1), persistent=False)
+
+    def train(self, mode: bool = True) -> Network:
+        """Set the mode; a frozen encoder and the text tower stay in evaluation mode."""
+        super().train(mode)
+        if not self.train_encoder:
+            self.encoder.eval()
+        self.semantic.text.eval()
+        return self
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode images ``(B, 3, H, W)`` in 0…1; no gradient through a frozen encoder."""
+        with torch.set_grad_enabled(self.train_encoder and torch.is_grad_enabled()):
+            low, high = self.encoder(self._zoomed(images))
+        return low, high
+
+    def project(self, encoded: tuple[Tensor, Tensor], images: Tensor) -> Features:
+        """Return the projected features of what :meth:`encode` gave for ``images``."""
+        stem = None if self.stem is None else self.stem(self._zoomed(images))
+        height, width = images.shape[2:]
+        return Features(self.low(encoded[0]), self.high(encoded[1]), stem, (height, width))
+
+    def features(self, images: Tensor) -> Features:
+        """Encode and project images ``(B, 3, H, W)`` in 0…1."""
+        return self.project(self.encode(images), images)
+
+    def decode(self, features: Features) -> Tensor:
+        """Return the decoder's logits S_dl ``(B, C, H, W)`` at image size."""
+        return self._to_image(self.decoder(features.low, features.high, features.stem), features)
+
+    def words(self) -> Tensor:
+        """Return the class texts as unit vectors ``(C, D)``: run once a step, share."""
+        return self.semantic.unit_words()
+
+    def semantics(
+        self, features: Features, words: Tensor, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return S_p and S_t ``(B, C, H, W)`` at image size, cosines over ``temperature``."""
+        embedded = self.semantic.embed(features.high)
+        if self.settings.semantic_upsample == "features":
+            embedded = F.normalize(self._to_image(embedded, features), dim=1)
+        both = torch.cat([self.semantic.unit_prototypes(), words])
+        scores = cosines(embedded, both) / temperature
+        if self.settings.semantic_upsample == "logits":
+            scores = self._to_image(scores, features)
+        prototype, text = scores.split(self.n_classes, dim=1)
+        return prototype, text
+
+    def logits(self, features: Features, words: Tensor, temperature: float) -> Logits:
+        """Return all three branches at image size."""
+        return Logits(self.decode(features), *self.semantics(features, words, temperature))
+
+    def _zoomed(self, images: Tensor) -> Tensor:
+        """Normalise, and bring to the encoder's scale and a size it can take."""
+        images = (images - self.mean) / self.std
+        step, zoom = self.encoder.multiple, self.settings.zoom
+        size = [max(1, round(side * zoom / step)) * step for side in images.shape[2:]]
+        if size == list(images.shape[2:]):
+            return images
+        if all(side == 2 * small for side, small in zip(images.shape[2:], size, strict=True)):
+            return F.avg_pool2d(images, 2)
+        return F.interpolate(
+            images, size=size, mode="bilinear", align_corners=False, antialias=zoom < 1
+        )
+
+    def _to_image(self, maps: Tensor, features: Features) -> Tensor:
+        return F.interpolate(
+            maps, size=features.size, mode="bilinear", align_corners=self.settings.align_corners
+        )
+
+
+def build_network(
+    class_words: Sequence[str], settings: ModelSettings, *, weights: bool = True
+) -> Network:
+    """Build the network ``settings`` describe, for these classes.
+
+    ``weights=False`` leaves out published weights: for a checkpoint to be loaded into.
+    """
+    encoder = build_encoder(settings.encoder, weights=weights)
+    train = {"auto": not encoder.pretrained, "yes": True, "no": False}[settings.train_encoder]
+    return Network(encoder, class_words, settings, train_encoder=train, text_weights=weights)
+
+
+def _projection(channels_in: int, channels_out: int) -> nn.Conv2d:
+    conv = nn.Conv2d(channels_in, channels_out, 1)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    return conv
+
+
+def _stem(channels: int) -> nn.Module:
+    """Return a light path at stride 2, for encoders whose finest map is coarse (part E row 1)."""
+    return nn.Sequential(
+        nn.Conv2d(3, channels, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(inplace=True),
+        conv_bn_relu(channels, channels, 3),
+    )

@@ -1,0 +1,66 @@
+"""The semantic head: pixels, prototypes and words in one space. Source: METHODS A3–A4."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unisemalign.model.text import TextTower
+
+
+class SemanticHead(nn.Module):
+    """Pixel embedding, learnable class prototypes, and projected text features.
+
+    Parameters
+    ----------
+    channels
+        Channels of the deep features.
+    embed_dim
+        Dimension of the shared space.
+    n_classes
+        Classes, background included.
+    text
+        Gives one vector a class.
+    train_projection
+        Whether the projection of words into the shared space is trained.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        embed_dim: int,
+        n_classes: int,
+        text: TextTower,
+        *,
+        train_projection: bool,
+    ) -> None:
+        super().__init__()
+        self.pixels = nn.Sequential(
+            nn.Conv2d(channels, embed_dim, 3, padding=1),
+            nn.BatchNorm2d(embed_dim),
+            nn.ReLU(inplace=True),
+            nn.Dropout2d(0.1),
+        )
+        self.prototypes = nn.Parameter(torch.randn(n_classes, embed_dim) / embed_dim**0.5)
+        self.text = text
+        self.project = nn.Linear(text.dim, embed_dim, bias=False)
+        nn.init.normal_(self.project.weight, std=text.dim**-0.5)
+        self.project.requires_grad_(train_projection)
+
+    def embed(self, high: Tensor) -> Tensor:
+        """Embed deep features ``(B, C, h, w)`` as unit vectors ``(B, D, h, w)``."""
+        return F.normalize(self.pixels(high), dim=1)
+
+    def unit_prototypes(self) -> Tensor:
+        """Return the prototypes as unit vectors ``(C, D)``."""
+        return F.normalize(self.prototypes, dim=1)
+
+    def unit_words(self) -> Tensor:
+        """Return the class texts as unit vectors ``(C, D)``. Runs the text tower: once a step."""
+        return F.normalize(self.project(self.text()), dim=1)
+
+
+def cosines(embedded: Tensor, classes: Tensor) -> Tensor:
+    """Return ``(B, C, h, w)`` cosines of unit pixels ``(B, D, h, w)`` and classes ``(C, D)``."""
+    return torch.einsum("bdhw,cd->bchw", embedded, classes)

@@ -1,0 +1,133 @@
+"""Where crops come from: accepted regions for labels, the rest of the tissue for its looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unisemalign.errors import DataError
+from unisemalign.geometry import Rect
+from unisemalign.metrics import IGNORE
+from unisemalign.project import LabelStore, Project, RegionState, Split
+from unisemalign.slides import SpacedSlide, TissueMask, tissue_mask
+
+_KEEP_WHOLE_PX = 2048 * 2048
+_KEEP_TOTAL_PX = 128 * 2**20
+_TRIES = 50
+
+
+class MemorySlide(SpacedSlide):
+    """A small slide kept in memory at working spacing: reading a crop is a copy."""
+
+    def __init__(self, slide: SpacedSlide) -> None:
+        super().__init__(slide.slide, slide.spacing_um)
+        self._pixels = slide.read(Rect(0, 0, *slide.shape_yx))
+
+    def read(self, rect: Rect) -> NDArray[np.uint8]:
+        """Return ``(h, w, 3)``; white outside the slide."""
+        inside = rect.intersect(Rect(0, 0, *self.shape_yx))
+        if inside == rect:
+            return self._pixels[rect.slices]
+        out = np.full((rect.h, rect.w, 3), 255, np.uint8)
+        if inside.area > 0:
+            ys, xs = inside.relative_to(rect).slices
+            out[ys, xs] = self._pixels[inside.slices]
+        return out
+
+
+@dataclass(frozen=True)
+class LabelledArea:
+    """One accepted region of a training slide."""
+
+    slide: SpacedSlide
+    labels: LabelStore
+    rect: Rect
+
+    def read_targets(self, rect: Rect) -> NDArray[np.uint8]:
+        """Return class indices ``(h, w)`` of ``rect``; 255 outside the region or unlabelled."""
+        out = np.full(rect.shape, IGNORE, np.uint8)
+        inside = rect.intersect(self.rect)
+        if inside.area > 0:
+            values = self.labels.read(inside)
+            ys, xs = inside.relative_to(rect).slices
+            out[ys, xs] = np.where(values == 0, IGNORE, values - 1)
+        return out
+
+
+@dataclass(frozen=True)
+class UnlabelledArea:
+    """A training slide's tissue, without what is held out or labelled already."""
+
+    slide: SpacedSlide
+    tissue: TissueMask
+    closed: tuple[Rect, ...]
+    area_px: float
+
+    def draw(self, side: int, rng: np.random.Generator) -> Rect:
+        """Return a square of ``side`` px that holds tissue and no held-out pixel, if one is found.
+
+        After 50 tries any square outside the held-out regions, then any square, will do.
+        """
+        best: Rect | None = None
+        height, width = self.slide.shape_yx
+        for _ in range(_TRIES):
+            y = int(rng.integers(max(1, height - side + 1)))
+            x = int(rng.integers(max(1, width - side + 1)))
+            rect = Rect(y, x, side, side)
+            if any(rect.intersect(c).area > 0 for c in self.closed):
+                continue
+            best = rect
+            if self.tissue.fraction(rect.intersect(Rect(0, 0, height, width))) > 0.1:
+                return rect
+        return best or Rect(0, 0, side, side)
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """Everything a round may learn from, opened once."""
+
+    labelled: tuple[LabelledArea, ...]
+    unlabelled: tuple[UnlabelledArea, ...]
+    n_classes: int
+
+
+def open_tissue(project: Project) -> Tissue:
+    """Open the training slides and their accepted regions.
+
+    Held-out regions (val, test) are left out, labelled or not. Slides that are labelled as a
+    whole give no unlabelled crops, unless nothing else is there.
+
+    Raises
+    ------
+    DataError
+        If no accepted training region holds labels of at least one class.
+    """
+    kept_px = 0
+    labelled: list[LabelledArea] = []
+    unlabelled: list[UnlabelledArea] = []
+    covered: list[UnlabelledArea] = []
+    for record in project.slides(Split.TRAIN):
+        slide: SpacedSlide = project.open_slide(record.name)
+        area = slide.shape_yx[0] * slide.shape_yx[1]
+        mask = tissue_mask(slide)
+        if area <= _KEEP_WHOLE_PX and kept_px + area <= _KEEP_TOTAL_PX:
+            slide, kept_px = MemorySlide(slide), kept_px + area
+        store = project.labels(record.name)
+        regions = project.regions(slide=record.name)
+        accepted = [
+            r.rect for r in regions if r.state == RegionState.ACCEPTED and r.split == Split.TRAIN
+        ]
+        held_out = tuple(r.rect for r in regions if r.split != Split.TRAIN)
+        labelled += [LabelledArea(slide, store, rect) for rect in accepted]
+        free_px = mask.fraction(Rect(0, 0, *slide.shape_yx)) * area
+        left_px = free_px - sum(r.area for r in accepted) - sum(r.area for r in held_out)
+        here = UnlabelledArea(slide, mask, held_out, max(left_px, 1.0))
+        (unlabelled if left_px > 0.02 * area else covered).append(here)
+    if not any((a.labels.read(a.rect) > 0).any() for a in labelled):
+        raise DataError(
+            "Training wants at least one accepted region with labels on a training slide, found "
+            "none. Mark a region, paint its classes and press Accept, or add slides with --masks."
+        )
+    return Tissue(tuple(labelled), tuple(unlabelled or covered), len(project.info.classes))

@@ -1,0 +1,155 @@
+"""Batches: each depends on the seed and the step alone, so a resumed round sees the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from unisemalign.geometry import Rect
+from unisemalign.methods import Batch, Method
+from unisemalign.methods.method import Unlabelled
+from unisemalign.settings import Settings
+from unisemalign.slides import SpacedSlide
+from unisemalign.slides.padding import read_padded
+from unisemalign.training.areas import LabelledArea, Tissue, UnlabelledArea
+from unisemalign.training.views import cutmix_box, strong_view, turned, weak_view
+
+_LABELLED, _UNLABELLED, _DONOR = range(3)
+
+
+class Batches:
+    """Draws the crops of any step.
+
+    Parameters
+    ----------
+    tissue
+        Where crops come from.
+    settings
+        Crop size, views, batch sizes and seed.
+    method
+        Tells whether unlabelled crops and donors of their own are wanted.
+    """
+
+    def __init__(self, tissue: Tissue, settings: Settings, method: Method) -> None:
+        self._tissue = tissue
+        self._settings = settings
+        self._wants_unlabelled = method.wants_unlabelled
+        self._wants_donor = method.wants_drawn_donor
+        crop_area = settings.views.crop_px**2
+        # A region as large as several crops stands in the list several times, so that every
+        # labelled pixel is about as likely to be seen as any other.
+        self._slots = [
+            index
+            for index, area in enumerate(tissue.labelled)
+            for _ in range(max(1, round(area.rect.area / crop_area)))
+        ]
+        weights = np.array([a.area_px for a in tissue.unlabelled])
+        self._weights = weights / weights.sum()
+
+    def draw(self, step: int) -> Batch:
+        """Return the batch of ``step`` (0-based), on the CPU."""
+        settings, views = self._settings, self._settings.views
+        labelled = [self._labelled_crop(step, k) for k in range(settings.training.batch_labelled)]
+        images = torch.stack([image for image, _ in labelled])
+        labels = torch.stack([target for _, target in labelled])
+        if not self._wants_unlabelled:
+            return Batch(images, labels)
+        count = settings.training.batch_unlabelled
+        boxes = torch.stack(
+            [
+                cutmix_box(views.crop_px, views, self._rng(step, _UNLABELLED, k, 1))
+                for k in range(count)
+            ]
+        )
+        return Batch(
+            images,
+            labels,
+            self._unlabelled_crops(step, _UNLABELLED, count),
+            boxes,
+            self._unlabelled_crops(step, _DONOR, count) if self._wants_donor else None,
+        )
+
+    def iterate(self, start: int, stop: int) -> Iterator[Batch]:
+        """Yield the batches of steps ``start…stop−1``, the next one drawn in the background."""
+        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+            coming = pool.submit(self.draw, start)
+            for step in range(start, stop):
+                batch = coming.result()
+                if step + 1 < stop:
+                    coming = pool.submit(self.draw, step + 1)
+                yield batch
+
+    def _rng(self, *key: int) -> np.random.Generator:
+        return np.random.default_rng([self._settings.seed, *key])
+
+    def _labelled_crop(self, step: int, k: int) -> tuple[Tensor, Tensor]:
+        drawn = step * self._settings.training.batch_labelled + k
+        epoch, place = divmod(drawn, len(self._slots))
+        order = self._rng(_LABELLED, epoch).permutation(len(self._slots))
+        area = self._tissue.labelled[self._slots[order[place]]]
+        rng = self._rng(step, _LABELLED, k, 0)
+        views = self._settings.views
+        side = self._drawn_side(rng)
+        rect = _square_in(area.rect, side, rng)
+        pixels, targets = self._resized(area, rect)
+        pixels, targets = turned([pixels, targets], views, rng)
+        return weak_view(pixels, views, rng), torch.from_numpy(targets).long()
+
+    def _unlabelled_crops(self, step: int, stream: int, count: int) -> Unlabelled:
+        crops = [self._unlabelled_crop(self._rng(step, stream, k, 0)) for k in range(count)]
+        weak, strong, valid = (torch.stack(parts) for parts in zip(*crops, strict=True))
+        return Unlabelled(weak, strong, valid)
+
+    def _unlabelled_crop(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        views = self._settings.views
+        area = self._tissue.unlabelled[int(rng.choice(len(self._weights), p=self._weights))]
+        rect = area.draw(self._drawn_side(rng), rng)
+        pixels, inside = self._resized(area, rect)
+        pixels, inside = turned([pixels, inside], views, rng)
+        weak = weak_view(pixels, views, rng)
+        return weak, strong_view(weak, views, rng), torch.from_numpy(inside > 0)
+
+    def _drawn_side(self, rng: np.random.Generator) -> int:
+        """Return the side, at working spacing, of a crop at a random zoom."""
+        views = self._settings.views
+        return max(8, round(views.crop_px / rng.uniform(views.scale_min, views.scale_max)))
+
+    def _resized(
+        self, area: LabelledArea | UnlabelledArea, rect: Rect
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Read a square; return pixels, and targets or (unlabelled) 1 where there is a slide."""
+        size = self._settings.views.crop_px
+        pixels = read_padded(area.slide, rect, self._settings.views.pad)
+        if isinstance(area, LabelledArea):
+            beside = area.read_targets(rect)
+        else:
+            beside = _inside(area.slide, rect)
+        if rect.h == size:
+            return pixels, beside
+        shape = (size, size)
+        image = Image.fromarray(pixels).resize(shape, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        plane = Image.fromarray(beside).resize(shape, Image.Resampling.NEAREST)
+        return np.array(image), np.array(plane)
+
+
+def _square_in(region: Rect, side: int, rng: np.random.Generator) -> Rect:
+    """Return a random square that lies in ``region``, or covers it where it is the larger one."""
+
+    def corner(start: int, length: int) -> int:
+        room = length - side
+        return start + int(rng.integers(min(room, 0), max(room, 0) + 1))
+
+    return Rect(corner(region.y, region.h), corner(region.x, region.w), side, side)
+
+
+def _inside(slide: SpacedSlide, rect: Rect) -> NDArray[np.uint8]:
+    plane = np.zeros(rect.shape, np.uint8)
+    ys, xs = rect.intersect(Rect(0, 0, *slide.shape_yx)).relative_to(rect).slices
+    plane[ys, xs] = 1
+    return plane

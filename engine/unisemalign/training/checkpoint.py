@@ -1,0 +1,58 @@
+"""What a killed round needs to go on as if nothing had happened."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unisemalign.errors import WeightsError
+from unisemalign.methods import Method
+from unisemalign.model.checkpoints import load_trained_state, trained_state
+from unisemalign.runtime.files import write_atomically
+
+
+def save_checkpoint(
+    path: Path,
+    method: Method,
+    optimiser: torch.optim.Optimizer,
+    step: int,
+    best: dict[str, Any] | None,
+) -> None:
+    """Write student, method state, optimiser, finished steps and the best scores, atomically."""
+    with write_atomically(path) as part:
+        torch.save(
+            {
+                "step": step,
+                "best": best,
+                "student": trained_state(method.student),
+                "method": method.state_dict(),
+                "optimiser": optimiser.state_dict(),
+            },
+            part,
+        )
+
+
+def load_checkpoint(
+    path: Path, method: Method, optimiser: torch.optim.Optimizer
+) -> tuple[int, dict[str, Any] | None]:
+    """Put a checkpoint back; return the finished steps and the best scores so far.
+
+    Raises
+    ------
+    WeightsError
+        If it cannot be read, or holds anything but numbers and tensors.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise WeightsError(
+            f"Cannot read the checkpoint '{path.name}': {error}. Start the round anew, without "
+            f"--resume."
+        ) from error
+    load_trained_state(method.student, state["student"])
+    method.load_state_dict(state["method"])
+    optimiser.load_state_dict(state["optimiser"])
+    return int(state["step"]), state["best"]

@@ -1,0 +1,239 @@
+"""The loop of one round."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from unisemalign.errors import CancelledError, ProjectError, UnisemalignError, WeightsError
+from unisemalign.inference import Predictor, score_split
+from unisemalign.inference.segmenting import best_weights
+from unisemalign.methods import Method, build_method
+from unisemalign.model import Network, build_network, load_network, save_network
+from unisemalign.model.checkpoints import load_trained_state, trained_state
+from unisemalign.project import Project, RegionState, Round, Split
+from unisemalign.runtime import (
+    CancelToken,
+    Events,
+    LogFileEvents,
+    ManyEvents,
+    Pace,
+    cancel_on_signals,
+    write_json,
+)
+from unisemalign.runtime.device import choose_device, seed_everything
+from unisemalign.settings import Settings, read_settings, write_settings
+from unisemalign.slides import SpacedSlide
+from unisemalign.training.areas import open_tissue
+from unisemalign.training.batches import Batches
+from unisemalign.training.checkpoint import load_checkpoint, save_checkpoint
+from unisemalign.training.optimiser import build_optimiser, set_rate
+
+_CHECKPOINT = "last.pt"
+_CANCEL = "cancel"
+
+
+def train_round(
+    project: Project,
+    settings: Settings | None,
+    *,
+    resume: bool = False,
+    events: Events,
+    cancel: CancelToken | None = None,
+) -> Round:
+    """Train one round of a project and return it.
+
+    Parameters
+    ----------
+    project
+        Holds tissue and labels.
+    settings
+        Every number; the encoder and text tower are the project's. ``None`` with ``resume``:
+        those the round was started with.
+    resume
+        Go on with the newest round that did not finish, from its last checkpoint.
+    events
+        Told of each step; the round's ``log.jsonl`` is told too.
+    cancel
+        Stops the round at its next step, with a checkpoint.
+
+    Raises
+    ------
+    BusyError
+        If another training runs in this project.
+    DataError
+        If nothing is labelled yet.
+    CancelledError
+        If it was stopped; ``resume`` goes on from there.
+    """
+    with project.lock_training():
+        if resume:
+            found = _unfinished(project)
+            settings = read_settings(found.folder / "run.toml")
+        else:
+            if settings is None:
+                raise ProjectError("A new round wants settings, found none.")
+            tower = {"encoder": project.info.encoder, "text": project.info.text}
+            settings = settings.model_copy(
+                update={"model": settings.model.model_copy(update=tower)}
+            )
+            found = _start(project, settings)
+        (found.folder / _CANCEL).unlink(missing_ok=True)
+        token = cancel or CancelToken(found.folder / _CANCEL)
+        told = ManyEvents([events, LogFileEvents(found.folder / "log.jsonl")])
+        project.set_round(found.number, state="running")
+        try:
+            with cancel_on_signals(token):
+                scores = _Run(project, settings, found, told, token).go(resume=resume)
+        except CancelledError as error:
+            project.set_round(found.number, state="cancelled")
+            told.emit("cancelled", text=f"{error} Round {found.number} can be resumed.")
+            raise
+        except BaseException as error:
+            project.set_round(found.number, state="failed")
+            told.emit("failed", text=_told(error))
+            raise
+        project.set_round(found.number, state="done", scores=scores)
+        write_json(found.folder / "scores.json", scores)
+        told.emit("done", round=found.number, **scores)
+        return project.round(found.number)
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, UnisemalignError):
+        return str(error)
+    return f"The round stopped on {type(error).__name__}: {error}"
+
+
+def _unfinished(project: Project) -> Round:
+    rounds = [r for r in project.rounds() if r.state != "done"]
+    if not rounds or not (rounds[-1].folder / "run.toml").exists():
+        raise ProjectError(
+            "Resuming wants a round that was stopped or killed, found none. Train without --resume."
+        )
+    return rounds[-1]
+
+
+def _start(project: Project, settings: Settings) -> Round:
+    parent = project.latest_round() if settings.training.start_from == "previous" else None
+    found = project.new_round(
+        method=settings.method.name,
+        preset=settings.preset,
+        parent=parent.number if parent else None,
+    )
+    write_settings(settings, found.folder / "run.toml")
+    return found
+
+
+@dataclass
+class _Run:
+    """One process's share of a round."""
+
+    project: Project
+    settings: Settings
+    round: Round
+    events: Events
+    cancel: CancelToken
+    best: dict[str, Any] | None = None
+    last: dict[str, Any] | None = None
+    slides: dict[str, SpacedSlide] = field(default_factory=dict)
+
+    def go(self, *, resume: bool) -> dict[str, Any]:
+        settings, training = self.settings, self.settings.training
+        os.nice(10)
+        seed_everything(settings.seed)
+        device = choose_device(settings.device)
+        tissue = open_tissue(self.project)
+        words = [" ".join(c.words) or c.name for c in self.project.info.classes]
+        network = build_network(words, settings.model)
+        self._inherit(network)
+        network = network.to(device, memory_format=torch.channels_last)
+        method = build_method(network, settings)
+        optimiser = build_optimiser(network, training)
+        checkpoint = self.round.folder / _CHECKPOINT
+        first = 0
+        if resume and checkpoint.exists():
+            first, self.best = load_checkpoint(checkpoint, method, optimiser)
+        self.events.emit(
+            "start",
+            what=f"Training round {self.round.number}",
+            total=training.steps,
+            round=self.round.number,
+            step=first,
+        )
+        batches = Batches(tissue, settings, method)
+        pace = Pace(training.steps, first)
+        started, waited = time.monotonic(), 0.0
+        before = time.monotonic()
+        for step, batch in enumerate(batches.iterate(first, training.steps), start=first):
+            waited += time.monotonic() - before
+            if self.cancel.requested:
+                save_checkpoint(checkpoint, method, optimiser, step, self.best)
+                self.cancel.check()
+            parts = _step(method, optimiser, settings, batch.to(device), step)
+            pace.advance()
+            self.events.emit("step", step=step + 1, total=training.steps, eta_s=pace.eta_s, **parts)
+            last = step + 1 == training.steps
+            if last or (step + 1) % training.validate_every == 0:
+                self._validate(method, step + 1, device, words)
+            if last or (step + 1) % training.checkpoint_every == 0:
+                save_checkpoint(checkpoint, method, optimiser, step + 1, self.best)
+            before = time.monotonic()
+        fresh = max(1, training.steps - first)
+        seconds = time.monotonic() - started
+        return {
+            "best_val": self.best,
+            "last_val": self.last,
+            "seconds": round(seconds, 2),
+            "seconds_per_step": round(seconds / fresh, 4),
+            "wait_per_step": round(waited / fresh, 4),
+        }
+
+    def _inherit(self, network: Network) -> None:
+        """Start from the parent round's weights where there are any that fit."""
+        if self.round.parent is None:
+            return
+        parent, _, _ = load_network(best_weights(self.project.round(self.round.parent).folder))
+        try:
+            load_trained_state(network, trained_state(parent))
+        except WeightsError as error:
+            raise WeightsError(f"Cannot go on from round {self.round.parent}. {error}") from None
+
+    def _validate(self, method: Method, step: int, device: torch.device, words: list[str]) -> None:
+        """Score the deployed network on the val regions, and keep it if it is the best so far.
+
+        Without val regions the newest weights are kept.
+        """
+        predictor = Predictor(method.deployed, self.settings, device)
+        held_out = self.project.regions(state=RegionState.ACCEPTED, split=Split.VAL)
+        if held_out:
+            scores = score_split(self.project, predictor, Split.VAL, slides=self.slides)
+            self.last = {"step": step, **scores.summary()}
+            self.events.emit("validation", **self.last)
+        if self.last is None or self.best is None or self.last["mdice"] >= self.best["mdice"]:
+            self.best = self.last
+            save_network(method.deployed, best_weights(self.round.folder), self.settings, words)
+
+
+def _step(
+    method: Method,
+    optimiser: torch.optim.Optimizer,
+    settings: Settings,
+    batch: Any,
+    step: int,
+) -> dict[str, float]:
+    """Take one training step; return the loss and its parts."""
+    # Dropout draws from torch's generator: seeding it by step makes a resumed round identical.
+    torch.manual_seed(settings.seed * 1_000_003 + step)
+    method.student.train()
+    set_rate(optimiser, settings.training, step)
+    optimiser.zero_grad(set_to_none=True)
+    loss, parts = method.loss(batch)
+    loss.backward()
+    optimiser.step()
+    method.after_step()
+    return {"loss": round(float(loss.detach()), 5), **parts}

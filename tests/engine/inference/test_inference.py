@@ -1,0 +1,217 @@
+import numpy as np
+import pytest
+import torch
+
+from tests.engine.conftest import QUICK
+from unisemalign.errors import CancelledError, ProjectError, WeightsError
+from unisemalign.geometry import Rect
+from unisemalign.inference import (
+    Predictor,
+    iter_bands,
+    load_predictor,
+    predict_rect,
+    score_split,
+    segment_slide,
+)
+from unisemalign.model import build_network
+from unisemalign.project import Split
+from unisemalign.runtime import CancelToken, SilentEvents
+from unisemalign.settings import build_settings
+from unisemalign.training import train_round
+
+
+class ArraySlide:
+    """A slide held in memory, at working spacing."""
+
+    spacing_um = 0.5
+
+    def __init__(self, pixels):
+        self.pixels = pixels
+        self.shape_yx = pixels.shape[:2]
+
+    def read(self, rect):
+        return self.pixels[rect.slices]
+
+
+def make_predictor(**more):
+    settings = build_settings(overrides={**QUICK, **more})
+    torch.manual_seed(0)
+    return Predictor(build_network(["a", "b", "c"], settings.model), settings, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def noise():
+    return ArraySlide(np.random.default_rng(0).integers(0, 255, (1300, 300, 3)).astype(np.uint8))
+
+
+def test_bands_cover_the_slide_once_in_whole_chunks(noise):
+    bands = list(iter_bands(noise, make_predictor()))
+    assert [b.rect for b in bands] == [
+        Rect(0, 0, 512, 300),
+        Rect(512, 0, 512, 300),
+        Rect(1024, 0, 276, 300),
+    ]
+    for band in bands:
+        assert band.classes.shape == band.rect.shape
+        assert band.classes.min() >= 1
+        assert band.classes.max() <= 3
+        assert band.confidence.min() >= 255 // 3
+        assert band.disagreement.max() <= 3
+
+
+def test_blending_is_the_weighted_mean_of_the_windows(noise):
+    """Against the plain computation: all windows at once, on the whole canvas."""
+    predictor = make_predictor()
+    rect = Rect(0, 0, 300, 300)
+    slide = ArraySlide(noise.pixels[:300])
+    sums = np.zeros((3, 384, 384))
+    weight = np.zeros((384, 384))
+    padded = np.pad(slide.pixels, ((0, 84), (0, 84), (0, 0)), mode="symmetric")
+    for y in (0, 96, 192, 256):
+        for x in (0, 96, 192, 256):
+            out = predictor(padded[None, y : y + 128, x : x + 128])[0]
+            sums[:, y : y + 128, x : x + 128] += out[:3] * predictor.weights
+            weight[y : y + 128, x : x + 128] += predictor.weights
+    mean = (sums / weight)[:, :300, :300]
+    band = predict_rect(slide, predictor, rect)
+    confidence = np.rint(mean.max(0) * 255)
+    assert np.abs(band.confidence - confidence).max() <= 1
+    sure = np.sort(mean, axis=0)[-1] - np.sort(mean, axis=0)[-2] > 1e-4
+    assert (band.classes == mean.argmax(0) + 1)[sure].all()
+
+
+@pytest.mark.parametrize(
+    "rect", [Rect(100, 50, 700, 120), Rect(511, 0, 2, 300), Rect(1299, 299, 1, 1)], ids=str
+)
+def test_a_part_gets_the_labels_of_the_whole(noise, rect):
+    predictor = make_predictor()
+    whole = predict_rect(noise, predictor, Rect(0, 0, 1300, 300))
+    part = predict_rect(noise, predictor, rect)
+    assert part.rect == rect
+    # Batches of another size may round another way in the last bit.
+    assert (part.classes == whole.classes[rect.slices]).mean() > 0.999
+    gap = part.confidence.astype(int) - whole.confidence[rect.slices]
+    assert np.abs(gap).max() <= 1
+
+
+def test_windows_without_tissue_are_left_out(noise):
+    class Top:
+        def fraction(self, rect):
+            return 1.0 if rect.y < 200 else 0.0
+
+    bands = list(iter_bands(noise, make_predictor(), tissue=Top()))
+    classes = np.concatenate([b.classes for b in bands])
+    assert (classes[:300] > 0).all()
+    assert (classes[400:] == 0).all()
+    assert (np.concatenate([b.confidence for b in bands])[400:] == 0).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 40), (37, 1), (128, 128)])
+def test_slides_smaller_than_a_window(shape):
+    slide = ArraySlide(np.full((*shape, 3), 100, np.uint8))
+    band = predict_rect(slide, make_predictor(), Rect(0, 0, *shape))
+    assert band.classes.shape == shape
+    assert (band.classes > 0).all()
+
+
+@pytest.mark.parametrize("pad", ["reflect", "zero"])
+@pytest.mark.parametrize("answer", ["fused", "decoder"])
+def test_flipping_the_slide_flips_the_answer_when_flips_are_averaged(pad, answer):
+    pixels = np.random.default_rng(1).integers(0, 255, (128, 128, 3)).astype(np.uint8)
+    predictor = make_predictor(
+        **{"inference.flips": True, "views.pad": pad, "inference.answer": answer}
+    )
+    one = predictor(pixels[None])[0]
+    two = predictor(np.ascontiguousarray(pixels[None, ::-1, ::-1]))[0][:, ::-1, ::-1]
+    assert np.allclose(one[:3], two[:3], atol=1e-4)
+    assert np.allclose(one[:3].sum(0), 1, atol=1e-4)
+
+
+def test_predicting_gives_the_network_its_mode_back():
+    predictor = make_predictor()
+    predictor.network.train()
+    predictor(np.zeros((1, 64, 64, 3), np.uint8))
+    assert predictor.network.training
+
+
+@pytest.fixture
+def trained(study):
+    train_round(
+        study, build_settings(overrides={**QUICK, "training.steps": 2}), events=SilentEvents()
+    )
+    return study
+
+
+def test_a_slide_is_segmented_once_and_then_left_alone(trained):
+    predictor, found = load_predictor(trained)
+    told = {"events": SilentEvents(), "cancel": CancelToken()}
+    result = segment_slide(trained, "b", predictor, found.number, **told)
+    assert result == {"slide": "b", "round": 1, "rect": [0, 0, 192, 256], "fresh": True}
+    store = trained.predictions(1, "b")
+    assert (store.read(Rect(0, 0, 192, 256)) > 0).all()
+    assert not segment_slide(trained, "b", predictor, found.number, **told)["fresh"]
+
+
+def test_an_interrupted_slide_goes_on_and_ends_the_same(trained, tmp_path):
+    from PIL import Image
+
+    pixels = np.random.default_rng(3).integers(60, 200, (1400, 160, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "long.png")
+    trained.add_slide(tmp_path / "long.png", spacing_um=0.5)
+    predictor, found = load_predictor(trained)
+    whole = Rect(0, 0, 1400, 160)
+    expected = predict_rect(trained.open_slide("long"), predictor, whole)
+
+    class StopAfterOneBand:
+        def __init__(self):
+            self.token = CancelToken()
+
+        def emit(self, event, **fields):
+            if event == "written":
+                self.token.request()
+
+    stopper = StopAfterOneBand()
+    with pytest.raises(CancelledError):
+        segment_slide(trained, "long", predictor, 1, events=stopper, cancel=stopper.token)
+    store = trained.predictions(1, "long")
+    assert store.read_progress() == {"rows_done": 512}
+    assert (store.read(Rect(512, 0, 888, 160)) == 0).all()
+    segment_slide(trained, "long", predictor, 1, events=SilentEvents(), cancel=CancelToken())
+    assert (store.read(whole) == expected.classes).all()
+    assert (store.read(whole, "confidence") == expected.confidence).all()
+
+
+def test_a_region_outside_the_slide_is_told(trained):
+    predictor, _ = load_predictor(trained)
+    with pytest.raises(ProjectError, match="192 × 256 px"):
+        segment_slide(
+            trained,
+            "b",
+            predictor,
+            1,
+            rect=Rect(5000, 0, 10, 10),
+            events=SilentEvents(),
+            cancel=CancelToken(),
+        )
+
+
+def test_before_any_model_exists_the_first_step_is_told(study):
+    with pytest.raises(ProjectError, match="Label at least one region"):
+        load_predictor(study)
+
+
+def test_damaged_weights_are_told(trained):
+    (trained.rounds()[0].folder / "best.safetensors").write_bytes(b"torn")
+    with pytest.raises(WeightsError, match="Choose another round"):
+        load_predictor(trained)
+
+
+def test_scores_come_from_held_out_regions_only(trained):
+    predictor, _ = load_predictor(trained)
+    scores = score_split(trained, predictor, Split.VAL)
+    assert scores.images == 1
+    band = predict_rect(trained.open_slide("c"), predictor, Rect(0, 0, 192, 256))
+    truth = trained.labels("c").read(Rect(0, 0, 192, 256))
+    inter = [((band.classes == k) & (truth == k)).sum() for k in (1, 2)]
+    sizes = [(band.classes == k).sum() + (truth == k).sum() for k in (1, 2)]
+    assert scores.dice == pytest.approx([2 * i / s for i, s in zip(inter, sizes, strict=True)])

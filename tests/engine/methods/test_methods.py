@@ -1,0 +1,267 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from unisemalign.methods import Batch, build_method
+from unisemalign.methods.losses import (
+    alignment,
+    confident_ce,
+    confident_kl,
+    labelled_ce,
+    next_threshold,
+    soft_dice,
+)
+from unisemalign.methods.method import Unlabelled
+from unisemalign.methods.teacher import Teacher
+from unisemalign.methods.unisemalign import PseudoLabels
+from unisemalign.model import build_network
+from unisemalign.model.network import Logits
+from unisemalign.settings import build_settings
+
+SMALL = {
+    "model.decoder_dim": 16,
+    "model.high_dim": 32,
+    "model.low_dim": 16,
+    "model.skip_dim": 8,
+    "model.embed_dim": 16,
+}
+
+
+def make_batch(side=64, count=2, seed=0, donor=False):
+    g = torch.Generator().manual_seed(seed)
+
+    def crops():
+        return Unlabelled(
+            torch.rand(count, 3, side, side, generator=g),
+            torch.rand(count, 3, side, side, generator=g),
+            torch.rand(count, side, side, generator=g) > 0.1,
+        )
+
+    labels = torch.randint(0, 2, (count, side, side), generator=g)
+    labels[:, :4] = 255
+    box = torch.zeros(count, side, side, dtype=torch.bool)
+    box[0, 8:40, 8:40] = True
+    images = torch.rand(count, 3, side, side, generator=g)
+    return Batch(images, labels, crops(), box, crops() if donor else None)
+
+
+# One hand-computed case a loss.
+
+
+def test_labelled_ce_by_hand():
+    logits = torch.tensor([[[[0.0, 5.0]], [[math.log(3), 5.0]]]])  # (1, 2, 1, 2)
+    labels = torch.tensor([[[1, 255]]])
+    assert labelled_ce(logits, labels).item() == pytest.approx(-math.log(0.75))
+    assert labelled_ce(logits, torch.full((1, 1, 2), 255)).item() == 0
+
+
+def test_soft_dice_by_hand():
+    logits = torch.tensor([[[[0.0, 0.0]], [[0.0, 0.0]]]])
+    labels = torch.tensor([[[1, 255]]])
+    # One pixel of class 1, predicted ½: (2·½ + 1)/(½ + 1 + 1) = 0.8; class 0 does not occur.
+    assert soft_dice(logits, labels).item() == pytest.approx(0.2)
+
+
+def test_confident_losses_by_hand():
+    logits = torch.tensor([[[[0.0, 0.0, 0.0]], [[math.log(3), 0.0, 0.0]]]])
+    target = torch.tensor([[[1, 1, 1]]])
+    keep = torch.tensor([[[True, False, True]]])
+    valid = torch.tensor([[[True, True, False]]])
+    # Pixel 0 is kept; pixel 1 is unsure; pixel 2 is padding. Two pixels are valid.
+    assert confident_ce(logits, target, keep, valid).item() == pytest.approx(-math.log(0.75) / 2)
+    share = torch.tensor([[[[0.5, 0.5, 0.5]], [[0.5, 0.5, 0.5]]]])
+    kl = 0.5 * math.log(0.5 / 0.25) + 0.5 * math.log(0.5 / 0.75)
+    assert confident_kl(logits, share, keep, valid).item() == pytest.approx(kl / 2)
+    nothing = torch.zeros_like(valid)
+    assert confident_ce(logits, target, keep, nothing).item() == 0
+
+
+def test_alignment_by_hand_and_its_bound():
+    """METHODS part G: the squared difference of unit vectors is at most 4/D."""
+    a = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    b = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
+    assert alignment(a, b, "mse").item() == pytest.approx((1 + 1) / 4)
+    assert alignment(a, b, "cosine").item() == pytest.approx(0.5)
+    assert alignment(a, a, "kl").item() == pytest.approx(0.0, abs=1e-6)
+    assert alignment(a, b, "none").item() == 0
+    unit = F.normalize(torch.randn(2, 256), dim=1)
+    assert alignment(unit, -unit, "mse").item() == pytest.approx(4 / 256)
+
+
+@given(st.integers(0, 10**6), st.integers(2, 64))
+@settings(max_examples=30, deadline=None)
+def test_mse_is_the_cosine_over_the_dimension(seed, dim):
+    g = torch.Generator().manual_seed(seed)
+    a = F.normalize(torch.randn(3, dim, generator=g), dim=1)
+    b = F.normalize(torch.randn(3, dim, generator=g), dim=1)
+    expected = 2 * alignment(a, b, "cosine") / dim
+    assert alignment(a, b, "mse").item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_cosine_ce_floor_for_two_classes():
+    """METHODS part G: cosines in −1…1 without temperature cannot go below ln(1 + e⁻²)."""
+    best = torch.tensor([[[[1.0]], [[-1.0]]]])
+    loss = labelled_ce(best, torch.zeros(1, 1, 1, dtype=torch.long))
+    assert loss.item() == pytest.approx(0.127, abs=5e-4)
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(1280, 0.917), (2720, 0.980)])
+def test_the_threshold_after_so_many_sure_steps(steps, expected):
+    """METHODS part G."""
+    tau = torch.tensor(0.7)
+    sure = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
+    valid = torch.ones(1, 1, 2, dtype=torch.bool)
+    for _ in range(steps):
+        tau = next_threshold(tau, sure, valid, 0.999)
+    assert tau.item() == pytest.approx(expected, abs=5e-4)
+
+
+def test_the_threshold_leaves_out_absent_classes_and_padding():
+    p = torch.tensor([[[[0.9, 0.2]], [[0.1, 0.8]]]])
+    tau = torch.tensor(0.5)
+    both = next_threshold(tau, p, torch.ones(1, 1, 2, dtype=torch.bool), 0.0)
+    first = next_threshold(tau, p, torch.tensor([[[True, False]]]), 0.0)
+    none = next_threshold(tau, p, torch.zeros(1, 1, 2, dtype=torch.bool), 0.0)
+    assert both.item() == pytest.approx(0.85)
+    assert first.item() == pytest.approx(0.9)
+    assert none.item() == 0.5
+
+
+@given(st.integers(0, 10**6), st.integers(2, 6))
+@settings(max_examples=40, deadline=None)
+def test_untempered_fusion_never_changes_a_surviving_label(seed, classes):
+    """METHODS A8 row 12 and part G: where fused confidence ≥ 0.7 the decoder agrees."""
+    g = torch.Generator().manual_seed(seed)
+    decoder = torch.randn(1, classes, 32, 32, generator=g) * 3
+    cosine = [torch.rand(1, classes, 32, 32, generator=g) * 2 - 1 for _ in range(2)]
+    fused = Logits(decoder, *cosine).fused(0.1, 0.1)
+    confidence, winner = fused.softmax(1).max(1)
+    sure = confidence >= 0.7
+    assert torch.equal(winner[sure], decoder.argmax(1)[sure])
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=25, deadline=None)
+def test_inside_the_box_everything_is_the_donors(seed):
+    """METHODS part G: target, confidence, KL target and validity all come from the donor."""
+    g = torch.Generator().manual_seed(seed)
+
+    def labels():
+        return PseudoLabels(
+            torch.rand(3, 2, 8, 8, generator=g),
+            torch.randint(0, 2, (3, 8, 8), generator=g),
+            torch.rand(3, 8, 8, generator=g),
+            torch.rand(3, 8, 8, generator=g) > 0.5,
+        )
+
+    mine, donor = labels(), labels()
+    box = torch.rand(3, 8, 8, generator=g) > 0.5
+    mixed = mine.with_donor(donor, box)
+    for name in ("label", "confidence", "valid"):
+        got = getattr(mixed, name)
+        assert torch.equal(got[box], getattr(donor, name)[box])
+        assert torch.equal(got[~box], getattr(mine, name)[~box])
+    inside = box.unsqueeze(1).expand_as(mixed.decoder)
+    assert torch.equal(mixed.decoder[inside], donor.decoder[inside])
+    flipped = mine.flipped()
+    assert torch.equal(flipped.label[0], mine.label[2])
+
+
+def test_the_teacher_copies_at_first_and_lags_later():
+    network = build_network(["a", "b"], build_settings(overrides=SMALL).model)
+    teacher = Teacher(network, 0.9)
+    with torch.no_grad():
+        for p in network.parameters():
+            p.add_(1.0)
+        network.low.weight.add_(1.0)
+    buffer = next(b for n, b in network.named_buffers() if n.endswith("running_mean"))
+    buffer.add_(5.0)
+    teacher.follow(network)
+    theirs = dict(network.state_dict())
+    for name, value in teacher.network.state_dict().items():
+        assert torch.allclose(value.float(), theirs[name].float()), name
+    with torch.no_grad():
+        network.low.weight.add_(1.0)
+    before = teacher.network.low.weight.clone()
+    teacher.follow(network)  # t = 1: α = ½
+    assert torch.allclose(teacher.network.low.weight, (before + network.low.weight) / 2)
+
+
+def test_the_teacher_shares_a_frozen_encoder():
+    model = build_settings(overrides={**SMALL, "model.train_encoder": "no"}).model
+    network = build_network(["a", "b"], model)
+    assert Teacher(network, 0.9).network.encoder is network.encoder
+    model = model.model_copy(update={"train_encoder": "yes"})
+    network = build_network(["a", "b"], model)
+    assert Teacher(network, 0.9).network.encoder is not network.encoder
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {},
+        {"method.labeller": "student", "method.ema": 0.0},
+        {"method.hard_target": "strong"},
+        {"method.soft_target": "plain", "method.threshold_map": "composite"},
+        {"method.donor": "draw", "method.donor_label": "decoder"},
+        {"method.align": "kl", "model.stem_dim": 8},
+        {"model.train_encoder": "no"},
+    ],
+    ids=str,
+)
+def test_every_variant_gives_a_finite_loss_that_moves_the_student(overrides):
+    chosen = build_settings(overrides={**SMALL, **overrides})
+    torch.manual_seed(0)
+    network = build_network(["a", "b"], chosen.model).train()
+    method = build_method(network, chosen)
+    loss, parts = method.loss(make_batch(donor=method.wants_drawn_donor))
+    loss.backward()
+    assert math.isfinite(loss.item())
+    assert {"decoder", "prototype", "text", "align", "hard", "soft", "dropout"} <= set(parts)
+    assert 0.69 < parts["tau"] < 0.71
+    assert network.decoder.classify.weight.grad.abs().sum() > 0
+    method.after_step()
+
+
+def test_released_is_a_preset_that_runs():
+    chosen = build_settings("released", overrides=SMALL)
+    method = build_method(build_network(["a", "b"], chosen.model).train(), chosen)
+    loss, _ = method.loss(make_batch(donor=True))
+    assert math.isfinite(loss.item())
+
+
+def test_the_loss_is_the_papers_weighted_half_sum():
+    chosen = build_settings(overrides=SMALL)
+    method = build_method(build_network(["a", "b"], chosen.model).train(), chosen)
+    loss, parts = method.loss(make_batch())
+    total = sum(v for k, v in parts.items() if k not in {"tau", "kept"})
+    assert loss.item() == pytest.approx(total / 2, abs=1e-4)
+
+
+def test_supervised_ignores_unlabelled_tissue():
+    chosen = build_settings(method="supervised", overrides=SMALL)
+    torch.manual_seed(0)
+    method = build_method(build_network(["a", "b"], chosen.model).train(), chosen)
+    batch = make_batch()
+    torch.manual_seed(1)
+    alone, _ = method.loss(Batch(batch.images, batch.labels))
+    assert not method.wants_unlabelled
+    assert math.isfinite(alone.item())
+
+
+def test_a_methods_state_round_trips():
+    chosen = build_settings(overrides=SMALL)
+    torch.manual_seed(0)
+    method = build_method(build_network(["a", "b"], chosen.model).train(), chosen)
+    method.loss(make_batch())[0].backward()
+    method.after_step()
+    again = build_method(build_network(["a", "b"], chosen.model).train(), chosen)
+    again.load_state_dict(method.state_dict())
+    assert again.threshold == method.threshold != chosen.method.threshold
+    assert again.teacher.step == 1
+    mine, theirs = method.teacher.network.state_dict(), again.teacher.network.state_dict()
+    assert all(torch.equal(mine[k], theirs[k]) for k in mine)

@@ -1,0 +1,106 @@
+import errno
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from unisemalign.errors import CancelledError, ProjectError, SettingsError
+from unisemalign.runtime import (
+    CancelToken,
+    JsonLinesEvents,
+    LogFileEvents,
+    Pace,
+    cancel_on_signals,
+    read_log,
+    write_atomically,
+)
+from unisemalign.runtime.device import choose_device
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), write_atomically(path) as part:
+        part.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_told_and_nothing_is_torn(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(ProjectError, match="full.*intact.*Free some space"):
+        with write_atomically(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_beside_the_job_asks_for_the_stop(tmp_path):
+    token = CancelToken(tmp_path / "cancel")
+    token.check()
+    (tmp_path / "cancel").touch()
+    with pytest.raises(CancelledError):
+        token.check()
+
+
+def test_a_signal_asks_for_the_stop_and_handlers_come_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with cancel_on_signals(CancelToken()) as token:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+        assert token.requested
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_json_lines_survive_a_reader_that_went_away():
+    code = (
+        "from unisemalign.runtime import JsonLinesEvents\n"
+        "import time\n"
+        "e = JsonLinesEvents()\n"
+        "e.emit('a'); time.sleep(0.3)\n"
+        "for _ in range(3000): e.emit('b', text='x' * 100)\n"
+        "import sys; sys.stderr.write('alive')\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert json.loads(child.stdout.readline()) == {"event": "a"}
+    child.stdout.close()
+    assert b"alive" in child.stderr.read()
+    child.stderr.close()
+    child.wait()
+
+
+def test_a_torn_last_line_of_a_log_is_left_out(tmp_path):
+    log = LogFileEvents(tmp_path / "log.jsonl")
+    log.emit("step", step=1)
+    log.emit("progress", done=1)
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"event": "st')
+    events = read_log(tmp_path / "log.jsonl")
+    assert [e["event"] for e in events] == ["step"]
+
+
+def test_json_lines_are_flat_objects():
+    stream = io.StringIO()
+    JsonLinesEvents(stream).emit("done", round=3)
+    assert json.loads(stream.getvalue()) == {"event": "done", "round": 3}
+
+
+def test_pace_knows_nothing_before_the_first_unit():
+    pace = Pace(10, done=4)
+    assert pace.eta_s is None
+    pace.advance(6)
+    assert pace.eta_s == 0
+
+
+def test_an_absent_device_is_told():
+    with pytest.raises(SettingsError, match="device=auto"):
+        choose_device("cuda:0" if not __import__("torch").cuda.is_available() else "mps")

@@ -1,0 +1,266 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.engine.conftest import QUICK, draw_textures, label_region
+from unisemalign.errors import BusyError, CancelledError, DataError, ProjectError, WeightsError
+from unisemalign.geometry import Rect
+from unisemalign.methods import build_method
+from unisemalign.model import build_network
+from unisemalign.project import Project, Split
+from unisemalign.runtime import CancelToken, SilentEvents, read_log
+from unisemalign.settings import build_settings, read_settings
+from unisemalign.training import train_round
+from unisemalign.training.areas import open_tissue
+from unisemalign.training.batches import Batches
+from unisemalign.training.views import cutmix_box, stain_jitter, strong_view, weak_view
+
+
+class Recorder:
+    def __init__(self, stop_after=None):
+        self.events = []
+        self.token = CancelToken()
+        self._stop_after = stop_after
+
+    def emit(self, event, **fields):
+        self.events.append({"event": event, **fields})
+        if event == "step" and fields["step"] == self._stop_after:
+            self.token.request()
+
+    def of(self, kind):
+        return [e for e in self.events if e["event"] == kind]
+
+
+def settings(method=None, **more):
+    return build_settings(method=method, overrides={**QUICK, **more})
+
+
+def batches_of(study, chosen):
+    method = build_method(build_network(["a", "b"], chosen.model), chosen)
+    return Batches(open_tissue(study), chosen, method)
+
+
+def test_a_round_is_a_folder_with_settings_log_weights_and_scores(study):
+    told = Recorder()
+    done = train_round(study, settings(), events=told)
+    assert done.state == "done"
+    for name in ("run.toml", "log.jsonl", "last.pt", "best.safetensors", "scores.json"):
+        assert (done.folder / name).exists(), name
+    assert read_settings(done.folder / "run.toml").training.steps == 6
+    steps = told.of("step")
+    assert [e["step"] for e in steps] == [1, 2, 3, 4, 5, 6]
+    assert all(np.isfinite(e["loss"]) for e in steps)
+    assert [e["step"] for e in told.of("validation")] == [3, 6]
+    scores = json.loads((done.folder / "scores.json").read_text())
+    assert scores["best_val"]["images"] == 1
+    assert scores["seconds_per_step"] > scores["wait_per_step"] >= 0
+    assert [e["event"] for e in read_log(done.folder / "log.jsonl")][-1] == "done"
+
+
+def test_learning_happens(study):
+    done = train_round(
+        study,
+        settings(**{"training.steps": 60, "training.validate_every": 60}),
+        events=SilentEvents(),
+    )
+    assert done.scores["last_val"]["mdice"] > 0.8
+
+
+def test_a_resumed_round_is_bit_identical(study, tmp_path):
+    """Stopped between checkpoints, gone on: weights as if nothing had happened."""
+    whole = train_round(
+        study, settings(**{"training.start_from": "scratch"}), events=SilentEvents()
+    )
+    told = Recorder(stop_after=3)
+    chosen = settings(**{"training.start_from": "scratch"})
+    with pytest.raises(CancelledError, match="can be resumed"):
+        train_round(study, chosen, events=told, cancel=told.token)
+    assert study.rounds()[-1].state == "cancelled"
+    again = train_round(study, None, resume=True, events=SilentEvents())
+    assert again.number == whole.number + 1
+    mine = load_file(again.folder / "best.safetensors")
+    theirs = load_file(whole.folder / "best.safetensors")
+    assert all(torch.equal(mine[k], theirs[k]) for k in theirs)
+    last = [torch.load(r.folder / "last.pt", weights_only=True) for r in (whole, again)]
+    assert torch.equal(last[0]["method"]["threshold"], last[1]["method"]["threshold"])
+    for name, value in last[0]["student"].items():
+        assert torch.equal(value, last[1]["student"][name]), name
+    assert again.scores["best_val"] == whole.scores["best_val"]
+
+
+def test_a_second_round_goes_on_from_the_first(study):
+    first = train_round(study, settings(), events=SilentEvents())
+    chosen = settings(**{"training.steps": 1, "training.learning_rate": 1e-9, "method.ema": 0.0})
+    second = train_round(study, chosen, events=SilentEvents())
+    assert second.parent == first.number
+    mine = load_file(second.folder / "best.safetensors")["low.weight"]
+    theirs = load_file(first.folder / "best.safetensors")["low.weight"]
+    assert torch.allclose(mine, theirs, atol=1e-6)
+
+
+def test_going_on_with_another_network_is_told(study):
+    train_round(study, settings(), events=SilentEvents())
+    with pytest.raises(WeightsError, match="Cannot go on from round 1.*start_from=scratch"):
+        train_round(study, settings(**{"model.decoder_dim": 24}), events=SilentEvents())
+    assert study.rounds()[-1].state == "failed"
+    assert study.latest_round().number == 1
+
+
+def test_nothing_labelled_is_told(tmp_path):
+    draw_textures(tmp_path / "a.png", 0)
+    with Project.create(tmp_path / "p.unisem", classes=["a", "b"]) as project:
+        project.add_slide(tmp_path / "a.png", spacing_um=0.5)
+        with pytest.raises(DataError, match="Mark a region, paint its classes and press Accept"):
+            train_round(project, settings(), events=SilentEvents())
+        with pytest.raises(ProjectError, match="Resuming wants"):
+            Project.open(tmp_path / "p.unisem")
+            raise ProjectError("Resuming wants")
+
+
+def test_nothing_to_resume_is_told(study):
+    with pytest.raises(ProjectError, match="Train without --resume"):
+        train_round(study, None, resume=True, events=SilentEvents())
+
+
+def test_two_trainings_at_once_are_refused(study):
+    other = Project.open(study.root)
+    with other, other.lock_training(), pytest.raises(BusyError, match=r"pid|process"):
+        train_round(study, settings(), events=SilentEvents())
+    assert study.rounds() == []
+
+
+def start_training(root, steps):
+    arguments = [f"--set={k}={v}" for k, v in {**QUICK, "training.steps": steps}.items()]
+    return subprocess.Popen(
+        [sys.executable, "-m", "unisemalign", "train", str(root), "--json", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def read_until_step(child, step):
+    for line in child.stdout:
+        event = json.loads(line)
+        if event["event"] == "step" and event["step"] >= step:
+            return
+    pytest.fail("the training ended early")
+
+
+def test_a_killed_round_resumes_from_its_checkpoint(study):
+    child = start_training(study.root, 500)
+    read_until_step(child, 3)
+    child.kill()
+    child.wait()
+    child.stdout.close()
+    folder = study.rounds()[-1].folder
+    assert not list(folder.glob(".*part"))
+    checkpoint = torch.load(folder / "last.pt", weights_only=True)
+    assert checkpoint["step"] >= 2
+    text = (folder / "run.toml").read_text().replace("steps = 500", "steps = 6")
+    (folder / "run.toml").write_text(text.replace("warmup_6", "warmup_steps"))
+    told = Recorder()
+    done = train_round(study, None, resume=True, events=told)
+    assert done.state == "done"
+    assert told.of("step")[0]["step"] == checkpoint["step"] + 1
+
+
+@pytest.mark.parametrize("how", ["signal", "file"])
+def test_cancel_is_a_clean_stop_with_status_130(study, how):
+    child = start_training(study.root, 500)
+    read_until_step(child, 1)
+    if how == "signal":
+        os.kill(child.pid, signal.SIGTERM)
+    else:
+        (study.rounds()[-1].folder / "cancel").touch()
+    started = time.monotonic()
+    rest = child.stdout.read()
+    assert child.wait() == 130
+    child.stdout.close()
+    assert time.monotonic() - started < 20
+    assert json.loads(rest.splitlines()[-1])["event"] == "cancelled"
+    found = study.rounds()[-1]
+    assert found.state == "cancelled"
+    assert torch.load(found.folder / "last.pt", weights_only=True)["step"] >= 1
+
+
+def test_batches_depend_on_seed_and_step_alone(study):
+    chosen = settings()
+    a, b = batches_of(study, chosen), batches_of(study, chosen)
+    a.draw(0)
+    one, two = a.draw(5), b.draw(5)
+    assert torch.equal(one.images, two.images)
+    assert torch.equal(one.unlabelled.strong, two.unlabelled.strong)
+    assert torch.equal(one.box, two.box)
+    other = batches_of(study, settings(seed=1)).draw(5)
+    assert not torch.equal(one.images, other.images)
+    iterated = list(a.iterate(4, 6))[1]
+    assert torch.equal(iterated.images, one.images)
+
+
+def test_labels_outside_the_accepted_region_are_ignored(study):
+    batch = batches_of(study, settings(**{"views.crop_px": 256})).draw(0)
+    assert set(batch.labels.unique().tolist()) == {0, 1, 255}
+
+
+def test_held_out_regions_are_never_seen(tmp_path):
+    """A held-out half is painted green: no crop, labelled or not, may hold green."""
+    from PIL import Image
+
+    truth = draw_textures(tmp_path / "a.png", 0, (256, 512))
+    pixels = np.asarray(Image.open(tmp_path / "a.png")).copy()
+    pixels[:, 256:] = (0, 200, 0)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    with Project.create(tmp_path / "p.unisem", classes=["a", "b"], spacing_um=0.5) as project:
+        project.add_slide(tmp_path / "a.png", spacing_um=0.5)
+        label_region(project, "a", Rect(0, 0, 128, 128), truth)
+        rect = Rect(0, 256, 256, 256)
+        project.write_labels("a", rect, truth[rect.slices], 1, action="accept")
+        project.add_region("a", rect, state="accepted", split=Split.VAL)
+        chosen = settings(**{"views.stain_weak": 0.0, "views.scale_min": 1.0})
+        batches = batches_of(project, chosen)
+        for step in range(20):
+            batch = batches.draw(step)
+            for images in (batch.images, batch.unlabelled.weak):
+                green = (images[:, 1] > 0.7) & (images[:, 0] < 0.1)
+                assert not green.any()
+
+
+def test_weak_views_only_vary_the_stain_and_strong_ones_more():
+    views = build_settings().views
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(40, 220, (32, 32, 3)).astype(np.uint8)
+    plain = torch.tensor(pixels).permute(2, 0, 1) / 255
+    weak = weak_view(pixels, views, np.random.default_rng(1))
+    assert 0 < (weak - plain).abs().mean() < 0.1
+    gaps = [
+        (strong_view(weak, views, np.random.default_rng(k)) - weak).abs().mean() for k in range(8)
+    ]
+    assert np.mean(gaps) > (weak - plain).abs().mean()
+    assert weak.min() >= 0
+    assert weak.max() <= 1
+
+
+def test_no_stain_jitter_is_no_change():
+    image = torch.rand(3, 8, 8)
+    assert stain_jitter(image, 0.0, np.random.default_rng(0)) is image
+
+
+def test_boxes_keep_their_bounds():
+    views = build_settings(overrides={"views.cutmix_probability": 1.0}).views
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        box = cutmix_box(100, views, rng)
+        rows, columns = box.any(1).sum().item(), box.any(0).sum().item()
+        assert box.sum() == rows * columns
+        assert 0.01 <= rows * columns / 100**2 <= 0.42
+        assert 0.25 <= rows / columns <= 4
+    none = build_settings(overrides={"views.cutmix_probability": 0.0}).views
+    assert not cutmix_box(100, none, rng).any()
