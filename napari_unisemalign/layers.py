@@ -24,6 +24,7 @@ EDITING = "editing"
 DISSENT = ("none", "prototypes disagree", "words disagree", "prototypes and words disagree")
 DISSENT_COLORS = ("#00000000", "#f0e442", "#56b4e9", "#d55e00")
 UNITS = ("um", "um")
+FRAME_COLOR = "#2f7de1"
 
 
 class LayerManager:
@@ -95,7 +96,7 @@ class LayerManager:
             (rect.x + rect.w / 2) * spacing,
         )
         room = min(canvas[0] / max(1, rect.h), canvas[1] / max(1, rect.w))
-        self.viewer.camera.zoom = 0.8 * room / spacing
+        self.viewer.camera.zoom = 0.75 * room / spacing
 
     # -- in step with the session -------------------------------------------------------------
 
@@ -119,7 +120,7 @@ class LayerManager:
         if session.project is None or session.slide is None:
             return
         levels = label_levels(session.project.labels(session.slide))
-        self._put_labels(ACCEPTED, levels, opacity=0.5)
+        self._put_labels(ACCEPTED, levels, opacity=0.35)
 
     def refresh_prediction(self) -> None:
         """Show the newest prediction; new pixels of the one on show are only drawn again."""
@@ -141,7 +142,7 @@ class LayerManager:
                 layer.refresh()
 
     def _put_prediction(self, store: PredictionStore) -> None:
-        self._put_labels(PREDICTION, store.levels("class"), opacity=0.45)
+        self._put_labels(PREDICTION, store.levels("class"), opacity=0.4)
         self._put_labels(DISAGREEMENT, store.levels("disagreement"), opacity=0.6, visible=False)
         doubt = [
             DoubtLevel(confidence, classes)
@@ -208,6 +209,10 @@ class LayerManager:
         )
         layer.brush_size = max(8, min(work.region.rect.shape) // 24)
         layer.selected_label = 1
+        layer.bounding_box.visible = True
+        layer.bounding_box.points = False
+        layer.bounding_box.line_color = FRAME_COLOR
+        layer.bounding_box.line_thickness = 2
         self._add(layer)
         layer.events.paint.connect(self._on_strokes)
         layer.events.set_data.connect(self._on_strokes)

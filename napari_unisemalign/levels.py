@@ -74,7 +74,8 @@ class HalfLevel:
         return self.shape[0] * self.shape[1]
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        return np.asarray(self._fine[:, :])[::2, ::2][key]
+        half: NDArray[Any] = np.asarray(self._fine[:, :])[::2, ::2][key]
+        return half
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self[:, :], dtype=dtype)

@@ -86,6 +86,7 @@ class DockState:
     segmenting: SegmentView | None
     training: TrainingView | None
     segment_note: str
+    measure_note: str
     add_slide: Act
     segment_view: Act
     segment_region: Act
@@ -131,6 +132,7 @@ def resolve_state(session: Session) -> DockState:
         segmenting=session.segmenting,
         training=session.training,
         segment_note="" if segmenting.possible or session.segmenting else segmenting.why,
+        measure_note=_measure_note(session, rounds),
         add_slide=Act(True, "Show a slide and, when a project is open, add it to the project."),
         segment_view=_or(segmenting, "Segment what the window shows (S)."),
         segment_region=segmenting
@@ -212,7 +214,7 @@ def _step_without_model(session: Session) -> tuple[str, str]:
     if missing:
         return (
             f"Mark and label a region that shows {_listed(missing)}: "
-            f"nothing on a training slide is labelled so yet.",
+            f"nothing is labelled so yet. Or press Start in Train without it.",
             "review",
         )
     return "Press Start in Train: the model learns from what you labelled.", "train"
@@ -407,6 +409,14 @@ def _queue_note(session: Session, newest: Round | None, queue: Sequence[Region])
     if newest is None:
         return "Once a model exists, the regions it doubts most are listed here."
     return "The list is empty. Press Next region to fill it from the newest prediction."
+
+
+def _measure_note(session: Session, rounds: Sequence[Round]) -> str:
+    if session.project is None or not rounds:
+        return ""
+    if session.project.regions(state=RegionState.ACCEPTED, split=Split.VAL):
+        return ""
+    return "Nothing is held out, so no Dice is measured: tick Hold out before you accept a region."
 
 
 def _region_title(session: Session) -> str:

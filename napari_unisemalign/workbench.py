@@ -67,7 +67,7 @@ class Workbench(QObject):
         self._autosave = self._timer(AUTOSAVE_MS, self._on_autosave)
         self._redraw = self._timer(REFRESH_MS, self._on_redraw)
         self.session.project_changed.connect(self._on_project_changed)
-        self.session.dirtied.connect(self._autosave.start)
+        self.session.dirtied.connect(self._on_dirtied)
         acts = {name: getattr(self, name) for name in KEYS.values()}
         bind_keys(viewer, acts)
         self.layers.dress_new_layers(lambda layer: bind_keys(layer, acts))
@@ -307,6 +307,9 @@ class Workbench(QObject):
         if self.layers.toggle(role) is None:
             show_info(f"There is no {role} to show yet: press View in Segment first.")
         self.session.changed.emit()
+
+    def _on_dirtied(self) -> None:
+        self._autosave.start()
 
     def _on_autosave(self) -> None:
         with self.telling("review"):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
-from magicgui.widgets import ComboBox, Container, FloatSpinBox, create_widget
+from magicgui.widgets import ComboBox, FloatSpinBox, create_widget
 from magicgui.widgets.bases import ValueWidget
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -48,8 +48,8 @@ class SettingsForm:
 
     Attributes
     ----------
-    container
-        The magicgui container; its ``native`` is the Qt widget.
+    preset, method
+        What the other settings start from.
     fields
         Address → widget.
     """
@@ -74,12 +74,12 @@ class SettingsForm:
                 label=each.title,
                 options={**dict(each.options), "tooltip": each.description},
             )
-        self.container = Container(
-            widgets=[self.preset, self.method, *self.fields.values()], labels=True
-        )
-        self.container.margins = (0, 0, 0, 0)
         self.preset.changed.connect(self._on_preset_changed)
         self.method.changed.connect(self._on_preset_changed)
+
+    def widgets(self) -> list[ValueWidget]:
+        """Return every widget, top to bottom."""
+        return [self.preset, self.method, *self.fields.values()]
 
     def settings(self) -> Settings:
         """Return the settings of the form. SettingsError: a value is impossible."""

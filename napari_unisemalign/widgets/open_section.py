@@ -7,6 +7,7 @@ from pathlib import Path
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
+    QCheckBox,
     QFileDialog,
     QHeaderView,
     QTreeWidget,
@@ -14,7 +15,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unisemalign.io import drawn_slide, read_slides
-from napari_unisemalign.state import DockState
+from napari_unisemalign.state import DockState, SlideItem
 from napari_unisemalign.widgets.dialogs import NewProjectDialog, SpacingDialog
 from napari_unisemalign.widgets.parts import ActButton, SectionWidget, SentenceWidget
 from napari_unisemalign.workbench import Workbench
@@ -23,6 +24,7 @@ from unisemalign.project import Split
 from unisemalign.slides import SLIDE_SUFFIXES
 
 NAME, HELD = 0, 1
+ROW_PX = 24
 LABEL_FILES = "Masks and GeoJSON (*.png *.tif *.tiff *.geojson *.json)"
 
 
@@ -53,8 +55,8 @@ class OpenWidget(SectionWidget):
         self.slides.setToolTip(
             "Press a slide to show it. A held-out slide is for measuring: never trained on."
         )
+        self._shown: tuple[SlideItem, ...] | None = None
         self.slides.itemClicked.connect(self._on_slide_clicked)
-        self.slides.itemChanged.connect(self._on_slide_changed)
         self.add_row(self.new_project, self.open_project)
         self.add_row(self.open_slide, self.drawn)
         self.rows.addWidget(self.about)
@@ -70,21 +72,28 @@ class OpenWidget(SectionWidget):
         self.slides.setVisible(there)
         self.import_labels.setVisible(there)
         self.relocate.setVisible(any(each.missing for each in state.slides))
-        self.slides.blockSignals(True)
+        if state.slides == self._shown:
+            return
+        self._shown = state.slides
         self.slides.clear()
         for each in state.slides:
-            item = QTreeWidgetItem([each.name, "test" if each.split == Split.TEST else ""])
-            if each.split != Split.TEST:
-                held = each.split == Split.VAL
-                item.setCheckState(HELD, Qt.CheckState.Checked if held else Qt.CheckState.Unchecked)
-            if each.missing:
-                item.setText(NAME, f"{each.name} (file not found)")
+            shown = f"{each.name} (file not found)" if each.missing else each.name
+            item = QTreeWidgetItem([shown, "test" if each.split == Split.TEST else ""])
             item.setData(NAME, Qt.ItemDataRole.UserRole, each.name)
             self.slides.addTopLevelItem(item)
             item.setSelected(each.current)
-        self.slides.blockSignals(False)
+            if each.split != Split.TEST:
+                self.slides.setItemWidget(item, HELD, self._held_box(each))
         rows = min(6, max(2, len(state.slides)))
-        self.slides.setFixedHeight(30 + 22 * rows)
+        self.slides.setFixedHeight(30 + ROW_PX * rows)
+
+    def _held_box(self, slide: SlideItem) -> QCheckBox:
+        box = QCheckBox()
+        box.setChecked(slide.split == Split.VAL)
+        box.setToolTip("Keep this slide for measuring: it is never trained on.")
+        box.setProperty("slide", slide.name)
+        box.clicked.connect(self._on_held)
+        return box
 
     def add_slide(self, path: Path) -> None:
         """Add a slide to the project, asking for the pixel size when the file does not say."""
@@ -169,11 +178,7 @@ class OpenWidget(SectionWidget):
         if column == NAME:
             self.bench.show_slide(str(item.data(NAME, Qt.ItemDataRole.UserRole)))
 
-    def _on_slide_changed(self, item: QTreeWidgetItem, column: int) -> None:
-        if column == HELD:
-            held = item.checkState(HELD) == Qt.CheckState.Checked
-            with self.bench.telling("open"):
-                self.bench.session.set_split(
-                    str(item.data(NAME, Qt.ItemDataRole.UserRole)),
-                    Split.VAL if held else Split.TRAIN,
-                )
+    def _on_held(self, held: bool) -> None:
+        name = str(self.sender().property("slide"))
+        with self.bench.telling("open"):
+            self.bench.session.set_split(name, Split.VAL if held else Split.TRAIN)

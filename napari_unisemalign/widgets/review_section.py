@@ -102,6 +102,8 @@ class ReviewWidget(SectionWidget):
             button.setVisible(editing)
         self.undo.follow(state.undo)
         self.redo.follow(state.redo)
+        for button, act in ((self.undo, state.undo), (self.redo, state.redo)):
+            button.setVisible(editing or state.undo.possible or act.possible)
         self.undo.setText("Undo" if editing else "Undo accept")
         self.redo.setText("Redo" if editing else "Redo accept")
         self.accept.follow(state.edit)
@@ -125,7 +127,8 @@ class ReviewWidget(SectionWidget):
         self.queue.clear()
         for each in state.queue:
             mark = "▶ " if each.current else ("✎ " if each.begun else "")
-            item = QListWidgetItem(f"{mark}{each.title}\n{each.reason}")
+            reason = each.reason.replace(" %", "\u00a0%")
+            item = QListWidgetItem(f"{mark}{each.title}\n{reason}")
             item.setData(Qt.ItemDataRole.UserRole, each.region_id)
             item.setSizeHint(QSize(10, 52))
             item.setToolTip(each.reason)

@@ -77,8 +77,9 @@ class SegmentWidget(SectionWidget):
         self.view.follow(state.segment_view)
         self.region.follow(state.segment_region)
         self.slide.follow(state.segment_slide)
-        self.note.say(state.segment_note)
         view = state.segmenting
+        starting = view is not None and not view.total
+        self.note.say(f"{view.what}…" if view is not None and starting else state.segment_note)
         self.progress.setVisible(view is not None)
         self.cancel.setVisible(view is not None)
         if view is not None:
@@ -86,7 +87,8 @@ class SegmentWidget(SectionWidget):
             self.progress.setRange(0, 1000 if known else 0)
             self.progress.setValue(round(1000 * view.done / view.total) if known else 0)
             left = f" · {duration(view.eta_s)} left" if view.eta_s else ""
-            self.progress.setFormat(f"{view.what}: %p %{left}")
+            share = f" {100 * view.done / view.total:.0f} %" if known else "…"
+            self.progress.setFormat(f"{view.what}{share}{left}")
         self.bar.follow(state.classes)
         self._follow_legend(state)
         for role, button in self.toggles.items():

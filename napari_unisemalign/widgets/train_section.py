@@ -8,11 +8,14 @@ import pyqtgraph
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
+    QFormLayout,
     QHeaderView,
+    QLabel,
     QProgressBar,
     QTableWidget,
     QTableWidgetItem,
     QToolButton,
+    QWidget,
 )
 
 from napari_unisemalign.jobviews import Curve
@@ -36,7 +39,7 @@ class CurveWidget(pyqtgraph.PlotWidget):
 
     def __init__(self) -> None:
         super().__init__(background=None)
-        self.setFixedHeight(150)
+        self.setFixedHeight(170)
         self.setToolTip("Loss of each step, and Dice on held-out tissue (100 is perfect).")
         item = self.getPlotItem()
         item.setMenuEnabled(False)
@@ -83,10 +86,9 @@ class TrainWidget(SectionWidget):
         super().__init__("Train")
         self.bench = bench
         self.form = SettingsForm()
+        self.settings = QWidget()
         self._guard = WheelGuard()
-        for field in (self.form.preset, self.form.method, *self.form.fields.values()):
-            field.native.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-            field.native.installEventFilter(self._guard)
+        self._lay_out_form()
         self.start = ActButton("Start (Ctrl+T)", bench.train)
         self.resume = ActButton("Resume", bench.resume)
         self.cancel = ActButton("Cancel", bench.cancel_training)
@@ -98,6 +100,7 @@ class TrainWidget(SectionWidget):
         self.fold.setStyleSheet("QToolButton { border: none; background: transparent; }")
         self.fold.toggled.connect(self._on_fold)
         self.note = SentenceWidget(dim=True)
+        self.measure = SentenceWidget(dim=True)
         self.progress = QProgressBar()
         self.curve = CurveWidget()
         self.table = QTableWidget(0, 4)
@@ -109,12 +112,25 @@ class TrainWidget(SectionWidget):
         self.rows.addWidget(self.progress)
         self.rows.addWidget(self.curve)
         self.rows.addWidget(self.fold)
-        self.rows.addWidget(self.form.container.native)
+        self.rows.addWidget(self.settings)
         self.rows.addWidget(self.table)
+        self.rows.addWidget(self.measure)
         self._on_fold(False)
         self.curve.hide()
         bench.use_train_options(self._options)
         bench.curve_changed.connect(self._on_curve_changed)
+
+    def _lay_out_form(self) -> None:
+        rows = QFormLayout(self.settings)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setSpacing(3)
+        for field in self.form.widgets():
+            native = field.native
+            native.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+            native.installEventFilter(self._guard)
+            label = QLabel(field.label)
+            label.setToolTip(field.tooltip or "")
+            rows.addRow(label, native)
 
     def _prepare_table(self) -> None:
         self.table.setHorizontalHeaderLabels(["Round", "State", "Method", "Dice"])
@@ -137,7 +153,7 @@ class TrainWidget(SectionWidget):
         self.resume.setVisible(view is None and state.resume.possible)
         self.cancel.setVisible(view is not None)
         self.cancel.setEnabled(view is not None and not view.stopping)
-        self.form.container.enabled = view is None
+        self.settings.setEnabled(view is None)
         self.progress.setVisible(view is not None)
         self.note.say(state.train.why if view is None and not state.train.possible else "")
         if view is not None:
@@ -148,6 +164,7 @@ class TrainWidget(SectionWidget):
             steps = f" · step {view.step}/{view.total}" if known and view.step else ""
             self.progress.setFormat(f"{view.what}{steps}{left}")
             self.note.say("" if known else view.what)
+        self.measure.say(state.measure_note)
         self._follow_rounds(state.rounds)
 
     def _follow_rounds(self, rounds: tuple[RoundItem, ...]) -> None:
@@ -167,7 +184,7 @@ class TrainWidget(SectionWidget):
 
     def _on_fold(self, open_: bool) -> None:
         self.fold.setArrowType(Qt.ArrowType.DownArrow if open_ else Qt.ArrowType.RightArrow)
-        self.form.container.native.setVisible(open_)
+        self.settings.setVisible(open_)
 
     def _on_curve_changed(self) -> None:
         curve = self.bench.session.curve

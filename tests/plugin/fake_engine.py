@@ -1,6 +1,6 @@
 """A stand-in for the engine that speaks its JSON lines, without torch and in no time.
 
-It writes real rounds and predictions into a real project: bright pixels are class 1, others class 2.
+It writes real rounds and predictions into a real project: bright pixels are class 1, the rest 2.
 A file ``crash`` in the project's folder makes the next request end the process.
 """
 

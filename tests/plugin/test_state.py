@@ -1,0 +1,125 @@
+"""The one sentence, and what is possible when."""
+
+from __future__ import annotations
+
+from napari_unisemalign.jobviews import SegmentView, TrainingView
+from napari_unisemalign.session import Session
+from napari_unisemalign.state import resolve_state
+from unisemalign.geometry import Rect
+from unisemalign.project import Project, RegionState
+
+RECT = Rect(100, 200, 128, 128)
+
+
+def _label(session: Session, rect: Rect = RECT) -> None:
+    session.mark_region(rect)
+    count = len(session.project.info.classes)
+    session.work.values[:] = 1 + (session.work.values * 0).cumsum(0) % count
+    for value in range(1, count + 1):
+        session.work.values[value * 5 : value * 5 + 5] = value
+    session.strokes_made(session.work.values)
+    session.accept()
+
+
+def test_with_nothing_open() -> None:
+    state = resolve_state(Session())
+    assert state.next_step.startswith("Press New project…")
+    assert state.next_section == "open"
+    assert not state.segment_view.possible
+    assert not state.train.possible
+    assert not state.export.possible
+    assert state.add_slide.possible
+
+
+def test_equal_sessions_look_equal(session: Session) -> None:
+    assert resolve_state(session) == resolve_state(session)
+    assert hash(resolve_state(session)) == hash(resolve_state(session))
+
+
+def test_the_way_from_a_slide_to_a_model(session: Session) -> None:
+    state = resolve_state(session)
+    assert "Mark region" in state.next_step
+    assert not state.segment_view.possible
+    assert "There is no model yet" in state.segment_note
+    assert "Mark region" in state.segment_note
+    session.mark_region(RECT)
+    assert "press Accept" in resolve_state(session).next_step
+    session.work.values[:] = 1
+    session.accept()
+    step = resolve_state(session).next_step
+    assert "stroma, epithelium, lumen and lymphocytes" in step
+    _label(session, Rect(400, 400, 128, 128))
+    state = resolve_state(session)
+    assert state.next_step == "Press Start in Train: the model learns from what you labelled."
+    assert state.train.possible
+
+
+def test_the_way_round_with_a_model(session: Session, with_model, with_prediction) -> None:
+    _label(session)
+    number = with_model(session.project)
+    state = resolve_state(session)
+    assert "Press View" in state.next_step
+    assert state.segment_view.possible
+    assert not state.segment_region.possible
+    with_prediction(session.project, number, "a")
+    assert "Press Next region (N) to look for" in resolve_state(session).next_step
+    for x in (0, 300, 600):
+        session.project.add_region(
+            "a", Rect(600, x, 64, 64), state=RegionState.PREDICTED, score=x, round=number
+        )
+    assert "unsure and why" in resolve_state(session).next_step
+    for region in session.queue():
+        session.open_region(region.id)
+        assert "Paint over what is wrong" in resolve_state(session).next_step
+        session.accept()
+    state = resolve_state(session)
+    assert state.next_step == "Press Start in Train: 3 regions were accepted since round 1."
+    with_model(session.project)
+    assert "see round 2" in resolve_state(session).next_step
+
+
+def test_a_stopped_round_offers_to_go_on(session: Session, with_model) -> None:
+    _label(session)
+    stopped = session.project.new_round(method="unisemalign", preset="recommended")
+    session.project.set_round(stopped.number, state="cancelled")
+    state = resolve_state(session)
+    assert "press Resume" in state.next_step
+    assert state.resume.possible
+    assert state.rounds[-1].resumable
+    with_model(session.project)
+    assert not resolve_state(session).resume.possible
+
+
+def test_a_killed_round_is_not_shown_as_running(session: Session) -> None:
+    _label(session)
+    session.project.new_round(method="unisemalign", preset="recommended")
+    state = resolve_state(session)
+    assert state.rounds[-1].state == "stopped"
+    assert state.resume.possible
+
+
+def test_while_jobs_run(session: Session, with_model) -> None:
+    _label(session)
+    with_model(session.project)
+    session.training = TrainingView(round=2, step=3, total=9)
+    session.segmenting = SegmentView("a", None)
+    state = resolve_state(session)
+    assert "The model is learning" in state.next_step
+    assert not state.train.possible
+    assert not state.segment_view.possible
+    assert state.mark.possible
+
+
+def test_untrained_parts_are_said_plainly(session: Session) -> None:
+    about = resolve_state(session).about_model
+    assert "starts untrained" in about
+    assert "no text tower" in about
+
+
+def test_a_project_without_slides(tmp_path) -> None:
+    with Project.create(tmp_path / "p", classes=["x", "y"]):
+        pass
+    session = Session()
+    session.open(tmp_path / "p")
+    assert "Press Open slide…" in resolve_state(session).next_step
+    session.close()
