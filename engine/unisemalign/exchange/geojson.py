@@ -89,7 +89,7 @@ def write_geojson(path: Path, pixels: ExportPixels, classes: tuple[ClassInfo, ..
         file.write('{"type": "FeatureCollection", "features": [')
         for index, (value, polygon) in enumerate(trace(pixels.read, pixels.shape_yx)):
             file.write(",\n" if index else "\n")
-            json.dump(_feature(polygon, classes[value - 1], pixels.downsample), file)
+            file.write(json.dumps(_feature(polygon, classes[value - 1], pixels.downsample)))
         file.write("\n]}\n")
 
 

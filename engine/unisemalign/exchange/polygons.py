@@ -79,20 +79,19 @@ def fill(rings: Sequence[Ring], rect: Rect) -> NDArray[np.bool_]:
     Even–odd: an outer ring with its holes is one call.
     """
     turns = np.zeros((rect.h, rect.w + 1), np.uint8)
-    for ring in rings:
-        x, y = ring[:, 0] - rect.x - 0.5, ring[:, 1] - rect.y - 0.5
-        x0, y0, x1, y1 = x, y, np.roll(x, -1), np.roll(y, -1)
-        low, high = np.minimum(y0, y1), np.maximum(y0, y1)
-        # Rows whose centre lies in [low, high): shared corners count once.
-        first = np.clip(np.ceil(low), 0, rect.h).astype(np.int64)
-        count = np.clip(np.ceil(high), 0, rect.h).astype(np.int64) - first
-        edge = np.repeat(np.arange(len(ring)), count)
-        if not edge.size:
-            continue
-        row = np.arange(edge.size) - np.repeat(np.cumsum(count) - count, count) + first[edge]
-        cross = x0[edge] + (row - y0[edge]) * (x1 - x0)[edge] / (y1 - y0)[edge]
-        column = np.clip(np.ceil(cross), 0, rect.w).astype(np.int64)
-        np.add.at(turns, (row, column), 1)
+    ends = np.cumsum([len(ring) for ring in rings])
+    start = np.concatenate(rings) - (rect.x + 0.5, rect.y + 0.5)
+    after = np.arange(1, len(start) + 1)
+    after[ends - 1] = [0, *ends[:-1]]
+    (x0, y0), (x1, y1) = start.T, start[after].T
+    # Rows whose centre lies in [low, high): shared corners count once.
+    first = np.clip(np.ceil(np.minimum(y0, y1)), 0, rect.h).astype(np.int64)
+    count = np.clip(np.ceil(np.maximum(y0, y1)), 0, rect.h).astype(np.int64) - first
+    edge = np.repeat(np.arange(len(start)), count)
+    row = np.arange(edge.size) - np.repeat(np.cumsum(count) - count, count) + first[edge]
+    cross = x0[edge] + (row - y0[edge]) * (x1 - x0)[edge] / (y1 - y0)[edge]
+    column = np.clip(np.ceil(cross), 0, rect.w).astype(np.int64)
+    np.add.at(turns, (row, column), 1)
     return (np.cumsum(turns[:, :-1], axis=1, dtype=np.uint8) & 1).astype(bool)
 
 
@@ -118,8 +117,19 @@ def _contours(mask: NDArray[np.bool_], x: int, y: int) -> Iterator[Polygon]:
     generator = contour_generator(z=mask.astype(np.float64), fill_type=FillType.OuterOffset)
     found = cast("tuple[list[Ring], list[NDArray[np.uint32]]]", generator.filled(0.5, 1.5))
     for line, cuts in zip(*found, strict=True):
-        rings = np.split(line + np.array([x + 0.5, y + 0.5]), cuts[1:-1].astype(np.int64))
+        corners = np.split(line + np.array([x + 0.5, y + 0.5]), cuts[1:-1].astype(np.int64))
+        rings = [_without_straight_points(ring) for ring in corners]
         yield Polygon(rings[0], rings[1:])
+
+
+def _without_straight_points(ring: Ring) -> Ring:
+    """Return a closed ring without the points on which it runs straight on."""
+    points = ring[:-1]
+    back, on = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
+    # Halves of pixels: the product is exact.
+    turns = back[:, 0] * on[:, 1] != back[:, 1] * on[:, 0]
+    corners: Ring = points[turns]
+    return corners
 
 
 def _touches(polygon: Polygon, seam: tuple[float, float, float, float]) -> bool:
