@@ -9,7 +9,7 @@ import numpy as np
 
 from unisemalign.active.cells import CellSums, sum_cells, tile_rect, tile_sums
 from unisemalign.active.reasons import explain
-from unisemalign.errors import DataError, ProjectError
+from unisemalign.errors import DataError
 from unisemalign.geometry import Rect
 from unisemalign.project import (
     PredictionStore,
@@ -124,12 +124,10 @@ def _searched(project: Project, number: int, size_px: int, events: Events) -> li
     slides = project.slides(Split.TRAIN)
     searched = []
     for done, slide in enumerate(slides, start=1):
-        try:
-            store = project.predictions(number, slide.name)
-        except ProjectError:  # this round has not seen the slide
+        events.emit("progress", done=done, total=len(slides), what="Ranking regions")
+        if not project.has_prediction(number, slide.name):
             continue
-        finally:
-            events.emit("progress", done=done, total=len(slides), what="Ranking regions")
+        store = project.predictions(number, slide.name)
         cells = sum_cells(store, max(1, size_px // 2))
         candidates = _unlabelled(project, slide, _candidates(cells, size_px, slide.shape_yx))
         search = _Search(slide, store, candidates, _kept_clear(project, slide))

@@ -124,8 +124,6 @@ def _prediction(
     if round_number is not None:
         return round_number, project.predictions(round_number, name)
     for each in reversed(project.rounds()):
-        try:
+        if project.has_prediction(each.number, name):
             return each.number, project.predictions(each.number, name)
-        except ProjectError:  # this round has not seen the slide
-            continue
     return None, None

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from shlex import quote
 from types import TracebackType
 from typing import Any, Self
 
@@ -166,7 +167,7 @@ class Project:
         if not root.is_dir():
             raise ProjectError(
                 f"There is no project folder '{root}'. Make one with "
-                f"`unisemalign new {root.name} --classes background,gland`."
+                f"`unisemalign new {quote(root.name)} --classes background,gland`."
             )
         if not (root / _TOML).is_file():
             raise ProjectError(
@@ -258,7 +259,7 @@ class Project:
         try:
             with disk_full_told(folder):
                 LabelStore.create(folder, shape_yx)
-            self._slides.insert(name, path, shape_yx, level_0_um, split)
+            self._slides.insert(name, path, shape_yx, level_0_um, Split(split))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -285,7 +286,7 @@ class Project:
             raise SlideError(
                 f"Slide '{name}' is no longer at '{record.path}'. Tell the project where it is: "
                 f"press Relocate in the dock, or run "
-                f"`unisemalign relocate {self.root.name} {name} NEW_PATH`."
+                f"`unisemalign relocate {quote(self.root.name)} {quote(name)} NEW_PATH`."
             )
         return self._open_checked(record, record.path)
 
@@ -470,16 +471,23 @@ class Project:
         """
         record = self.slide(slide_name)
         number = self._rounds.get(round).number
-        folder = self.root / "predictions" / str(number) / f"{record.name}.zarr"
+        folder = self._prediction_folder(number, record.name)
         if folder.is_dir():
             return PredictionStore(folder)
         if not create:
             raise ProjectError(
                 f"Round {number} has no prediction of slide '{slide_name}'. Segment it first: "
-                f"`unisemalign segment {self.root.name} {slide_name}`."
+                f"`unisemalign segment {quote(self.root.name)} {quote(slide_name)}`."
             )
         folder.parent.mkdir(parents=True, exist_ok=True)
         return PredictionStore.create(folder, record.shape_yx, self.info.spacing_um)
+
+    def has_prediction(self, round: int, slide_name: str) -> bool:  # noqa: A002
+        """Tell whether a round says anything about a slide, even if only in part."""
+        folder = self._prediction_folder(
+            self._rounds.get(round).number, self.slide(slide_name).name
+        )
+        return folder.is_dir()
 
     # Inside
 
@@ -488,6 +496,9 @@ class Project:
 
     def _label_folder(self, name: str) -> Path:
         return self.root / "labels" / f"{name}.zarr"
+
+    def _prediction_folder(self, number: int, name: str) -> Path:
+        return self.root / "predictions" / str(number) / f"{name}.zarr"
 
     def _name_taken(self, name: str) -> bool:
         # Some file systems take A and a for one name.

@@ -51,6 +51,8 @@ def test_a_prediction_is_read_back_by_another_process(project, store):
 
 def test_an_absent_prediction_is_told(project, store):
     project.new_round(method="m", preset="p")
+    assert project.has_prediction(1, "a")
+    assert not project.has_prediction(2, "a")
     with pytest.raises(ProjectError, match=r"Round 2 has no prediction of slide 'a'\. Segment"):
         project.predictions(2, "a")
 
