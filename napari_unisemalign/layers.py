@@ -77,8 +77,8 @@ class LayerManager:
         spacing = session.project.info.spacing_um
         whole = Rect(0, 0, *session.spaced_slide(session.slide).shape_yx)
         canvas = canvas_yx or tuple(self.viewer.canvas.size)
-        zoom = float(self.viewer.camera.zoom)
-        center = np.asarray(self.viewer.camera.center, float)[-2:]
+        zoom = float(self.viewer.scene.camera.zoom)
+        center = np.asarray(self.viewer.scene.camera.center, float)[-2:]
         half = np.asarray(canvas, float) / zoom / 2
         low = np.floor((center - half) / spacing).astype(int)
         high = np.ceil((center + half) / spacing).astype(int)
@@ -91,12 +91,12 @@ class LayerManager:
             return
         spacing = self.session.project.info.spacing_um
         canvas = canvas_yx or tuple(self.viewer.canvas.size)
-        self.viewer.camera.center = (
+        self.viewer.scene.camera.center = (
             (rect.y + rect.h / 2) * spacing,
             (rect.x + rect.w / 2) * spacing,
         )
         room = min(canvas[0] / max(1, rect.h), canvas[1] / max(1, rect.w))
-        self.viewer.camera.zoom = 0.75 * room / spacing
+        self.viewer.scene.camera.zoom = 0.75 * room / spacing
 
     # -- in step with the session -------------------------------------------------------------
 
@@ -110,7 +110,7 @@ class LayerManager:
         keywords["metadata"][METADATA_KEY]["role"] = "slide"
         self._drop_loose(keywords["metadata"][METADATA_KEY]["path"])
         self._add(Image(data, **keywords))
-        self.viewer.scale_bar.visible = True
+        self.viewer.canvas.overlays.scale_bar.visible = True
         self.refresh_prediction()
         self._on_labels_changed()
         self.viewer.reset_view()

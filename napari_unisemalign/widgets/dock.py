@@ -22,11 +22,19 @@ RENDER_MS = 40
 
 
 class DockWidget(QWidget):
-    """Open → Segment → Review → Train → Export on one viewer."""
+    """Open → Segment → Review → Train → Export on one viewer.
 
-    def __init__(self, viewer: Viewer, *, bench: Workbench | None = None) -> None:
+    Parameters
+    ----------
+    napari_viewer
+        The viewer; napari knows the parameter by this name.
+    bench
+        What the buttons act on; made here unless given.
+    """
+
+    def __init__(self, napari_viewer: Viewer, *, bench: Workbench | None = None) -> None:
         super().__init__()
-        self.bench = bench or Workbench(viewer)
+        self.bench = bench or Workbench(napari_viewer)
         self.next_step = QLabel()
         self.next_step.setWordWrap(True)
         self.next_step.setTextFormat(Qt.TextFormat.PlainText)

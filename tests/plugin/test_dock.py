@@ -1,0 +1,367 @@
+"""The dock on a real viewer, with the stand-in engine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import FAKE_ENGINE, SHARED_SLIDES
+from npe2 import PluginManager
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QMessageBox
+
+from napari_unisemalign.jobs import ENGINE
+from napari_unisemalign.jobviews import Curve
+from napari_unisemalign.layers import PREDICTION, UNCERTAINTY
+from napari_unisemalign.widgets import open_section
+from napari_unisemalign.widgets.dialogs import NewProjectDialog, SpacingDialog
+from napari_unisemalign.widgets.dock import DockWidget
+from napari_unisemalign.workbench import Workbench, grown_curve
+from unisemalign.project import Project, RegionState, Split
+
+LEFT = Qt.MouseButton.LeftButton
+
+
+@pytest.fixture
+def make_dock(make_napari_viewer, qtbot):
+    """Return a function that shows a dock; everything it started is ended afterwards."""
+    benches = []
+
+    def make(engine=FAKE_ENGINE, **keywords) -> DockWidget:
+        viewer = make_napari_viewer(**keywords)
+        bench = Workbench(viewer, engine=engine)
+        benches.append(bench)
+        dock = DockWidget(viewer, bench=bench)
+        viewer.window.add_dock_widget(dock, name="Segment slides")
+        return dock
+
+    yield make
+    for bench in benches:
+        bench.shut_down()
+
+
+@pytest.fixture
+def dock(make_dock, root) -> DockWidget:
+    dock = make_dock()
+    dock.bench.open_project(root)
+    dock.render_now()
+    return dock
+
+
+def _press(qtbot, dock: DockWidget, button) -> None:
+    dock.render_now()
+    assert button.isEnabled(), button.toolTip()
+    qtbot.mouseClick(button, LEFT)
+    dock.render_now()
+
+
+def _label(dock: DockWidget, value_rows: int = 5) -> None:
+    bench = dock.bench
+    bench.mark_region(256)
+    layer = bench.layers.editing()
+    for value in range(1, len(bench.session.project.info.classes) + 1):
+        layer.data[value * value_rows : (value + 1) * value_rows] = value
+    layer.events.set_data()
+    bench.accept()
+    dock.render_now()
+
+
+def test_the_dock_opens_through_the_manifest(make_napari_viewer, qtbot, root) -> None:
+    PluginManager.instance().discover()
+    viewer = make_napari_viewer()
+    _window, dock = viewer.window.add_plugin_dock_widget("napari-unisemalign", "Segment slides")
+    assert isinstance(dock, DockWidget)
+    assert dock.next_step.text().startswith("Press New project…")
+    assert [each.header.text() for each in dock.sections.values()] == [
+        "Open",
+        "Segment",
+        "Review",
+        "Train",
+        "Export",
+    ]
+    # napari hands plugins a guarded viewer: the acts must do with its public side.
+    dock.bench.open_project(root)
+    dock.bench.mark_region(128)
+    dock.bench.layers.editing().paint((64, 64), 2)
+    dock.bench.accept()
+    dock.bench.toggle_prediction()
+    dock.render_now()
+    assert dock.bench.session.labelled_values() == {2}
+    assert not dock.review.error.text()
+    dock.bench.shut_down()
+    assert not len(viewer.layers)
+
+
+def test_a_new_project_from_a_slide_already_open(make_dock, qtbot, drawn_path, tmp_path) -> None:
+    dock = make_dock()
+    dock.open.add_slide(drawn_path)
+    dock.render_now()
+    assert "the slide you opened becomes its first" in dock.next_step.text()
+    dialog = NewProjectDialog(dock, classes=("glass", "tissue"))
+    dialog.folder.setText(str(tmp_path / "new.unisem"))
+    dialog.add_class("vessel")
+    dialog._on_accept()
+    assert dialog.result() == 1
+    dock.open.create(dialog)
+    session = dock.bench.session
+    assert [each.name for each in session.project.info.classes] == ["glass", "tissue", "vessel"]
+    assert len({each.color for each in session.project.info.classes}) == 3
+    assert session.slide == "a"
+    assert len(dock.bench.viewer.layers) == 2
+    dialog.deleteLater()
+
+
+def test_the_dialog_says_what_is_missing(qtbot, tmp_path) -> None:
+    dialog = NewProjectDialog(classes=("one",))
+    qtbot.addWidget(dialog)
+    dialog._on_accept()
+    assert "two classes" in dialog.problem.text()
+    dialog.add_class("one")
+    dialog._on_accept()
+    assert "same name" in dialog.problem.text()
+    dialog.rows[-1].name.setText("two")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    dialog.folder.setText(str(tmp_path / "full"))
+    dialog._on_accept()
+    assert "holds something already" in dialog.problem.text()
+    dialog.rows[-1].remove.click()
+    assert len(dialog.rows) == 1
+
+
+def test_the_pixel_size_is_asked_for(dock, tmp_path, monkeypatch) -> None:
+    from PIL import Image
+
+    path = tmp_path / "plain.png"
+    Image.fromarray(np.full((300, 400, 3), 180, np.uint8)).save(path)
+
+    def answer(dialog: SpacingDialog) -> int:
+        dialog.spacing.setValue(1.0)
+        return 1
+
+    monkeypatch.setattr(open_section.SpacingDialog, "exec", answer)
+    dock.open.add_slide(path)
+    assert dock.bench.session.project.slide("plain").spacing_um == 1.0
+
+
+@pytest.mark.skipif(not SHARED_SLIDES.exists(), reason="the shared slides are not here")
+def test_bad_slides_are_told_beside_open(dock) -> None:
+    for name in ("broken.svs", "unopenable.tiff"):
+        dock.open.error.say("")
+        dock.open.add_slide(SHARED_SLIDES / name)
+        assert dock.open.error.text()
+        assert not dock.open.error.isHidden()
+    assert len(dock.bench.session.project.slides()) == 1
+
+
+def test_a_second_viewer_is_told_who_has_the_project(make_dock, root) -> None:
+    code = (
+        "import sys; from pathlib import Path; from unisemalign.project import Project\n"
+        "project = Project.open(Path(sys.argv[1]))\n"
+        "with project.lock_editing():\n    print('held', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(root)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert holder.stdout.readline() == "held\n"
+        dock = make_dock()
+        dock.bench.open_project(root)
+        assert "open for editing in another viewer" in dock.open.error.text()
+        assert dock.bench.session.project is None
+    finally:
+        holder.communicate()
+    dock.bench.open_project(root)
+    dock.render_now()
+    assert dock.open.error.text() == ""
+    assert dock.bench.session.project is not None
+
+
+def test_before_a_model_exists_segment_says_what_to_label(dock, qtbot) -> None:
+    assert not dock.segment.view.isEnabled()
+    assert "There is no model yet" in dock.segment.note.text()
+    assert "Mark region" in dock.segment.note.text()
+    dock.bench.segment_view()
+    assert "There is no model yet" in dock.segment.error.text()
+
+
+def test_strokes_on_the_canvas_and_autosave(dock, qtbot) -> None:
+    _press(qtbot, dock, dock.review.mark)
+    bench = dock.bench
+    bench._autosave.setInterval(50)
+    bench.viewer.window._qt_window.show()
+    qtbot.wait(50)
+    qtbot.mouseClick(dock.review.classes.buttons[3], LEFT)
+    layer = bench.layers.editing()
+    assert layer.selected_label == 3
+    canvas = bench.viewer.window._qt_viewer.canvas.native
+    middle = QPoint(canvas.width() // 2, canvas.height() // 2)
+    qtbot.mousePress(canvas, LEFT, pos=middle)
+    for dx in (5, 15, 25):
+        qtbot.mouseMove(canvas, middle + QPoint(dx, 0))
+        qtbot.wait(10)
+    qtbot.mouseRelease(canvas, LEFT, pos=middle + QPoint(25, 0))
+    values = bench.session.work.values
+    assert values[128, 128] == 3
+    qtbot.waitUntil(lambda: bool(bench.session.drafts.region_ids()), timeout=3_000)
+    qtbot.mouseClick(dock.review.undo, LEFT)
+    assert not bench.session.work.values.any()
+
+
+def test_class_and_mode_buttons_follow_the_layer(dock, qtbot) -> None:
+    _press(qtbot, dock, dock.review.mark)
+    layer = dock.bench.layers.editing()
+    layer.selected_label = 2
+    assert dock.review.classes.buttons[2].isChecked()
+    layer.mode = "fill"
+    assert dock.review.modes["fill"].isChecked()
+    qtbot.mouseClick(dock.review.modes["erase"], LEFT)
+    assert layer.mode == "erase"
+
+
+def test_hot_keys_beat_the_layers_own(dock, qtbot) -> None:
+    _label(dock)
+    viewer = dock.bench.viewer
+    _press(qtbot, dock, dock.review.mark)
+    layer = dock.bench.layers.editing()
+    layer.data[:] = 1
+    layer.events.set_data()
+    viewer.layers.selection.active = layer
+    handler = viewer.window._qt_viewer._key_map_handler
+    from app_model.types import KeyBinding
+
+    handler.press_key(KeyBinding.from_str("C"))
+    assert dock.bench.session.work is None
+    heard = []
+    dock.bench.failed.connect(lambda section, _text: heard.append(section))
+    viewer.layers.selection.active = dock.bench.layers.layer("slide")
+    handler.press_key(KeyBinding.from_str("S"))
+    handler.press_key(KeyBinding.from_str("N"))
+    assert heard == ["segment", "review"]
+    viewer.layers.selection.active = None
+    handler.press_key(KeyBinding.from_str("Ctrl+T"))
+    assert dock.bench.session.training is not None
+    qtbot.waitUntil(lambda: dock.bench.session.training is None, timeout=20_000)
+
+
+def test_a_round_from_the_dock(dock, qtbot) -> None:
+    bench, session = dock.bench, dock.bench.session
+    _label(dock)
+    dock.train.form.fields["training.steps"].value = 400
+    _press(qtbot, dock, dock.train.start)
+    qtbot.waitUntil(lambda: session.training.step > 3, timeout=20_000)
+    dock.render_now()
+    assert not dock.train.curve.isHidden()
+    assert "step" in dock.train.progress.format()
+    _press(qtbot, dock, dock.train.cancel)
+    assert not dock.train.cancel.isEnabled()
+    qtbot.waitUntil(lambda: session.training is None, timeout=20_000)
+    (session.rounds()[-1].folder / "steps").write_text("60")
+    dock.render_now()
+    assert dock.train.table.item(0, 1).text() == "cancelled"
+    before = len(session.curve.loss)
+    _press(qtbot, dock, dock.train.resume)
+    qtbot.waitUntil(lambda: session.training is None, timeout=20_000)
+    dock.render_now()
+    assert len(session.curve.loss) > before
+    assert session.curve.loss[0][0] == 1
+    assert dock.train.table.item(0, 3).text() == "83.0"
+    assert bench.layers.layer(PREDICTION) is None
+    _press(qtbot, dock, dock.segment.slide)
+    qtbot.waitUntil(lambda: session.segmenting is None, timeout=20_000)
+    dock.render_now()
+    assert np.asarray(bench.layers.layer(PREDICTION).data[0][500:510, 500:510]).all()
+    assert dock.segment.legend.isVisibleTo(dock)
+    bench.toggle_uncertainty()
+    assert bench.layers.layer(UNCERTAINTY).visible
+    _press(qtbot, dock, dock.review.next)
+    qtbot.waitUntil(lambda: session.work is not None, timeout=20_000)
+    dock.render_now()
+    assert "Decoder unsure on 34 %" in dock.review.title.text()
+    dock.review.hold.click()
+    held = session.work.region.id
+    assert session.project.region(held).split is Split.VAL
+    _press(qtbot, dock, dock.review.accept)
+    assert session.project.region(held).state is RegionState.ACCEPTED
+    dock.export.folder.setText(str(session.project.root / "out"))
+    _press(qtbot, dock, dock.export.export)
+    qtbot.waitUntil(lambda: not bench.exporting, timeout=20_000)
+    assert "Wrote 1 file" in dock.export.told.text()
+
+
+def test_a_failed_training_is_told_and_not_called_finished(dock, qtbot, monkeypatch) -> None:
+    monkeypatch.setenv("FAKE_DIE_AT", "3")
+    _label(dock)
+    _press(qtbot, dock, dock.train.start)
+    qtbot.waitUntil(lambda: dock.bench.session.training is None, timeout=20_000)
+    assert "CUDA out of memory" in dock.train.error.text()
+    dock.render_now()
+    assert dock.train.table.item(0, 1).text() == "stopped"
+    assert "press Resume" in dock.next_step.text()
+
+
+def test_closing_the_viewer_ends_its_processes(make_dock, root, qtbot, monkeypatch) -> None:
+    monkeypatch.setenv("FAKE_STEP_S", "0.02")
+    dock = make_dock()
+    dock.bench.open_project(root)
+    _label(dock)
+    dock.train.form.fields["training.steps"].value = 5000
+    _press(qtbot, dock, dock.train.start)
+    bench = dock.bench
+    qtbot.waitUntil(lambda: bench.session.training.step > 1, timeout=20_000)
+    bench.viewer.close()
+    qtbot.waitUntil(lambda: bench._closed, timeout=20_000)
+    with Project.open(root) as project:
+        assert project.training_pid() is None
+        assert project.rounds()[-1].state == "cancelled"
+
+
+def test_a_training_found_running_is_shown(make_dock, root, qtbot, monkeypatch) -> None:
+    monkeypatch.setenv("FAKE_STEP_S", "0.02")
+    command = [*FAKE_ENGINE, "train", str(root), "--json", "--set", "training.steps=3000"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        json.loads(process.stdout.readline())
+        dock = make_dock()
+        dock.bench.open_project(root)
+        session = dock.bench.session
+        assert session.training.elsewhere
+        qtbot.waitUntil(lambda: session.training.step > 1, timeout=20_000)
+        _press(qtbot, dock, dock.train.cancel)
+        qtbot.waitUntil(lambda: session.training is None, timeout=20_000)
+        assert session.rounds()[-1].state == "cancelled"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_an_engine_crash_while_segmenting_is_told(dock, qtbot, with_model) -> None:
+    with_model(dock.bench.session.project)
+    (dock.bench.session.project.root / "crash").touch()
+    _press(qtbot, dock, dock.segment.slide)
+    qtbot.waitUntil(lambda: dock.bench.session.segmenting is None, timeout=20_000)
+    assert "Segmentation fault in the convolution" in dock.segment.error.text()
+
+
+def test_errors_are_never_boxes(dock, monkeypatch) -> None:
+    monkeypatch.setattr(QMessageBox, "exec", lambda *_: pytest.fail("a box blocks the person"))
+    dock.bench.open_project(Path("/no/such/folder"))
+    assert "There is no project folder" in dock.open.error.text()
+
+
+def test_the_real_engine_is_the_default() -> None:
+    assert (sys.executable, "-u", "-m", "unisemalign") == ENGINE
+
+
+def test_a_resumed_curve_does_not_run_backwards() -> None:
+    curve = Curve(1)
+    for step in (1, 2, 3, 2, 3, 4):
+        curve = grown_curve(curve, {"event": "step", "step": step, "loss": float(step)})
+    assert [step for step, _loss in curve.loss] == [1, 2, 3, 4]

@@ -1,0 +1,193 @@
+"""Child processes: answers, crashes, cancelling, and taking up a training again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+
+import pytest
+from conftest import FAKE_ENGINE
+
+from napari_unisemalign.jobs import (
+    CommandJob,
+    EngineServer,
+    JsonLines,
+    TrainingFollower,
+    TrainingJob,
+)
+from unisemalign.project import Project
+
+
+@pytest.fixture
+def project(root):
+    with Project.open(root) as project:
+        yield project
+
+
+@pytest.fixture
+def server(root, qtbot):
+    server = EngineServer(root, engine=FAKE_ENGINE)
+    yield server
+    server.stop()
+
+
+class Heard(list):
+    """Collects events and knows when the last one came."""
+
+    @property
+    def over(self) -> bool:
+        return bool(self) and self[-1]["event"] in {"done", "failed", "cancelled"}
+
+
+def test_lines_are_cut_where_they_end() -> None:
+    lines = JsonLines()
+    assert lines.feed(b'{"event": "a"}\nnoise\n[1]\n{"eve') == [{"event": "a"}]
+    assert lines.feed(b'nt": "b"}\n') == [{"event": "b"}]
+
+
+def test_an_answer_comes_to_who_asked(server, project, with_model, qtbot) -> None:
+    with_model(project)
+    first, second = Heard(), Heard()
+    server.request("segment", first.append, slide="a", rect=[0, 0, 256, 512], round=None)
+    server.request("segment", second.append, slide="a", rect=[0, 0, 256, 256], round=None)
+    qtbot.waitUntil(lambda: first.over and second.over, timeout=15_000)
+    assert [each["event"] for each in first] == ["progress", "progress", "done"]
+    assert [each["event"] for each in second] == ["progress", "done"]
+    assert project.predictions(1, "a").predicted_rects()
+
+
+def test_a_crash_is_told_in_words_and_the_engine_starts_again(
+    server, project, with_model, qtbot
+) -> None:
+    with_model(project)
+    server.warm_up()
+    qtbot.waitUntil(lambda: server.ready, timeout=15_000)
+    (project.root / "crash").touch()
+    heard = Heard()
+    server.request("segment", heard.append, slide="a", rect=None, round=None)
+    qtbot.waitUntil(lambda: heard.over, timeout=15_000)
+    assert heard[-1]["event"] == "failed"
+    assert "Segmentation fault in the convolution" in heard[-1]["text"]
+    again = Heard()
+    server.request("segment", again.append, slide="a", rect=[0, 0, 64, 64], round=None)
+    qtbot.waitUntil(lambda: again.over, timeout=15_000)
+    assert again[-1]["event"] == "done"
+
+
+def test_an_engine_that_cannot_start_does_not_loop(root, qtbot) -> None:
+    server = EngineServer(root, engine=("/no/such/program",))
+    heard = Heard()
+    server.request("segment", heard.append, slide="a", rect=None, round=None)
+    qtbot.waitUntil(lambda: heard.over, timeout=15_000)
+    assert heard[-1]["event"] == "failed"
+    assert not server.running
+
+
+def test_a_request_not_yet_sent_can_be_cancelled(server, project, qtbot) -> None:
+    heard = Heard()
+    number = server.request("segment", heard.append, slide="a", rect=None, round=None)
+    server.cancel(number)
+    assert heard[-1]["event"] == "cancelled"
+
+
+def _train(project, qtbot, *options: str) -> tuple[TrainingJob, Heard]:
+    job, heard = TrainingJob(project, options, engine=FAKE_ENGINE), Heard()
+    job.came.connect(heard.append)
+    job.finished.connect(heard.append)
+    job.start()
+    return job, heard
+
+
+def test_a_training_runs_to_its_end(project, qtbot) -> None:
+    _job, heard = _train(project, qtbot, "--set", "training.steps=12")
+    qtbot.waitUntil(lambda: heard.over, timeout=15_000)
+    assert heard[-1]["event"] == "done"
+    assert [each["step"] for each in heard if each["event"] == "step"] == list(range(1, 13))
+    assert project.latest_round().number == 1
+
+
+def test_a_training_is_cancelled_and_resumed(project, qtbot) -> None:
+    job, heard = _train(project, qtbot, "--set", "training.steps=500")
+    qtbot.waitUntil(lambda: any(each["event"] == "step" for each in heard), timeout=15_000)
+    job.cancel()
+    assert (project.round(1).folder / "cancel").exists()
+    qtbot.waitUntil(lambda: heard.over, timeout=15_000)
+    assert heard[-1]["event"] == "cancelled"
+    reached = max(each["step"] for each in heard if each["event"] == "step")
+    (project.round(1).folder / "steps").write_text(str(reached + 20))
+    _job, more = _train(project, qtbot, "--resume")
+    qtbot.waitUntil(lambda: more.over, timeout=15_000)
+    assert more[-1]["event"] == "done"
+    assert next(each["step"] for each in more if each["event"] == "step") == reached + 1
+
+
+def test_a_silent_end_is_a_failure(project, qtbot, monkeypatch) -> None:
+    monkeypatch.setenv("FAKE_DIE_AT", "5")
+    _job, heard = _train(project, qtbot)
+    qtbot.waitUntil(lambda: heard.over, timeout=15_000)
+    assert heard[-1]["event"] == "failed"
+    assert "status 9" in heard[-1]["text"]
+    assert "CUDA out of memory" in heard[-1]["text"]
+
+
+def test_a_done_with_a_bad_status_is_a_failure(qtbot) -> None:
+    import sys
+
+    code = 'print(\'{"event": "done"}\'); raise SystemExit(1)'
+    job, heard = CommandJob("The export", ["-c", code], engine=(sys.executable, "-u")), Heard()
+    job.finished.connect(heard.append)
+    job.start()
+    qtbot.waitUntil(lambda: heard.over, timeout=15_000)
+    assert heard[-1]["event"] == "failed"
+
+
+def test_stopping_a_training_leaves_a_round_to_resume(project, qtbot) -> None:
+    job, heard = _train(project, qtbot, "--set", "training.steps=5000")
+    qtbot.waitUntil(lambda: any(each["event"] == "step" for each in heard), timeout=15_000)
+    job.stop()
+    assert not job.running
+    assert project.rounds()[-1].state == "cancelled"
+
+
+@pytest.fixture
+def elsewhere(project, monkeypatch, qtbot):
+    """A training that somebody else started."""
+    monkeypatch.setenv("FAKE_STEP_S", "0.02")
+    process = subprocess.Popen(
+        [*FAKE_ENGINE, "train", str(project.root), "--json", "--set", "training.steps=2000"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    qtbot.waitUntil(
+        lambda: bool(project.rounds()) and project.training_pid() is not None, timeout=15_000
+    )
+    yield process
+    process.kill()
+    process.wait()
+
+
+def _follow(project) -> tuple[TrainingFollower, Heard]:
+    follower, heard = TrainingFollower(project, project.rounds()[-1].number), Heard()
+    follower.came.connect(heard.append)
+    follower.finished.connect(heard.append)
+    follower.start()
+    return follower, heard
+
+
+def test_a_training_of_another_process_is_followed_and_stopped(project, elsewhere, qtbot) -> None:
+    follower, heard = _follow(project)
+    qtbot.waitUntil(lambda: any(each["event"] == "step" for each in heard), timeout=15_000)
+    follower.cancel()
+    qtbot.waitUntil(lambda: heard.over, timeout=15_000)
+    assert heard[-1]["event"] == "cancelled"
+    assert not follower.running
+
+
+def test_a_followed_training_that_is_killed_is_a_failure(project, elsewhere, qtbot) -> None:
+    _follower, heard = _follow(project)
+    qtbot.waitUntil(lambda: any(each["event"] == "step" for each in heard), timeout=15_000)
+    os.kill(elsewhere.pid, signal.SIGKILL)
+    qtbot.waitUntil(lambda: heard.over, timeout=15_000)
+    assert heard[-1]["event"] == "failed"
+    assert "crashed" in heard[-1]["text"]
