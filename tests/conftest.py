@@ -3,3 +3,5 @@
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Several test processes on two cores: threads that wait for one another would only slow them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")

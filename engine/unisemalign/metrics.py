@@ -44,7 +44,9 @@ class OverlapScores:
         if t.size and t.max() >= self.n_classes:
             raise DataError(f"Truth wants classes 0…{self.n_classes - 1} or 255, found {t.max()}.")
         p = np.where((p < 0) | (p >= self.n_classes), self.n_classes, p)
-        table = np.bincount(t * (self.n_classes + 1) + p, minlength=self.n_classes * (self.n_classes + 1))
+        table = np.bincount(
+            t * (self.n_classes + 1) + p, minlength=self.n_classes * (self.n_classes + 1)
+        )
         table = table.reshape(self.n_classes, self.n_classes + 1)
         inter = np.diag(table[:, : self.n_classes])
         union = table.sum(1) + table[:, : self.n_classes].sum(0) - inter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -64,6 +65,13 @@ def alignment(
                 reduction="batchmean",
                 log_target=True,
             )
+
+
+def ramp(step: int, steps: int) -> float:
+    """Return exp(−5(1 − min(step/steps, 1))²): how much unlabelled tissue counts (METHODS B)."""
+    if steps == 0:
+        return 1.0
+    return math.exp(-5 * (1 - min(step / steps, 1.0)) ** 2)
 
 
 def next_threshold(

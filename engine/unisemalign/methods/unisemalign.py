@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from unisemalign.methods.losses import confident_ce, confident_kl, next_threshold
+from unisemalign.methods.losses import confident_ce, confident_kl, next_threshold, ramp
 from unisemalign.methods.method import Batch, Unlabelled
 from unisemalign.methods.supervised import LabelledMethod, plain, total_loss
 from unisemalign.model import Network
@@ -57,15 +59,26 @@ class UniSemAlign(LabelledMethod):
         self.settings = settings
         self.wants_drawn_donor = settings.donor == "draw"
         self.threshold = torch.tensor(settings.threshold)
+        self.step = 0
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the teacher's state and the threshold."""
-        return {**super().state_dict(), "threshold": self.threshold}
+        return {
+            **super().state_dict(),
+            "threshold": self.threshold,
+            "step": torch.tensor(self.step),
+        }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take the teacher's state and the threshold."""
         super().load_state_dict(state)
         self.threshold = state["threshold"].clone()
+        self.step = int(state["step"])
+
+    def after_step(self) -> None:
+        """Let the teacher follow, and unlabelled tissue count a little more."""
+        super().after_step()
+        self.step += 1
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Return the step's loss (METHODS A9) and its parts, with ``tau`` and ``kept``."""
@@ -83,10 +96,15 @@ class UniSemAlign(LabelledMethod):
         clear = features.rows(0, labelled)
         weak = features.rows(labelled, len(images))
         clean_weak = s.labeller == "student"
-        decoded = net.decode(
-            _stacked([clear, *([weak] if clean_weak else []), weak.with_dropout(s.feature_dropout)])
-        )
-        dropped = decoded[-len(u.weak) :]
+        clean = [clear, weak] if clean_weak else [clear]
+        dropped_weak = weak.with_dropout(s.feature_dropout)
+        if s.clean_statistics:
+            decoded = net.decode(_stacked(clean))
+            with gathering_no_statistics(net):
+                dropped = net.decode(dropped_weak)
+        else:
+            decoded = net.decode(_stacked([*clean, dropped_weak]))
+            dropped = decoded[-len(u.weak) :]
         parts = self.labelled_losses(decoded[:labelled], clear, words, batch.labels)
 
         if clean_weak:
@@ -100,8 +118,9 @@ class UniSemAlign(LabelledMethod):
             pseudo = self._teach(u, shared)
         mixed = pseudo.with_donor(self._donor_labels(batch, pseudo), box)
 
-        strong_features = net.features(strong)
-        strong_decoded = net.decode(strong_features)
+        with gathering_no_statistics(net) if s.clean_statistics else nullcontext():
+            strong_features = net.features(strong)
+            strong_decoded = net.decode(strong_features)
         valid_map = mixed.valid if s.threshold_map == "composite" else pseudo.valid
         self.threshold = self.threshold.to(strong.device)
         self.threshold = next_threshold(
@@ -117,14 +136,15 @@ class UniSemAlign(LabelledMethod):
                 )
                 target = self._judge(own_logits, mixed.valid)
         keep = target.confidence >= tau
-        parts["hard"] = s.weight_hard * confident_ce(
+        share = ramp(self.step, s.ramp_steps)
+        parts["hard"] = share * s.weight_hard * confident_ce(
             strong_decoded, target.label, keep, mixed.valid
         )
         soft = mixed if s.soft_target == "composite" else pseudo
-        parts["soft"] = s.weight_soft * confident_kl(
+        parts["soft"] = share * s.weight_soft * confident_kl(
             strong_decoded, soft.decoder, keep, mixed.valid
         )
-        parts["dropout"] = s.weight_dropout * confident_ce(
+        parts["dropout"] = share * s.weight_dropout * confident_ce(
             dropped, pseudo.label, pseudo.confidence >= tau, pseudo.valid
         )
         kept = float((keep & mixed.valid).sum() / mixed.valid.sum().clamp(min=1))
@@ -154,6 +174,20 @@ class UniSemAlign(LabelledMethod):
         fused = logits.fused(self.settings.eta_prototype, self.settings.eta_text)
         confidence, label = fused.softmax(1).max(1)
         return PseudoLabels(logits.decoder.softmax(1), label, confidence, valid)
+
+
+@contextmanager
+def gathering_no_statistics(network: Network) -> Iterator[None]:
+    """Normalise by the batch inside the block, but leave the running statistics alone."""
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    momenta = [m.momentum for m in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def _stacked(batches: list[Features]) -> Features:

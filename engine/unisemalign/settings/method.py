@@ -47,8 +47,18 @@ class UniSemAlignSettings(LabelledLosses):
     weight_hard: Weight = Field(0.5, description="Weight of hard pseudo-labels, L_h.")
     weight_soft: Weight = Field(0.25, description="Weight of soft agreement, L_s.")
     weight_dropout: Weight = Field(0.25, description="Weight of feature-dropout agreement, L_c.")
+    ramp_steps: Annotated[int, Ge(0)] = Field(
+        150,
+        description="Steps over which the three weights above rise from e⁻⁵ to full: an encoder "
+        "that starts untrained would else believe its first guesses. 0: full at once.",
+    )
     feature_dropout: Annotated[float, Ge(0.0), Lt(1.0)] = Field(
         0.5, description="Share of channels dropped in the feature-dropout stream."
+    )
+    clean_statistics: bool = Field(
+        True,
+        description="Gather batch norm statistics from weak views alone: strong and dropped-out "
+        "ones would shift them away from what is seen when a slide is segmented.",
     )
     threshold: Annotated[float, Ge(0.0), Lt(1.0)] = Field(
         0.7, description="Confidence a pseudo-label needs at the start, τ₀."

@@ -21,20 +21,32 @@ def read_padded(
 
     ``reflect`` mirrors the tissue at the edge, ``zero`` paints ``fill`` (METHODS A8 row 23).
     """
-    inside = rect.intersect(Rect(0, 0, *slide.shape_yx))
-    pixels = slide.read(inside)
-    if inside == rect:
-        return pixels
-    margins = (
-        (inside.y - rect.y, rect.y1 - inside.y1),
-        (inside.x - rect.x, rect.x1 - inside.x1),
-        (0, 0),
-    )
-    if pad == "reflect" and inside.area > 0:
-        return np.pad(pixels, margins, mode="symmetric")
-    canvas = np.empty((rect.h, rect.w, 3), np.uint8)
-    canvas[:] = fill
-    if inside.area > 0:
-        ys, xs = inside.relative_to(rect).slices
-        canvas[ys, xs] = pixels
-    return canvas
+    height, width = slide.shape_yx
+    if Rect(0, 0, height, width).contains(rect):
+        return slide.read(rect)
+    top, bottom, above, below = _mirrored(rect.y, rect.y1, height)
+    left, right, before, after = _mirrored(rect.x, rect.x1, width)
+    pixels = slide.read(Rect(top, left, bottom - top, right - left))
+    margins = ((above, below), (before, after), (0, 0))
+    if pad == "reflect":
+        pixels = np.pad(pixels, margins, mode="symmetric")
+    else:
+        canvas = np.empty(
+            (pixels.shape[0] + above + below, pixels.shape[1] + before + after, 3), np.uint8
+        )
+        canvas[:] = fill
+        canvas[above : above + pixels.shape[0], before : before + pixels.shape[1]] = pixels
+        pixels = canvas
+    y, x = rect.y - top + above, rect.x - left + before
+    return np.ascontiguousarray(pixels[y : y + rect.h, x : x + rect.w])
+
+
+def _mirrored(start: int, stop: int, length: int) -> tuple[int, int, int, int]:
+    """Return what to read along one axis, and how much to pad before and after.
+
+    What is read reaches inwards as far as the overhang reaches out: the mirror needs it.
+    """
+    before, after = max(0, -start), max(0, stop - length)
+    first = max(0, min(start, length - after)) if start < length else max(0, length - after)
+    last = min(length, max(stop, before))
+    return first, last, before, after

@@ -91,8 +91,9 @@ def train_round(
                 scores = _Run(project, settings, found, told, token).go(resume=resume)
         except CancelledError as error:
             project.set_round(found.number, state="cancelled")
-            told.emit("cancelled", text=f"{error} Round {found.number} can be resumed.")
-            raise
+            text = f"{error} Round {found.number} can be resumed."
+            told.emit("cancelled", text=text)
+            raise CancelledError(text) from None
         except BaseException as error:
             project.set_round(found.number, state="failed")
             told.emit("failed", text=_told(error))

@@ -15,7 +15,7 @@ from unisemalign.errors import BusyError, CancelledError, DataError, ProjectErro
 from unisemalign.geometry import Rect
 from unisemalign.methods import build_method
 from unisemalign.model import build_network
-from unisemalign.project import Project, Split
+from unisemalign.project import Origin, Project, Split
 from unisemalign.runtime import CancelToken, SilentEvents, read_log
 from unisemalign.settings import build_settings, read_settings
 from unisemalign.training import train_round
@@ -68,7 +68,7 @@ def test_a_round_is_a_folder_with_settings_log_weights_and_scores(study):
 def test_learning_happens(study):
     done = train_round(
         study,
-        settings(**{"training.steps": 60, "training.validate_every": 60}),
+        settings(**{"training.steps": 60, "training.validate_every": 60, "method.ema": 0.9}),
         events=SilentEvents(),
     )
     assert done.scores["last_val"]["mdice"] > 0.8
@@ -120,9 +120,6 @@ def test_nothing_labelled_is_told(tmp_path):
         project.add_slide(tmp_path / "a.png", spacing_um=0.5)
         with pytest.raises(DataError, match="Mark a region, paint its classes and press Accept"):
             train_round(project, settings(), events=SilentEvents())
-        with pytest.raises(ProjectError, match="Resuming wants"):
-            Project.open(tmp_path / "p.unisem")
-            raise ProjectError("Resuming wants")
 
 
 def test_nothing_to_resume_is_told(study):
@@ -164,8 +161,8 @@ def test_a_killed_round_resumes_from_its_checkpoint(study):
     assert not list(folder.glob(".*part"))
     checkpoint = torch.load(folder / "last.pt", weights_only=True)
     assert checkpoint["step"] >= 2
-    text = (folder / "run.toml").read_text().replace("steps = 500", "steps = 6")
-    (folder / "run.toml").write_text(text.replace("warmup_6", "warmup_steps"))
+    text = (folder / "run.toml").read_text()
+    (folder / "run.toml").write_text(text.replace("\nsteps = 500", "\nsteps = 8"))
     told = Recorder()
     done = train_round(study, None, resume=True, events=told)
     assert done.state == "done"
@@ -222,7 +219,7 @@ def test_held_out_regions_are_never_seen(tmp_path):
         project.add_slide(tmp_path / "a.png", spacing_um=0.5)
         label_region(project, "a", Rect(0, 0, 128, 128), truth)
         rect = Rect(0, 256, 256, 256)
-        project.write_labels("a", rect, truth[rect.slices], 1, action="accept")
+        project.write_labels("a", rect, truth[rect.slices], Origin.DRAWN, action="accept")
         project.add_region("a", rect, state="accepted", split=Split.VAL)
         chosen = settings(**{"views.stain_weak": 0.0, "views.scale_min": 1.0})
         batches = batches_of(project, chosen)
