@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -25,19 +26,24 @@ from unisemalign.runtime.device import choose_device
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError), write_atomically(path) as part:
-        part.write_text("half")
-        raise RuntimeError
+    with pytest.raises(UnicodeEncodeError), write_atomically(path) as part:
+        part.write_text("half \ud800", encoding="utf-8")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@contextmanager
+def disk_filling(path):
+    with write_atomically(path):
+        yield
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_full_disk_is_told_and_nothing_is_torn(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(ProjectError, match="full.*intact.*Free some space"):
-        with write_atomically(path):
-            raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(ProjectError, match="full.*intact.*Free some space"), disk_filling(path):
+        pass
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -13,6 +13,7 @@ import typer
 
 from unisemalign.cli.output import choose_events, errors_as_sentences, say, say_json
 from unisemalign.errors import DataError, SettingsError
+from unisemalign.exchange import Format, Source, area_by_class, export_labels
 from unisemalign.geometry import parse_rect
 from unisemalign.project import Project, RegionState, Split
 from unisemalign.runtime import CancelToken, cancel_on_signals
@@ -161,7 +162,6 @@ def segment(
 ) -> None:
     """Segment slides with the newest round's model. What is finished is not done again."""
     with errors_as_sentences(as_json), Project.open(project) as opened:
-        from unisemalign.exchange import area_by_class
         from unisemalign.inference import load_predictor, segment_slide
 
         rect = parse_rect(region) if region else None
@@ -204,22 +204,21 @@ def queue(
         regions = rank_regions(
             opened, found.number, count=count, size_px=size_px, events=choose_events(as_json)
         )
-    rows = [
-        {
-            "id": r.id,
-            "slide": r.slide,
-            "rect": [r.rect.y, r.rect.x, r.rect.h, r.rect.w],
-            "score": r.score,
-            "reason": r.reason,
-        }
-        for r in regions
-    ]
     if as_json:
+        rows = [
+            {
+                "id": r.id,
+                "slide": r.slide,
+                "rect": [r.rect.y, r.rect.x, r.rect.h, r.rect.w],
+                "score": r.score,
+                "reason": r.reason,
+            }
+            for r in regions
+        ]
         return say_json({"event": "done", "round": found.number, "regions": rows})
-    for row in rows:
-        place = ",".join(str(v) for v in row["rect"])  # type: ignore[attr-defined]
-        say(f"{row['score']:.3f}  {row['slide']}  {place}  {row['reason']}")
-    if not rows:
+    for r in regions:
+        say(f"{r.score:.3f}  {r.slide}  {r.rect}  {r.reason}")
+    if not regions:
         say("Nothing is left to doubt: every predicted region is labelled, skipped or held out.")
     return None
 
@@ -292,18 +291,14 @@ def evaluate(
 def export(
     project: ProjectPath,
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
-    fmt: Annotated[
-        str, typer.Option("--format", help="png, geojson, ome-tiff, ome-zarr or coco.")
-    ] = "png",
+    fmt: Annotated[Format, typer.Option("--format", help="What to write.")] = "png",
     source: Annotated[
-        str, typer.Option(help="best (labels, else prediction), labels, or prediction.")
+        Source, typer.Option(help="best: labels where there are any, else the prediction.")
     ] = "best",
     slides: Annotated[list[str] | None, typer.Argument(metavar="[SLIDE…]")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write masks and outlines other programs read."""
-    from unisemalign.exchange import export_labels
-
     with errors_as_sentences(as_json), Project.open(project) as opened:
         paths = export_labels(
             opened, out, fmt, source=source, slides=slides, events=choose_events(as_json)

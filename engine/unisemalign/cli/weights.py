@@ -41,20 +41,16 @@ def check_weights(name: str) -> dict[str, Any]:
     """Load ``name``, run one forward pass, and return the output's shape."""
     import torch
 
+    from unisemalign.model import Encoder
+
     part = _build(name)
     with torch.inference_mode():
-        if isinstance(part, _encoder_class()):
+        if isinstance(part, Encoder):
             side = 224 // part.multiple * part.multiple
             shape = list(part.eval()(torch.zeros(1, 3, side, side))[1].shape)
         else:
             shape = list(part.eval()().shape)
     return {"name": name, "here": True, "output": shape}
-
-
-def _encoder_class() -> type:
-    from unisemalign.model import Encoder
-
-    return Encoder
 
 
 def _build(name: str) -> Any:

@@ -1,8 +1,9 @@
 """Labels into the project, results out of it."""
 
 from unisemalign.exchange.areas import area_by_class
-from unisemalign.exchange.exporting import export_labels
+from unisemalign.exchange.exporting import Format, export_labels
 from unisemalign.exchange.geojson import import_geojson
 from unisemalign.exchange.masks import import_mask
+from unisemalign.exchange.pixels import Source
 
-__all__ = ["area_by_class", "export_labels", "import_geojson", "import_mask"]
+__all__ = ["Format", "Source", "area_by_class", "export_labels", "import_geojson", "import_mask"]

@@ -137,15 +137,17 @@ class UniSemAlign(LabelledMethod):
                 target = self._judge(own_logits, mixed.valid)
         keep = target.confidence >= tau
         share = ramp(self.step, s.ramp_steps)
-        parts["hard"] = share * s.weight_hard * confident_ce(
-            strong_decoded, target.label, keep, mixed.valid
+        parts["hard"] = (
+            share * s.weight_hard * confident_ce(strong_decoded, target.label, keep, mixed.valid)
         )
         soft = mixed if s.soft_target == "composite" else pseudo
-        parts["soft"] = share * s.weight_soft * confident_kl(
-            strong_decoded, soft.decoder, keep, mixed.valid
+        parts["soft"] = (
+            share * s.weight_soft * confident_kl(strong_decoded, soft.decoder, keep, mixed.valid)
         )
-        parts["dropout"] = share * s.weight_dropout * confident_ce(
-            dropped, pseudo.label, pseudo.confidence >= tau, pseudo.valid
+        parts["dropout"] = (
+            share
+            * s.weight_dropout
+            * confident_ce(dropped, pseudo.label, pseudo.confidence >= tau, pseudo.valid)
         )
         kept = float((keep & mixed.valid).sum() / mixed.valid.sum().clamp(min=1))
         return total_loss(parts), {**plain(parts), "tau": float(tau), "kept": round(kept, 4)}

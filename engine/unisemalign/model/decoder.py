@@ -28,7 +28,7 @@ class PooledBranch(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to ``(B, C', H, W)``, constant over each image."""
-        pooled = self.project(F.adaptive_avg_pool2d(features, 1))
+        pooled: Tensor = self.project(F.adaptive_avg_pool2d(features, 1))
         return pooled.expand(-1, -1, *features.shape[2:])
 
 
@@ -50,7 +50,8 @@ class PyramidPooling(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to ``(B, C', H, W)``."""
-        return self.join(torch.cat([branch(features) for branch in self.branches], dim=1))
+        joined: Tensor = self.join(torch.cat([b(features) for b in self.branches], dim=1))
+        return joined
 
 
 class Decoder(nn.Module):

@@ -73,6 +73,9 @@ class Network(nn.Module):
         Whether the text tower loads its published weights.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         encoder: Encoder,
@@ -160,8 +163,7 @@ class Network(nn.Module):
         scores = cosines(embedded, both) / temperature
         if self.settings.semantic_upsample == "logits":
             scores = self._to_image(scores, features)
-        prototype, text = scores.split(self.n_classes, dim=1)
-        return prototype, text
+        return scores[:, : self.n_classes], scores[:, self.n_classes :]
 
     def logits(self, features: Features, words: Tensor, temperature: float) -> Logits:
         """Return all three branches at image size."""

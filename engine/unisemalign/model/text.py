@@ -94,9 +94,11 @@ class PromptedText(TextTower):
         hidden = tower.transformer(tokens + positions, attn_mask=self._mask(ids, tokens))
         pooled = tower.ln_final(hidden[torch.arange(len(ids)), self._pooled_at(ids)])
         projection = tower.text_projection
-        if projection is None:
-            return pooled
-        return projection(pooled) if isinstance(projection, nn.Linear) else pooled @ projection
+        if projection is not None:
+            linear = isinstance(projection, nn.Linear)
+            pooled = projection(pooled) if linear else pooled @ projection
+        vectors: Tensor = pooled
+        return vectors
 
     def _pad_id(self) -> int:
         return int(getattr(self.tower, "pad_id", 0))

@@ -76,7 +76,7 @@ class JsonLinesEvents:
 
 
 class LogFileEvents:
-    """Appends events, with the time, to ``log.jsonl`` of a job's folder. ``progress`` is left out."""
+    """Appends events, with the time, to a job's ``log.jsonl``. ``progress`` is left out."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -152,7 +152,7 @@ class _Run:
         words = [" ".join(c.words) or c.name for c in self.project.info.classes]
         network = build_network(words, settings.model)
         self._inherit(network)
-        network = network.to(device, memory_format=torch.channels_last)
+        network = network.to(device).to(memory_format=torch.channels_last)
         method = build_method(network, settings)
         optimiser = build_optimiser(network, training)
         checkpoint = self.round.folder / _CHECKPOINT
@@ -234,7 +234,7 @@ def _step(
     set_rate(optimiser, settings.training, step)
     optimiser.zero_grad(set_to_none=True)
     loss, parts = method.loss(batch)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimiser.step()
     method.after_step()
     return {"loss": round(float(loss.detach()), 5), **parts}

@@ -158,7 +158,7 @@ def test_an_interrupted_slide_goes_on_and_ends_the_same(trained, tmp_path):
     pixels = np.random.default_rng(3).integers(60, 200, (1400, 160, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "long.png")
     trained.add_slide(tmp_path / "long.png", spacing_um=0.5)
-    predictor, found = load_predictor(trained)
+    predictor, _ = load_predictor(trained)
     whole = Rect(0, 0, 1400, 160)
     expected = predict_rect(trained.open_slide("long"), predictor, whole)
 
