@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from unisemalign.errors import DataError
+from unisemalign.errors import DataError, SpacingError
 from unisemalign.exchange import import_mask
 from unisemalign.project import Project, Split
 from unisemalign.runtime import Events
-from unisemalign.slides import SLIDE_SUFFIXES
+from unisemalign.slides import SLIDE_SUFFIXES, open_slide
 
 _MASK_SUFFIXES = (".png", ".tif", ".tiff")
 
@@ -24,7 +24,7 @@ def add_slides(
 ) -> list[dict[str, Any]]:
     """Add every slide named or found in a folder; label it where ``masks`` has its mask.
 
-    All paths are checked before the first is added, so a typo adds nothing.
+    Every slide is opened once before the first is added, so a broken one adds nothing.
 
     Raises
     ------
@@ -40,15 +40,31 @@ def add_slides(
             f"Masks want the same file name as their slide, found none in '{masks}' for "
             f"{len(found)} slides (first: '{found[0].name}')."
         )
+    for path, _ in pairs:
+        _check_slide(path, spacing_um)
     added = []
     events.emit("start", what="Adding slides", total=len(pairs))
     for index, (path, mask) in enumerate(pairs):
         record = project.add_slide(path, spacing_um=spacing_um, split=split)
         if mask is not None:
-            import_mask(project, record.name, mask)
+            try:
+                import_mask(project, record.name, mask)
+            except DataError:
+                project.remove_slide(record.name)  # so that it can be added with a mended mask
+                raise
         added.append({"name": record.name, "path": str(path), "labelled": mask is not None})
         events.emit("progress", done=index + 1, total=len(pairs))
     return added
+
+
+def _check_slide(path: Path, spacing_um: float | None) -> None:
+    slide = open_slide(path, spacing_um=spacing_um)
+    slide.close()
+    if slide.spacing_um is None:
+        raise SpacingError(
+            f"Cannot read the pixel size of '{path.name}': the file does not say it. "
+            f"Pass --spacing-um, for example --spacing-um 0.5."
+        )
 
 
 def _slides_in(path: Path) -> list[Path]:

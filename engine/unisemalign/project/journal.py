@@ -54,6 +54,12 @@ class Journal:
         )
         return [_entry(row) for row in rows]
 
+    def knows(self, slide_id: int) -> bool:
+        """Tell whether a slide's labels were ever edited."""
+        return bool(
+            self._database.rows("SELECT 1 FROM journal WHERE slide_id = ? LIMIT 1", (slide_id,))
+        )
+
     def begin(
         self,
         slide_id: int,

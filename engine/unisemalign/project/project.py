@@ -265,6 +265,28 @@ class Project:
             raise
         return self.slide(name)
 
+    def remove_slide(self, name: str) -> None:
+        """Take out a slide nobody has labelled, with its predictions; its file is left alone.
+
+        Raises
+        ------
+        ProjectError
+            If it was ever labelled: what a person drew is not thrown away.
+        """
+        record = self.slide(name)
+        if self._journal.knows(record.id):
+            raise ProjectError(
+                f"Taking out slide '{name}' wants it to be unlabelled, found edits of its labels. "
+                f"It stays; give it the split 'test' to keep it out of training."
+            )
+        self._slides.remove(record)
+        self._label_stores.pop(name, None)
+        for folder in (
+            self._label_folder(name),
+            *(self._prediction_folder(r.number, name) for r in self.rounds()),
+        ):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def slides(self, split: Split | None = None) -> list[SlideRecord]:
         """Return the slides in the order they were added, or those of one split."""
         return self._slides.all(split)

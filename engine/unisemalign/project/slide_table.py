@@ -62,6 +62,12 @@ class SlideTable:
                 (split.value, record.id, record.split.value),
             )
 
+    def remove(self, record: SlideRecord) -> None:
+        """Forget a slide and its regions; its file is left alone."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM regions WHERE slide_id = ?", (record.id,))
+            connection.execute("DELETE FROM slides WHERE id = ?", (record.id,))
+
     def _relative(self, path: Path) -> str | None:
         try:
             return Path(os.path.relpath(path, self._root)).as_posix()
