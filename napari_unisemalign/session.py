@@ -61,6 +61,7 @@ class Session:
         self._open_slides: dict[str, SpacedSlide] = {}
         self._held = ExitStack()
         self._labelled_values: frozenset[int] | None = None
+        self._predictions: dict[tuple[int, str], PredictionStore] = {}
 
     # -- project ------------------------------------------------------------------------------
 
@@ -117,6 +118,7 @@ class Session:
         for slide in self._open_slides.values():
             slide.slide.close()
         self._open_slides = {}
+        self._predictions = {}
         self._labelled_values = None
         self.project = self.slide = self.work = None
         self.segmenting = self.training = None
@@ -412,23 +414,25 @@ class Session:
 
     def prediction(self, slide: str | None = None) -> PredictionStore | None:
         """Return the newest prediction of ``slide`` (the one on show when ``None``), or nothing."""
-        name = slide or self.slide
-        found = self.prediction_round(name)
-        if self.project is None or name is None or found is None:
-            return None
-        return self.project.predictions(found, name)
+        found = self._find_prediction(slide or self.slide)
+        return None if found is None else found[1]
 
     def prediction_round(self, slide: str | None = None) -> int | None:
         """Return the number of the round whose prediction :meth:`prediction` returns."""
-        name = slide or self.slide
+        found = self._find_prediction(slide or self.slide)
+        return None if found is None else found[0]
+
+    def _find_prediction(self, name: str | None) -> tuple[int, PredictionStore] | None:
         if self.project is None or name is None:
             return None
         for each in reversed(self.rounds()):
-            try:
-                self.project.predictions(each.number, name)
-            except ProjectError:
-                continue
-            return each.number
+            key = each.number, name
+            if key not in self._predictions:
+                try:
+                    self._predictions[key] = self.project.predictions(*key)
+                except ProjectError:
+                    continue
+            return each.number, self._predictions[key]
         return None
 
     def refresh_area(self, area: dict[str, float] | None = None) -> None:

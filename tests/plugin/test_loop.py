@@ -99,7 +99,7 @@ def person(make_napari_viewer, qtbot, monkeypatch, tmp_path, drawn_path):
     monkeypatch.setattr(Dialog, "exec", fill_in)
     monkeypatch.setattr(open_section, "NewProjectDialog", Dialog)
     monkeypatch.setattr(open_section, "drawn_slide", lambda: drawn_path)
-    viewer = make_napari_viewer()
+    viewer = make_napari_viewer(show=True)
     viewer.window._qt_window.resize(1400, 1000)
     dock = DockWidget(viewer)
     viewer.window.add_dock_widget(dock, name="Segment slides")
@@ -138,7 +138,7 @@ def test_open_segment_review_train_export(person: Person, tmp_path) -> None:
 
     # Train, cancel, resume
     form = dock.train.form.fields
-    form["training.steps"].value = 30
+    form["training.steps"].value = 16
     form["views.crop_px"].value = 128
     form["training.batch_labelled"].value = 2
     form["training.batch_unlabelled"].value = 2
@@ -154,7 +154,7 @@ def test_open_segment_review_train_export(person: Person, tmp_path) -> None:
     person.wait(lambda: session.training is None)
     assert session.rounds()[-1].state == "done", dock.train.error.text()
     assert len(session.rounds()) == 1
-    assert len(session.curve.loss) == 30 > reached
+    assert len(session.curve.loss) == 16 > reached
 
     # Segment
     assert "View" in person.reads()
