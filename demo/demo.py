@@ -383,6 +383,13 @@ def run_round(plan: Plan) -> RoundResult:
     )
 
 
+def run_queue(plan: Plan) -> list[dict[str, Any]]:
+    """Return the regions the newest round doubts most, best first."""
+    size = ("--count", str(plan.count), "--size-px", str(plan.region_px))
+    regions: list[dict[str, Any]] = run_verb("queue", plan.project, *size)[-1]["regions"]
+    return regions
+
+
 def train_control(plan: Plan) -> RoundResult:
     """Train the second round without the corrections, on a copy, and score it."""
     copy = replace(plan, name="control.unisem")
@@ -815,7 +822,7 @@ def run_demo(plan: Plan) -> dict[str, Any]:
     say_round(before)
     album.show_prediction(before)
 
-    ranked = run_verb("queue", plan.project, "--count", str(plan.count))[-1]["regions"]
+    ranked = run_queue(plan)
     control = train_control(plan) if plan.control else None
     corrections = review(plan, ranked, before.number)
     _say_corrections(corrections)
@@ -956,6 +963,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seeds", help="several seeds, separated by commas: mean and SD")
     parser.add_argument("--steps", type=int, default=Plan.steps, help="training steps a round")
+    parser.add_argument("--side-px", type=int, default=Plan.side_px, help="side of a drawn slide")
+    parser.add_argument("--region-px", type=int, default=Plan.region_px, help="side of a region")
     parser.add_argument("--out", type=Path, default=HERE, help="folder for everything written")
     parser.add_argument(
         "--set", dest="settings", action="append", default=[], metavar="PLACE=VALUE"
@@ -978,6 +987,8 @@ def main(words: Sequence[str] | None = None) -> int:
         out=chosen.out.resolve(),
         seed=chosen.seed,
         steps=chosen.steps,
+        side_px=chosen.side_px,
+        region_px=chosen.region_px,
         control=chosen.control,
         settings=tuple(chosen.settings),
         screenshot=not chosen.no_screenshot,
