@@ -126,7 +126,7 @@ class Plan:
 
     out: Path = HERE
     seed: int = 0
-    steps: int = 240
+    steps: int = 120
     side_px: int = 1536
     region_px: int = 256
     count: int = 3
