@@ -77,6 +77,7 @@ class DockState:
     about_model: str
     classes: tuple[ClassItem, ...]
     slides: tuple[SlideItem, ...]
+    loose_slides: bool
     queue: tuple[QueueItem, ...]
     queue_note: str
     rounds: tuple[RoundItem, ...]
@@ -123,6 +124,7 @@ def resolve_state(session: Session) -> DockState:
             SlideItem(each.name, each.split.value, each.name == session.slide, not _there(each))
             for each in slides
         ),
+        loose_slides=bool(session.pending_slides),
         queue=tuple(_queue_item(region, session) for region in queue),
         queue_note=_queue_note(session, newest, queue),
         rounds=tuple(_round_item(each, session) for each in rounds),
@@ -166,6 +168,8 @@ def _next_step(
         if session.pending_slides:
             return "Press New project… : the slide you opened becomes its first.", "open"
         return "Press New project… to begin, or Open project… to go on with one.", "open"
+    if not slides and session.pending_slides:
+        return "Press Add the shown slide to the project.", "open"
     if not slides:
         return "Press Open slide… to add the project's first slide.", "open"
     if session.slide is None:

@@ -49,6 +49,8 @@ class Workbench(QObject):
 
     failed = Signal(str, str)
     """Section and sentence of something that could not be done."""
+    began = Signal(str)
+    """Section in which something is tried: an earlier error there is history."""
     curve_changed = Signal()
     exported = Signal(list)
 
@@ -70,6 +72,8 @@ class Workbench(QObject):
         self.session.dirtied.connect(self._on_dirtied)
         acts = {name: getattr(self, name) for name in KEYS.values()}
         bind_keys(viewer, acts)
+        viewer.layers.events.inserted.connect(self._on_layers_changed)
+        viewer.layers.events.removed.connect(self._on_layers_changed)
         self.layers.dress_new_layers(lambda layer: bind_keys(layer, acts))
         application = QCoreApplication.instance()
         if application is not None:
@@ -91,13 +95,20 @@ class Workbench(QObject):
             if isalive(timer):
                 timer.stop()
         free_keys(self.viewer)
+        self.viewer.layers.events.inserted.disconnect(self._on_layers_changed)
+        self.viewer.layers.events.removed.disconnect(self._on_layers_changed)
         self._stop_jobs()
         with self.telling("open"):
             self.session.close()
 
     @contextmanager
-    def telling(self, section: str) -> Iterator[None]:
-        """Show what goes wrong in the block beside ``section`` and in napari's notifications."""
+    def telling(self, section: str, *, act: bool = True) -> Iterator[None]:
+        """Show what goes wrong in the block beside ``section`` and in napari's notifications.
+
+        With ``act``, the block is something the person does: an earlier error there is history.
+        """
+        if act:
+            self.began.emit(section)
         try:
             yield
         except (UnisemalignError, OSError) as error:
@@ -132,6 +143,12 @@ class Workbench(QObject):
         facts = [layer.metadata.get(METADATA_KEY, {}) for layer in self.viewer.layers]
         return [Path(each["path"]) for each in facts if "path" in each and "role" not in each]
 
+    def _on_layers_changed(self) -> None:
+        loose = tuple(self.loose_slides())
+        if loose != self.session.pending_slides:
+            self.session.pending_slides = loose
+            self.session.changed.emit()
+
     def show_slide(self, name: str) -> None:
         """Show a slide of the project."""
         with self.telling("open"):
@@ -159,6 +176,7 @@ class Workbench(QObject):
         session = self.session
         if session.segmenting is not None:
             return
+        self.began.emit("segment")
         if session.slide is None or self._server is None or session.latest_round() is None:
             from napari_unisemalign.state import resolve_state
 
@@ -203,7 +221,7 @@ class Workbench(QObject):
             if kind == "failed":
                 self.tell("segment", str(event.get("text", "The segmentation failed.")))
             whole = view.rect is None and kind == "done" and isinstance(event.get("area"), dict)
-            with self.telling("segment"):
+            with self.telling("segment", act=False):
                 session.refresh_area(event["area"] if whole else None)
         session.changed.emit()
 
@@ -312,7 +330,7 @@ class Workbench(QObject):
         self._autosave.start()
 
     def _on_autosave(self) -> None:
-        with self.telling("review"):
+        with self.telling("review", act=False):
             self.session.save_draft()
         self.session.changed.emit()
 
@@ -438,6 +456,7 @@ class Workbench(QObject):
         session = self.session
         if session.project is None or self._export is not None:
             return
+        self.began.emit("export")
         arguments = ["export", str(session.project.root), "--format", kind]
         arguments += ["--source", source, "--out", str(out), "--json"]
         self._export = CommandJob("The export", arguments, engine=self._engine)

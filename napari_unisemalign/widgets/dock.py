@@ -63,6 +63,7 @@ class DockWidget(QWidget):
         self.bench.session.project_changed.connect(self._on_acted)
         self.bench.session.region_changed.connect(self._on_acted)
         self.bench.failed.connect(self._on_failed)
+        self.bench.began.connect(self._on_began)
         # The viewer closes without a closeEvent here; a partial keeps the bench alive until then.
         self.destroyed.connect(partial(_shut_down, self.bench))
         self.render_now()
@@ -130,6 +131,9 @@ class DockWidget(QWidget):
         """Something worked: earlier errors are history."""
         for section in self.sections.values():
             section.error.say("")
+
+    def _on_began(self, name: str) -> None:
+        self.sections[name].error.say("")
 
     def _on_failed(self, name: str, sentence: str) -> None:
         section = self.sections[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from qtpy.QtCore import Qt
@@ -44,6 +45,8 @@ class OpenWidget(SectionWidget):
         self.import_labels = ActButton("Import labels…", self._on_import)
         self.relocate = ActButton("Relocate…", self._on_relocate)
         self.relocate.setToolTip("Tell the project where the chosen slide's file is now.")
+        self.add_shown = ActButton("Add the shown slide to the project", self._on_add_shown)
+        self.add_shown.setToolTip("A slide was opened through napari's menu or dropped in.")
         self.about = SentenceWidget(dim=True)
         self.slides = QTreeWidget()
         self.slides.setHeaderLabels(["Slide", "Held out"])
@@ -59,6 +62,7 @@ class OpenWidget(SectionWidget):
         self.slides.itemClicked.connect(self._on_slide_clicked)
         self.add_row(self.new_project, self.open_project)
         self.add_row(self.open_slide, self.drawn)
+        self.rows.addWidget(self.add_shown)
         self.rows.addWidget(self.about)
         self.rows.addWidget(self.slides)
         self.add_row(self.import_labels, self.relocate)
@@ -67,6 +71,7 @@ class OpenWidget(SectionWidget):
         """Show ``state``."""
         self.open_slide.follow(state.add_slide)
         self.import_labels.follow(state.import_labels)
+        self.add_shown.setVisible(state.loose_slides and state.project is not None)
         self.about.say(state.about_model)
         there = bool(state.slides)
         self.slides.setVisible(there)
@@ -112,8 +117,6 @@ class OpenWidget(SectionWidget):
     def _show_loose(self, path: Path) -> None:
         for data, keywords, _kind in read_slides(str(path)):
             self.bench.viewer.add_image(data, **keywords)
-        self.bench.session.pending_slides = tuple(self.bench.loose_slides())
-        self.bench.session.changed.emit()
 
     def _on_new_project(self) -> None:
         dialog = NewProjectDialog(self)
@@ -131,9 +134,14 @@ class OpenWidget(SectionWidget):
             text=dialog.text.currentText().strip(),
         )
         if made:
-            self.bench.session.pending_slides = ()
-            for path in loose:
-                self.add_slide(path)
+            self._add_all(loose)
+
+    def _add_all(self, paths: Sequence[Path]) -> None:
+        for path in paths:
+            self.add_slide(path)
+
+    def _on_add_shown(self) -> None:
+        self._add_all(self.bench.loose_slides())
 
     def _on_open_project(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Folder of the project")

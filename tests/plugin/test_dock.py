@@ -14,6 +14,7 @@ from npe2 import PluginManager
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QMessageBox
 
+from napari_unisemalign.io import read_slides
 from napari_unisemalign.jobs import ENGINE
 from napari_unisemalign.jobviews import Curve
 from napari_unisemalign.layers import PREDICTION, UNCERTAINTY
@@ -22,6 +23,7 @@ from napari_unisemalign.widgets.dialogs import NewProjectDialog, SpacingDialog
 from napari_unisemalign.widgets.dock import DockWidget
 from napari_unisemalign.workbench import Workbench, grown_curve
 from unisemalign.project import Project, RegionState, Split
+from unisemalign.slides.synthetic import draw_slide
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -113,6 +115,17 @@ def test_a_new_project_from_a_slide_already_open(make_dock, qtbot, drawn_path, t
     assert session.slide == "a"
     assert len(dock.bench.viewer.layers) == 2
     dialog.deleteLater()
+
+
+def test_a_slide_dropped_in_can_be_added(dock, qtbot, tmp_path) -> None:
+    path = draw_slide(tmp_path / "dropped.tif", size_px=512, seed=3)
+    for data, keywords, _kind in read_slides(str(path)):
+        dock.bench.viewer.add_image(data, **keywords)
+    dock.render_now()
+    assert dock.open.add_shown.isVisibleTo(dock)
+    _press(qtbot, dock, dock.open.add_shown)
+    assert dock.bench.session.slide == "dropped"
+    assert not dock.open.add_shown.isVisibleTo(dock)
 
 
 def test_the_dialog_says_what_is_missing(qtbot, tmp_path) -> None:
