@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from unisemalign.errors import WeightsError
@@ -55,7 +55,7 @@ def save_network(network: Network, path: Path, settings: Settings, class_words: 
     state = {k: v.detach().contiguous().cpu() for k, v in trained_state(network).items()}
     about = {"settings": settings.model_dump_json(), "classes": json.dumps(class_words)}
     with write_atomically(path) as part:
-        save_file(state, part, metadata=about)
+        part.write_bytes(save(state, metadata=about))
 
 
 def load_network(path: Path) -> tuple[Network, Settings, list[str]]:

@@ -26,6 +26,8 @@ from typing import Any, Protocol, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from unisemalign.runtime.files import disk_full_told
+
 
 class Events(Protocol):
     """Anything that takes events."""
@@ -86,7 +88,7 @@ class LogFileEvents:
         if event == "progress":
             return
         line = json.dumps({"event": event, "time": round(time.time(), 3), **fields})
-        with self._path.open("a", encoding="utf-8") as file:
+        with disk_full_told(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any
@@ -22,17 +23,20 @@ def save_checkpoint(
     best: dict[str, Any] | None,
 ) -> None:
     """Write student, method state, optimiser, finished steps and the best scores, atomically."""
+    # Through memory: torch's own writer hides a full disk behind a RuntimeError.
+    memory = io.BytesIO()
+    torch.save(
+        {
+            "step": step,
+            "best": best,
+            "student": trained_state(method.student),
+            "method": method.state_dict(),
+            "optimiser": optimiser.state_dict(),
+        },
+        memory,
+    )
     with write_atomically(path) as part:
-        torch.save(
-            {
-                "step": step,
-                "best": best,
-                "student": trained_state(method.student),
-                "method": method.state_dict(),
-                "optimiser": optimiser.state_dict(),
-            },
-            part,
-        )
+        part.write_bytes(memory.getbuffer())
 
 
 def load_checkpoint(

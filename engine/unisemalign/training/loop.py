@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,6 +72,9 @@ def train_round(
         If it was stopped; ``resume`` goes on from there.
     """
     with project.lock_training():
+        for stale in project.rounds():
+            if stale.state == "running":  # killed: whoever runs holds the lock, and that is us
+                project.set_round(stale.number, state="cancelled")
         if resume:
             found = _unfinished(project)
             settings = read_settings(found.folder / "run.toml")
@@ -95,8 +99,9 @@ def train_round(
             told.emit("cancelled", text=text)
             raise CancelledError(text) from None
         except BaseException as error:
-            project.set_round(found.number, state="failed")
-            told.emit("failed", text=_told(error))
+            with suppress(UnisemalignError):  # a full disk takes no last words either
+                told.emit("failed", text=_told(error))
+                project.set_round(found.number, state="failed")
             raise
         project.set_round(found.number, state="done", scores=scores)
         write_json(found.folder / "scores.json", scores)

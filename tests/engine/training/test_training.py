@@ -1,9 +1,11 @@
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,6 +134,34 @@ def test_two_trainings_at_once_are_refused(study):
     with other, other.lock_training(), pytest.raises(BusyError, match=r"pid|process"):
         train_round(study, settings(), events=SilentEvents())
     assert study.rounds() == []
+
+
+@pytest.mark.parametrize("full", ["log.jsonl", "last.pt", "best.safetensors"])
+def test_a_full_disk_is_told_and_the_round_before_is_whole(study, monkeypatch, full):
+    first = train_round(study, settings(), events=SilentEvents())
+    before = (first.folder / "best.safetensors").read_bytes()
+    real_open, real_write = Path.open, Path.write_bytes
+
+    def full_disk(self, *arguments, **options):
+        if full in self.name and "2" in self.parts:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real = (
+            real_write if arguments and isinstance(arguments[0], bytes | memoryview) else real_open
+        )
+        return real(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", full_disk)
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    told = Recorder()
+    with pytest.raises(ProjectError, match="full.*Free some space"):
+        train_round(study, settings(), events=told)
+    monkeypatch.undo()
+    assert "full" in told.of("failed")[0]["text"]
+    assert not [p.name for p in study.round(2).folder.iterdir() if "part" in p.name]
+    assert study.round(1).state == "done"
+    assert (first.folder / "best.safetensors").read_bytes() == before
+    again = train_round(study, None, resume=True, events=SilentEvents())
+    assert again.state == "done"
 
 
 def start_training(root, steps):
