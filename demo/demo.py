@@ -267,6 +267,10 @@ def _entropy(counts: NDArray[np.int64]) -> float:
     return float(-(share * np.log(share)).sum())
 
 
+def _entropy_of(values: Pixels) -> float:
+    return _entropy(np.bincount(values.ravel()))
+
+
 # -- the person -----------------------------------------------------------------------------------
 
 
@@ -710,7 +714,8 @@ class Album:
     ) -> None:
         """Show the loop in one row, for the README: drawn tissue only."""
         regions = [each.region for each in corrections]
-        drawn = next((c for c in corrections if c.region.slide == DRAWN), corrections[0])
+        # The one with most classes in it tells most.
+        drawn = max(corrections, key=lambda c: (c.region.slide == DRAWN, _entropy_of(c.corrected)))
         name = HELD_OUT
         row = [
             Panel(self.tissue[name], "1  open", "a slide the model never trains on"),
