@@ -407,7 +407,7 @@ def train_control(plan: Plan) -> RoundResult:
 def time_steps(log: Path) -> float:
     """Return the mean seconds a training step took, without loading and validation."""
     times = [event["time"] for event in read_log(log) if event["event"] == "step"]
-    return (times[-1] - times[0]) / max(1, len(times) - 1)
+    return float(times[-1] - times[0]) / max(1, len(times) - 1)
 
 
 def score_strip(plan: Plan, number: int) -> tuple[float | None, dict[str, float | None]]:
@@ -467,7 +467,8 @@ def heat(tissue: Pixels, doubt: Pixels) -> Pixels:
     low = np.minimum(place.astype(int), len(_MAGMA) - 2)
     color = _MAGMA[low] + (_MAGMA[low + 1] - _MAGMA[low]) * (place - low)[..., None]
     seen = np.clip(level * 4 - 0.1, 0, 0.9)[..., None]
-    return (grey * (1 - seen) + color * seen).clip(0, 255).astype(np.uint8)
+    out: Pixels = (grey * (1 - seen) + color * seen).clip(0, 255).astype(np.uint8)
+    return out
 
 
 def changes(tissue: Pixels, before: Pixels, after: Pixels, truth: Pixels) -> Pixels:
@@ -657,6 +658,12 @@ class Album:
         ]
         self.keep("2-prediction", sheet([row], self.legend, 440))
 
+    def show_review(self, result: RoundResult, corrections: Sequence[Correction]) -> None:
+        """Show what the queue found and what the person made of it."""
+        self.show_doubt(result, [each.region for each in corrections])
+        if corrections:
+            self.show_corrections(corrections)
+
     def show_doubt(self, result: RoundResult, regions: Sequence[Region]) -> None:
         """Show where the first round is unsure, and the regions the queue ranks first."""
         row = [
@@ -713,6 +720,8 @@ class Album:
         self, before: RoundResult, after: RoundResult, corrections: Sequence[Correction]
     ) -> None:
         """Show the loop in one row, for the README: drawn tissue only."""
+        if not corrections:
+            return
         regions = [each.region for each in corrections]
         # The one with most classes in it tells most.
         drawn = max(corrections, key=lambda c: (c.region.slide == DRAWN, _entropy_of(c.corrected)))
@@ -720,13 +729,13 @@ class Album:
         row = [
             Panel(self.tissue[name], "1  open", "a slide the model never trains on"),
             Panel(self.map(before.number, name), "2  segment",
-                  f"a first round: Dice {100 * before.mdice:.0f}"),
+                  f"a first round: held-out Dice {100 * before.mdice:.0f}"),
             Panel(self.doubt(before.number, DRAWN), "3  review",
                   "unsure, and what to look at first", self.boxes(regions, DRAWN)),
             Panel(blend(drawn.tissue, drawn.corrected, self.colors, 0.45), "4  correct, train",
                   f"{len(regions)} regions put right"),
             Panel(self.map(after.number, name), "5  segment again, export",
-                  f"the next round: Dice {100 * after.mdice:.0f}"),
+                  f"the next round: held-out Dice {100 * after.mdice:.0f}"),
         ]  # fmt: skip
         picture = sheet([row], self.legend, 300)
         self.keep("loop", self._with_palette(picture))
@@ -816,13 +825,7 @@ def run_demo(plan: Plan) -> dict[str, Any]:
     """Run the loop once and return the report."""
     started, busy = time.monotonic(), _cpu_seconds()
     _clear(plan.out)
-    say("Open: real tissue, a drawn slide, and a drawn slide that is held out.")
-    make_project(plan, make_tissue(plan))
-    first = label_first(plan)
-    say(f"Labelled at first: {_places(first)} (ihc by eye, not by a pathologist).")
-    album = Album(plan)
-    album.show_tissue(first)
-
+    album = start_project(plan)
     before = run_round(plan)
     say_round(before)
     album.show_prediction(before)
@@ -831,28 +834,47 @@ def run_demo(plan: Plan) -> dict[str, Any]:
     control = train_control(plan) if plan.control else None
     corrections = review(plan, ranked, before.number)
     _say_corrections(corrections)
-    album.show_doubt(before, [each.region for each in corrections])
-    album.show_corrections(corrections)
-
     after = run_round(plan)
     say_round(after)
+
+    album.show_review(before, corrections)
     album.show_after(before, after)
     album.show_loop(before, after, corrections)
-    run_verb("queue", plan.project)  # what a person finds waiting in the viewer
-    run_verb("export", plan.project, "--format", "geojson", "--out", plan.out / "export")
-    if plan.screenshot and (shot := photograph(plan)):
-        album.pictures["plugin"] = str(shot)
-
+    finish_project(plan, album)
     report = make_report(plan, before, after, corrections, album.pictures)
     if control is not None:
         report["dice_control"] = control.mdice
     report["seconds_total"] = round(time.monotonic() - started, 1)
     report["seconds_cpu"] = round(_cpu_seconds() - busy, 1)
+    say_report(plan, report)
+    return report
+
+
+def start_project(plan: Plan) -> Album:
+    """Open the slides, label the first regions, and begin the album."""
+    say("Open: real tissue, a drawn slide, and a drawn slide that is held out.")
+    make_project(plan, make_tissue(plan))
+    first = label_first(plan)
+    say(f"Labelled at first: {_places(first)} (ihc by eye, not by a pathologist).")
+    album = Album(plan)
+    album.show_tissue(first)
+    return album
+
+
+def finish_project(plan: Plan, album: Album) -> None:
+    """Export, leave a queue for the person who opens the project, and photograph it."""
+    run_verb("export", plan.project, "--format", "geojson", "--out", plan.out / "export")
+    run_verb("queue", plan.project)
+    if plan.screenshot and (shot := photograph(plan)):
+        album.pictures["plugin"] = str(shot)
+
+
+def say_report(plan: Plan, report: dict[str, Any]) -> None:
+    """Print what the second round brought, and where everything lies."""
     say(verdict(report))
-    if control is not None:
+    if "dice_control" in report:
         say(control_sentence(report))
     say(f"All of it took {report['seconds_total']:.0f} s. Pictures lie in {_short(str(plan.out))}.")
-    return report
 
 
 def _cpu_seconds() -> float:
