@@ -31,7 +31,7 @@ SIZE_PX = 1024
 WINDOW_PX = (1440, 960)
 PANEL_PX = (900, 600)
 MAX_BYTES = 400_000
-PATIENCE_S = 240.0
+PATIENCE_S = 600.0
 
 
 class Stage:
@@ -120,12 +120,14 @@ def compose(panels: list[tuple[str, Image.Image]]) -> Image.Image:
 
 
 def save(sheet: Image.Image, path: Path) -> None:
-    """Write a PNG of at most :data:`MAX_BYTES`, with as many colours as that allows."""
+    """Write a PNG of at most :data:`MAX_BYTES`, as large as that allows."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for scale, colors in ((1.0, 128), (0.85, 96), (0.75, 64), (0.65, 48)):
+    # Maximum coverage keeps the small swatches of the classes in their own colours.
+    method = Image.Quantize.MAXCOVERAGE
+    for scale in (1.0, 0.9, 0.8, 0.7, 0.6):
         size = (round(sheet.width * scale), round(sheet.height * scale))
         small = sheet.resize(size, Image.Resampling.LANCZOS)
-        small.quantize(colors, dither=Image.Dither.NONE).save(path, optimize=True)
+        small.quantize(160, method=method, dither=Image.Dither.NONE).save(path, optimize=True)
         if path.stat().st_size <= MAX_BYTES:
             return
 

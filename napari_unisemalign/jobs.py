@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
 
 from unisemalign.errors import UnisemalignError
@@ -72,7 +73,9 @@ class EngineProcess(QObject):
     @property
     def running(self) -> bool:
         """Whether the process is there."""
-        return bool(self._process.state() != QProcess.ProcessState.NotRunning)
+        # When Python ends without a goodbye, Qt's half of the process may be gone before this one.
+        alive = isalive(self._process)
+        return alive and bool(self._process.state() != QProcess.ProcessState.NotRunning)
 
     @property
     def last_words(self) -> str:

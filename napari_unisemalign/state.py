@@ -397,7 +397,7 @@ def _held(region: Region) -> bool:
 
 def _queue_item(region: Region, session: Session) -> QueueItem:
     begun = region.state is RegionState.REVIEW
-    reason = region.reason or ("begun" if begun else "")
+    reason = (region.reason or ("begun" if begun else "")).replace(" %", "\u00a0%")
     current = session.work is not None and session.work.region.id == region.id
     title = (
         f"{region.slide} · {region.rect.h} × {region.rect.w} at {region.rect.y}, {region.rect.x}"
@@ -433,7 +433,7 @@ def _region_title(session: Session) -> str:
 
 
 def _sentence(text: str) -> str:
-    text = text.strip()
+    text = text.strip().replace(" %", "\u00a0%")
     return "" if not text else text[0].upper() + text[1:].rstrip(".") + "."
 
 

@@ -204,5 +204,7 @@ def _editable(value: str, tooltip: str) -> QComboBox:
 
 def _note(text: str) -> SentenceWidget:
     note = SentenceWidget(dim=True)
+    # Without a width to wrap at, Qt reserves room for far more lines than there are.
+    note.setMinimumWidth(360)
     note.say(text)
     return note

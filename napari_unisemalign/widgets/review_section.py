@@ -127,8 +127,7 @@ class ReviewWidget(SectionWidget):
         self.queue.clear()
         for each in state.queue:
             mark = "▶ " if each.current else ("✎ " if each.begun else "")
-            reason = each.reason.replace(" %", "\u00a0%")
-            item = QListWidgetItem(f"{mark}{each.title}\n{reason}")
+            item = QListWidgetItem(f"{mark}{each.title}\n{each.reason}")
             item.setData(Qt.ItemDataRole.UserRole, each.region_id)
             item.setSizeHint(QSize(10, 52))
             item.setToolTip(each.reason)

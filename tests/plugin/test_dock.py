@@ -297,7 +297,7 @@ def test_a_round_from_the_dock(dock, qtbot) -> None:
     _press(qtbot, dock, dock.review.next)
     qtbot.waitUntil(lambda: session.work is not None, timeout=20_000)
     dock.render_now()
-    assert "Decoder unsure on 34 %" in dock.review.title.text()
+    assert "Decoder unsure on 34\u00a0%" in dock.review.title.text()
     dock.review.hold.click()
     held = session.work.region.id
     assert session.project.region(held).split is Split.VAL
