@@ -11,15 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from standins import SIZE_PX
 
 from napari_unisemalign.session import Session
 from unisemalign.geometry import Rect
 from unisemalign.project import Project
 from unisemalign.slides.synthetic import CLASSES, draw_slide, truth
-
-SIZE_PX = 1024
-FAKE_ENGINE = (sys.executable, "-u", str(Path(__file__).with_name("fake_engine.py")))
-SHARED_SLIDES = Path(__file__).parents[2].parent / "shared" / "data" / "slides"
 
 
 @pytest.fixture(scope="session")

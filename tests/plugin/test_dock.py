@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FAKE_ENGINE, SHARED_SLIDES
 from npe2 import PluginManager
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QMessageBox
+from standins import FAKE_ENGINE, SHARED_SLIDES
 
 from napari_unisemalign.io import read_slides
 from napari_unisemalign.jobs import ENGINE

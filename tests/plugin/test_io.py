@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SHARED_SLIDES
 from npe2 import PluginManager, PluginManifest
 from npe2.io_utils import read
+from standins import SHARED_SLIDES
 
 from napari_unisemalign import io
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 
 import pytest
-from conftest import FAKE_ENGINE
+from standins import FAKE_ENGINE
 
 from napari_unisemalign.jobs import (
     CommandJob,

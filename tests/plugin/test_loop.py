@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import SIZE_PX
 from qtpy.QtCore import QPoint, Qt
 from scipy import ndimage
+from standins import SIZE_PX
 
 from napari_unisemalign.layers import PREDICTION
 from napari_unisemalign.widgets import open_section

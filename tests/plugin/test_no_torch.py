@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from conftest import FAKE_ENGINE
+from standins import FAKE_ENGINE
 
 SCRIPT = """
 import sys

@@ -1,0 +1,10 @@
+"""Places and sizes the plugin's tests share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+SIZE_PX = 1024
+FAKE_ENGINE = (sys.executable, "-u", str(Path(__file__).with_name("fake_engine.py")))
+SHARED_SLIDES = Path(__file__).parents[2].parent / "shared" / "data" / "slides"
