@@ -17,6 +17,8 @@ from unisemalign.settings import METHODS, PRESETS, Settings, build_settings
 
 PROJECT_OWNS = frozenset({"model.encoder", "model.text"})
 """Chosen once for the whole project, not for a round."""
+STARTING_POINTS = ("preset", "method")
+"""What every other setting starts from: widgets of their own, on top."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def iter_fields(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator
         address = f"{prefix}{name}"
         if (inner := _inner_model(info.annotation)) is not None:
             yield from iter_fields(inner, f"{address}.")
-        elif info.title is not None and address not in PROJECT_OWNS:
+        elif info.title is not None and address not in {*PROJECT_OWNS, *STARTING_POINTS}:
             annotation, options = _widget_of(info)
             yield FormField(
                 address, info.title, info.description or "", annotation, tuple(options.items())
@@ -56,14 +58,14 @@ class SettingsForm:
 
     def __init__(self) -> None:
         self.preset = ComboBox(
-            label="Preset",
+            label=Settings.model_fields["preset"].title,
             choices=list(PRESETS),
-            tooltip=str(Settings.model_fields["preset"].description),
+            tooltip=Settings.model_fields["preset"].description,
         )
         self.method = ComboBox(
-            label="Method",
+            label=Settings.model_fields["method"].title,
             choices=list(METHODS),
-            tooltip="How unlabelled tissue is used; 'supervised' leaves it out.",
+            tooltip=Settings.model_fields["method"].description,
         )
         base = build_settings()
         self.fields: dict[str, ValueWidget] = {}

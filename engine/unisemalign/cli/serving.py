@@ -6,6 +6,7 @@ import json
 import queue
 import sys
 import threading
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,9 @@ class Server:
                 answers.emit("cancelled", text=str(error))
             except UnisemalignError as error:
                 answers.emit("failed", text=str(error))
+            except Exception as error:  # noqa: BLE001  one bad request must not end the others
+                traceback.print_exc()
+                answers.emit("failed", text=f"The engine stumbled: {type(error).__name__}: {error}")
             finally:
                 self._tokens.pop(number, None)
 

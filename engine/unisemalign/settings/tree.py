@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import tomlkit
 from annotated_types import Ge
@@ -37,14 +37,20 @@ PRESETS: tuple[str, ...] = tuple(_PRESET_TABLE)
 class Settings(SettingsModel):
     """Every number of a run. A setting's address is its place in this tree: ``training.steps``."""
 
-    preset: str = Field("recommended", description="The preset these settings started from.")
+    preset: str = Field(
+        "recommended", title="Preset", description="The preset these settings started from."
+    )
     seed: Annotated[int, Ge(0)] = Field(0, title="Seed", description="Same seed, same result.")
-    device: str = Field(
-        "auto", title="Device", description="auto, cpu, cuda or mps: where the engine computes."
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", title="Device", description="Where the engine computes; auto takes the fastest."
     )
     model: ModelSettings = ModelSettings()
     views: ViewSettings = ViewSettings()
-    method: MethodSettings = UniSemAlignSettings()
+    method: MethodSettings = Field(
+        UniSemAlignSettings(),
+        title="Method",
+        description="How tissue is used: labelled and unlabelled, or labelled alone.",
+    )
     training: TrainingSettings = TrainingSettings()
     inference: InferenceSettings = InferenceSettings()
 
