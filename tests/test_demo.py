@@ -79,6 +79,20 @@ def test_the_verdict_says_so_when_it_is_no_better(demo):
     assert "NOT better" in demo.verdict({"dice_before": 0.6, "dice_after": 0.5})
 
 
+def test_seeds_are_summed_up(demo, tmp_path, monkeypatch):
+    def run(plan):
+        before = 0.5 + 0.1 * plan.seed
+        figures = {"dice_before": before, "dice_after": before + 0.1, "gain": 0.1}
+        return figures | {"seconds_per_step": 1.0, "seconds_total": 9.0, "pictures": {}}
+
+    monkeypatch.setattr(demo, "run_demo", run)
+    report = demo.run_seeds(demo.Plan(out=tmp_path), [0, 1, 2])
+    assert report["dice_before"] == pytest.approx(0.6)
+    assert report["dice_before_sd"] == pytest.approx(0.1)
+    assert report["gain_sd"] == pytest.approx(0)
+    assert len(report["runs"]) == 3
+
+
 def test_a_verb_runs_in_a_process_of_its_own(demo, tmp_path):
     [made] = demo.run_verb("new", tmp_path / "a.unisem", "--classes", "a,b")
     assert made["classes"] == ["a", "b"]
