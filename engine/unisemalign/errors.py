@@ -7,7 +7,14 @@ class UnisemalignError(Exception):
     """Root of every error this package raises on purpose.
 
     The message is one or more plain sentences: what was wanted, what was found and what to do.
+
+    Attributes
+    ----------
+    told
+        Whether an event has carried the sentence to the person already.
     """
+
+    told = False
 
 
 class SlideError(UnisemalignError):
@@ -36,6 +43,10 @@ class SettingsError(UnisemalignError):
 
 class WeightsError(UnisemalignError):
     """Model weights are missing, gated, damaged, or of another shape."""
+
+
+class TrainingError(UnisemalignError):
+    """A round cannot go on: its numbers have left the realm of numbers."""
 
 
 class CancelledError(UnisemalignError):

@@ -9,7 +9,7 @@ import numpy as np
 
 from unisemalign.active.cells import CellSums, sum_cells, tile_rect, tile_sums
 from unisemalign.active.reasons import explain
-from unisemalign.errors import DataError
+from unisemalign.errors import DataError, ProjectError
 from unisemalign.geometry import Rect
 from unisemalign.project import (
     PredictionStore,
@@ -122,6 +122,11 @@ class _Search:
 
 def _searched(project: Project, number: int, size_px: int, events: Events) -> list[_Search]:
     slides = project.slides(Split.TRAIN)
+    if not any(project.has_prediction(number, slide.name) for slide in slides):
+        raise ProjectError(
+            f"The queue wants what round {number} predicts, and that round has segmented no "
+            f"training slide yet. Segment one first; the list stays as it is."
+        )
     searched = []
     for done, slide in enumerate(slides, start=1):
         events.emit("progress", done=done, total=len(slides), what="Ranking regions")

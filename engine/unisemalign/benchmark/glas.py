@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import statistics
 import tomllib
 from pathlib import Path
@@ -55,9 +56,10 @@ def run_benchmark(
         scores = read_json(folder / "scores.json")
         if scores is None:
             with _open_glas(folder / "glas.unisem", data, fraction, encoder, text) as project:
-                resume = any(r.state != "done" for r in project.rounds())
-                done = train_round(project, mine, resume=resume, events=events)
-            scores = done.scores
+                rounds = project.rounds()
+                if not rounds or rounds[-1].state != "done":
+                    train_round(project, mine, resume=bool(rounds), events=events)
+                scores = project.rounds()[-1].scores
             write_json(folder / "scores.json", scores)
         events.emit(
             "message",
@@ -88,9 +90,12 @@ def _open_glas(root: Path, data: Path, fraction: int, encoder: str, text: str) -
     if root.exists():
         return Project.open(root)
     part = _partition(data, fraction)
-    root.parent.mkdir(parents=True, exist_ok=True)
+    # Made under another name first: a project cut off half way is never trained on.
+    making = root.with_name(f"making-{root.name}")
+    shutil.rmtree(making, ignore_errors=True)
+    making.parent.mkdir(parents=True, exist_ok=True)
     project = Project.create(
-        root,
+        making,
         classes=["background", "gland"],
         spacing_um=SPACING_UM,
         encoder=encoder,
@@ -107,7 +112,9 @@ def _open_glas(root: Path, data: Path, fraction: int, encoder: str, text: str) -
             )
             if labelled:
                 import_mask(project, record.name, data / "masks" / f"{name}.png")
-    return project
+    project.close()
+    making.rename(root)
+    return Project.open(root)
 
 
 def _partition(data: Path, fraction: int) -> dict[str, list[str]]:

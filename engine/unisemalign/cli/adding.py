@@ -24,7 +24,8 @@ def add_slides(
 ) -> list[dict[str, Any]]:
     """Add every slide named or found in a folder; label it where ``masks`` has its mask.
 
-    Every slide is opened once before the first is added, so a broken one adds nothing.
+    Every slide is opened once before the first is added, so a broken one adds nothing. A slide
+    that is there already is left alone, or labelled if it was not: the same line can be repeated.
 
     Raises
     ------
@@ -40,17 +41,24 @@ def add_slides(
             f"Masks want the same file name as their slide, found none in '{masks}' for "
             f"{len(found)} slides (first: '{found[0].name}')."
         )
+    there = {record.path.resolve(): record for record in project.slides()}
     for path, _ in pairs:
-        _check_slide(path, spacing_um)
+        if path.resolve() not in there:
+            _check_slide(path, spacing_um)
     added = []
     events.emit("start", what="Adding slides", total=len(pairs))
     for index, (path, mask) in enumerate(pairs):
-        record = project.add_slide(path, spacing_um=spacing_um, split=split)
+        known = there.get(path.resolve())
+        if known is not None and (mask is None or project.labels(known.name).labelled_rects()):
+            events.emit("message", text=f"'{path.name}' is in the project already: left as it is.")
+            continue
+        record = known or project.add_slide(path, spacing_um=spacing_um, split=split)
         if mask is not None:
             try:
                 import_mask(project, record.name, mask)
             except DataError:
-                project.remove_slide(record.name)  # so that it can be added with a mended mask
+                if known is None:
+                    project.remove_slide(record.name)  # to be added again with a mended mask
                 raise
         added.append({"name": record.name, "path": str(path), "labelled": mask is not None})
         events.emit("progress", done=index + 1, total=len(pairs))

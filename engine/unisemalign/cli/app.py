@@ -157,7 +157,7 @@ def segment(
     round_number: Annotated[
         int | None, typer.Option("--round", help="Use this round's model, not the newest.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
     """Segment slides with the newest round's model. What is finished is not done again."""
@@ -169,7 +169,7 @@ def segment(
             raise DataError("A region wants exactly one slide. Name it: segment PROJECT SLIDE.")
         names = slides or [record.name for record in opened.slides()]
         known = [opened.slide(name).name for name in names]
-        predictor, found = load_predictor(opened, round_number, device)
+        predictor, found = load_predictor(opened, round_number, overrides or [])
         events = choose_events(as_json)
         with cancel_on_signals(CancelToken()) as token:
             for name in known:
@@ -226,7 +226,9 @@ def queue(
 @app.command()
 def train(
     project: ProjectPath,
-    preset: Preset = "recommended",
+    preset: Annotated[
+        str | None, typer.Option(help=f"A complete set of numbers: {', '.join(PRESETS)}.")
+    ] = None,
     method: MethodName = None,
     overrides: Overrides = None,
     resume: Annotated[
@@ -237,13 +239,18 @@ def train(
     """Train a round from the labelled and the unlabelled tissue."""
     events = choose_events(as_json)
     with errors_as_sentences(as_json), Project.open(project) as opened:
-        settings = None if resume else build_settings(preset, method, overrides or [])
-        if resume and overrides:
+        settings = None
+        if not resume:
+            settings = build_settings(preset or PRESETS[0], method, overrides or [])
+        elif preset or method or overrides:
             raise SettingsError(
-                "--resume goes on with the settings the round was started with, found --set too. "
-                "Leave one of the two out."
+                "--resume goes on with the settings the round was started with, found --preset, "
+                "--method or --set too. Leave them out."
             )
         from unisemalign.training import train_round
+
+        if hasattr(os, "nice"):
+            os.nice(10)  # the viewer and the person come first
 
         done = train_round(opened, settings, resume=resume, events=events)
     if not as_json:
@@ -255,14 +262,14 @@ def evaluate(
     project: ProjectPath,
     split: Annotated[Split, typer.Option(help="Which held-out regions.")] = Split.VAL,
     round_number: Annotated[int | None, typer.Option("--round")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a round's model on held-out regions."""
     with errors_as_sentences(as_json), Project.open(project) as opened:
         from unisemalign.inference import load_predictor, score_split
 
-        predictor, found = load_predictor(opened, round_number, device)
+        predictor, found = load_predictor(opened, round_number, overrides or [])
         if not opened.regions(state=RegionState.ACCEPTED, split=split):
             raise DataError(
                 f"Scoring wants labelled regions of the split '{split.value}', found none. Add "
@@ -335,7 +342,7 @@ def benchmark(
             build_settings(preset, method, overrides or []),
             encoder=encoder,
             text=text,
-            seeds=[int(seed) for seed in seeds.split(",")],
+            seeds=_seeds(seeds),
             out=out,
             events=choose_events(as_json),
         )
@@ -348,12 +355,12 @@ def benchmark(
 
 
 @app.command()
-def serve(project: ProjectPath) -> None:
+def serve(project: ProjectPath, overrides: Overrides = None) -> None:
     """Answer a viewer's requests: JSON lines in, events out."""
     with errors_as_sentences(as_json=True), Project.open(project) as opened:
         from unisemalign.cli.serving import serve_requests
 
-        serve_requests(opened)
+        serve_requests(opened, overrides or [])
 
 
 @weights_app.command("list")
@@ -394,6 +401,15 @@ def weights_check(names: list[str], as_json: AsJson = False) -> None:
     return None
 
 
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError:
+        raise SettingsError(
+            f"Seeds want whole numbers, found '{text}'. Example: --seeds 0,1,2."
+        ) from None
+
+
 def _list_settings(as_json: bool) -> None:
     tree = Settings().model_dump(mode="json")
     if as_json:
@@ -432,6 +448,5 @@ def main() -> None:
 
     The hub's client reads the variable when it is imported, so it is set before anything else.
     """
-    if sys.argv[1:3] != ["weights", "get"]:
-        os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["HF_HUB_OFFLINE"] = "0" if sys.argv[1:3] == ["weights", "get"] else "1"
     app()

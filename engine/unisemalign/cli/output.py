@@ -31,24 +31,33 @@ def say_json(value: Any) -> None:
 
 
 @contextmanager
-def errors_as_sentences(as_json: bool, *, told: bool = False) -> Iterator[None]:
-    """Turn our errors into a sentence and an exit status.
+def errors_as_sentences(as_json: bool) -> Iterator[None]:
+    """Turn errors into a sentence and an exit status; one that was told already stays quiet.
 
-    ``told``: the work has emitted its own ``failed`` or ``cancelled`` event already.
+    An error nobody foresaw keeps its traceback, on stderr, for a report.
     """
     try:
         yield
     except CancelledError as error:
-        if not told:
+        if not error.told:
             _tell("cancelled", str(error), as_json)
         raise SystemExit(CANCELLED) from None
     except KeyboardInterrupt:
         _tell("cancelled", "Stopped.", as_json)
         raise SystemExit(CANCELLED) from None
     except UnisemalignError as error:
-        if not told:
+        if not error.told:
             _tell("failed", str(error), as_json)
         raise SystemExit(FAILED) from None
+    except OSError as error:
+        place = f" '{error.filename}'" if error.filename else ""
+        _tell("failed", f"The system refused{place}: {error.strerror or error}.", as_json)
+        raise SystemExit(FAILED) from None
+    except Exception as error:
+        if as_json:
+            text = f"The engine stumbled: {type(error).__name__}: {error}"
+            JsonLinesEvents().emit("failed", text=text)
+        raise
 
 
 def _tell(event: str, text: str, as_json: bool) -> None:

@@ -7,6 +7,7 @@ import queue
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,10 @@ class _Answers:
 class Server:
     """Answers requests on a project until told to quit, or until its input closes."""
 
-    def __init__(self, project: Project, out: JsonLinesEvents) -> None:
+    def __init__(
+        self, project: Project, out: JsonLinesEvents, overrides: Sequence[str] = ()
+    ) -> None:
+        self._overrides = overrides
         self._project = project
         self._out = out
         self._requests: queue.Queue[dict[str, Any] | None] = queue.Queue()
@@ -44,22 +48,30 @@ class Server:
     def read(self) -> None:
         """Take requests from stdin; a ``cancel`` acts at once, the rest waits its turn."""
         for line in sys.stdin:
-            try:
-                request = json.loads(line)
-            except json.JSONDecodeError:
-                self._out.emit("failed", text=f"A request wants to be JSON, found: {line[:80]}")
-                continue
-            if request.get("verb") == "cancel":
-                if token := self._tokens.get(request.get("target")):
-                    token.request()
-            elif request.get("verb") == "quit":
-                break
-            else:
-                self._tokens[request.get("id")] = CancelToken()
-                self._requests.put(request)
+            request = self._parsed(line)
+            match request.get("verb"):
+                case None:
+                    text = f"A request wants to be a JSON object with a verb, found: {line[:80]}"
+                    self._out.emit("failed", text=text)
+                case "quit":
+                    break
+                case "cancel":
+                    if token := self._tokens.get(str(request.get("target"))):
+                        token.request()
+                case _:
+                    self._tokens[str(request.get("id"))] = CancelToken()
+                    self._requests.put(request)
         for token in list(self._tokens.values()):
             token.request()
         self._requests.put(None)
+
+    @staticmethod
+    def _parsed(line: str) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+        except json.JSONDecodeError:
+            return {}
+        return request if isinstance(request, dict) else {}
 
     def run(self) -> None:
         """Answer until the input ends."""
@@ -69,7 +81,8 @@ class Server:
             number = request.get("id")
             answers = _Answers(self._out, number)
             try:
-                self._answer(request, answers, self._tokens[number])
+                token = self._tokens.setdefault(str(number), CancelToken())
+                self._answer(request, answers, token)
             except CancelledError as error:
                 answers.emit("cancelled", text=str(error))
             except UnisemalignError as error:
@@ -78,7 +91,7 @@ class Server:
                 traceback.print_exc()
                 answers.emit("failed", text=f"The engine stumbled: {type(error).__name__}: {error}")
             finally:
-                self._tokens.pop(number, None)
+                self._tokens.pop(str(number), None)
 
     def _answer(self, request: dict[str, Any], answers: _Answers, token: CancelToken) -> None:
         token.check()
@@ -127,12 +140,13 @@ class Server:
             path, stamp, predictor, known = self._warm
             if best_weights(path).stat().st_mtime == stamp:
                 return predictor, known
-        predictor, known = load_predictor(self._project, number)
-        stamp = best_weights(known.folder).stat().st_mtime
-        self._warm = (known.folder, stamp, predictor, known)
+        # The stamp is taken before: weights that change meanwhile are read again next time.
+        before = best_weights(found.folder).stat().st_mtime if found else 0.0
+        predictor, known = load_predictor(self._project, number, self._overrides)
+        self._warm = (known.folder, before, predictor, known)
         return predictor, known
 
 
-def serve_requests(project: Project) -> None:
-    """Serve ``project`` on stdin and stdout."""
-    Server(project, JsonLinesEvents()).run()
+def serve_requests(project: Project, overrides: Sequence[str]) -> None:
+    """Serve ``project`` on stdin and stdout; ``overrides`` as for ``segment --set``."""
+    Server(project, JsonLinesEvents(), overrides).run()

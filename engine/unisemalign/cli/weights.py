@@ -54,10 +54,13 @@ def check_weights(name: str) -> dict[str, Any]:
 
 
 def _build(name: str) -> Any:
-    from unisemalign.errors import SettingsError
+    from unisemalign.errors import SettingsError, WeightsError
     from unisemalign.model import build_encoder, build_text_tower
 
     try:
         return build_encoder(name)
-    except SettingsError:
-        return build_text_tower(name, ["background", "gland"])
+    except (SettingsError, WeightsError) as error:
+        try:
+            return build_text_tower(name, ["background", "gland"])
+        except SettingsError:
+            raise error from None

@@ -22,9 +22,14 @@ class Predictor:
         Window, blend, answer, temperature and shares of the fused logits.
     device
         Where ``network`` lives.
+    identity
+        Tells this model, used in this way, from any other.
     """
 
-    def __init__(self, network: Network, settings: Settings, device: torch.device) -> None:
+    def __init__(
+        self, network: Network, settings: Settings, device: torch.device, identity: str = ""
+    ) -> None:
+        self.identity = identity
         self.network = network
         self.settings = settings
         self.device = device

@@ -44,7 +44,9 @@ def score_split(
     scores = OverlapScores(predictor.n_classes)
     regions = project.regions(state=RegionState.ACCEPTED, split=split)
     for index, region in enumerate(regions):
-        slide = opened.setdefault(region.slide, project.open_slide(region.slide))
+        if region.slide not in opened:
+            opened[region.slide] = project.open_slide(region.slide)
+        slide = opened[region.slide]
         band = predict_rect(slide, predictor, region.rect)
         truth = project.labels(region.slide).read(band.rect)
         # 0 (not predicted, not labelled) becomes 255 on both sides.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unisemalign.errors import ProjectError
+from unisemalign.errors import ProjectError, SettingsError
 from unisemalign.geometry import Rect
 from unisemalign.inference.bands import iter_bands
 from unisemalign.inference.predictor import Predictor
@@ -13,18 +15,26 @@ from unisemalign.model import load_network
 from unisemalign.project import Project, Round
 from unisemalign.runtime import CancelToken, Events, Pace
 from unisemalign.runtime.device import choose_device
+from unisemalign.settings import Settings, build_settings
+from unisemalign.settings.tree import validate_settings
 from unisemalign.slides import tissue_mask
 
 
 def load_predictor(
-    project: Project, number: int | None = None, device: str = "auto"
+    project: Project, number: int | None = None, overrides: Sequence[str] = ()
 ) -> tuple[Predictor, Round]:
     """Return the predictor of round ``number`` (``None``: the newest with weights), and the round.
+
+    ``overrides`` such as ``inference.flips=true`` or ``device=cpu`` change how it is used, not
+    what it learned; other places are refused.
 
     Raises
     ------
     ProjectError
-        If there is no trained round yet: the sentence says what to do first.
+        If there is no trained round yet: the sentence says what to do first. Or if its classes
+        are not the project's.
+    SettingsError
+        If an override does not exist or has no place here.
     WeightsError
         If its weights cannot be read.
     """
@@ -34,15 +44,42 @@ def load_predictor(
             "Segmenting wants a trained round, this project has none yet. Label at least one "
             "region with every class in it, then train."
         )
-    network, settings, words = load_network(best_weights(found.folder))
-    classes = [c.name for c in project.info.classes]
-    if len(words) != len(classes):
+    weights = best_weights(found.folder)
+    network, settings, names = load_network(weights)
+    check_classes(project, found.number, names)
+    settings = _used_with(settings, overrides)
+    where = choose_device(settings.device)
+    digest = hashlib.sha256(weights.read_bytes())
+    digest.update(settings.inference.model_dump_json().encode())
+    predictor = Predictor(network.to(where), settings, where, digest.hexdigest())
+    return predictor, found
+
+
+def check_classes(project: Project, number: int, names: Sequence[str]) -> None:
+    """Raise :class:`ProjectError` unless a round's classes are the project's, in its order."""
+    wanted = [c.name for c in project.info.classes]
+    if list(names) != wanted:
         raise ProjectError(
-            f"Round {found.number} knows {len(words)} classes, the project has {len(classes)}. "
-            f"Train again with --set training.start_from=scratch."
+            f"Round {number} learned the classes {', '.join(names)}; the project has "
+            f"{', '.join(wanted)}. Put them back in project.toml, or train with "
+            f"--set training.start_from=scratch."
         )
-    where = choose_device(device)
-    return Predictor(network.to(where), settings, where), found
+
+
+def _used_with(settings: Settings, overrides: Sequence[str]) -> Settings:
+    for text in overrides:
+        if not text.startswith(("inference.", "device=")):
+            raise SettingsError(
+                f"Only inference.… and device can change after training, found '{text}'."
+            )
+    asked = build_settings(overrides=overrides)
+    changed = {text.partition("=")[0].partition(".")[2] for text in overrides}
+    inference = {name: getattr(asked.inference, name) for name in changed if name}
+    tree = settings.model_dump()
+    tree["inference"].update(inference)
+    # The device a round was trained on may not be here.
+    tree["device"] = asked.device
+    return validate_settings(tree)
 
 
 def best_weights(folder: Path) -> Path:
@@ -85,10 +122,15 @@ def segment_slide(
         "rect": [target.y, target.x, target.h, target.w],
     }
     progress = store.read_progress()
+    if progress.get("model", predictor.identity) != predictor.identity:
+        # The round has learned more since, or is used in another way: no map of two models.
+        project.remove_prediction(round_number, name)
+        store, progress = project.predictions(round_number, name, create=True), {}
     start_row = int(progress.get("rows_done", 0)) if target == whole else 0
     if target == whole and start_row >= whole.h:
         return {**result, "fresh": False}
     events.emit("start", what=f"Segmenting {name}")
+    store.write_progress({"rows_done": progress.get("rows_done", 0), "model": predictor.identity})
     tissue = tissue_mask(slide) if predictor.settings.inference.skip_glass else None
     pace: Pace | None = None
 
@@ -109,7 +151,7 @@ def segment_slide(
             disagreement=band.disagreement,
         )
         if target == whole:
-            store.write_progress({"rows_done": band.rect.y1})
+            store.write_progress({"rows_done": band.rect.y1, "model": predictor.identity})
         r = band.rect
         events.emit("written", slide=name, round=round_number, rect=[r.y, r.x, r.h, r.w])
     return {**result, "fresh": True}

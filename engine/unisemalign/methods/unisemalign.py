@@ -130,7 +130,8 @@ class UniSemAlign(LabelledMethod):
 
         target = mixed
         if s.hard_target == "strong":
-            with torch.no_grad():
+            quiet = gathering_no_statistics(net) if s.clean_statistics else nullcontext()
+            with torch.no_grad(), quiet:
                 own_logits = Logits(
                     strong_decoded.detach(), *net.semantics(strong_features, words, s.temperature)
                 )

@@ -1,4 +1,12 @@
-"""The network: encoder, decoder, semantic head, words. Imports torch."""
+"""The network: encoder, decoder, semantic head, words. Imports torch.
+
+Nothing here reaches for the network: the hub's client reads the variable below when it is imported.
+``unisemalign weights get`` sets it to 0 before that.
+"""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from unisemalign.model.checkpoints import load_network, save_network
 from unisemalign.model.encoders import Encoder, build_encoder

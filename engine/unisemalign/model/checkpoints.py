@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -17,9 +18,13 @@ from unisemalign.settings.tree import validate_settings
 
 
 def trained_state(network: Network) -> dict[str, Tensor]:
-    """Return the state of every trained part: all but a frozen encoder and the text tower."""
+    """Return the state of every part of our own.
+
+    Left out are the text tower and a frozen encoder with published weights: they are someone
+    else's, and come from where they were published.
+    """
     frozen = ["semantic.text.tower."]
-    if not network.train_encoder:
+    if network.encoder.pretrained and not network.train_encoder:
         frozen.append("encoder.")
     return {
         name: value
@@ -50,16 +55,21 @@ def load_trained_state(network: Network, state: dict[str, Tensor]) -> None:
     network.load_state_dict(state, strict=False)
 
 
-def save_network(network: Network, path: Path, settings: Settings, class_words: list[str]) -> None:
-    """Write the trained parts, with their settings and classes, to ``path`` (safetensors)."""
+def save_network(
+    network: Network, path: Path, settings: Settings, classes: Mapping[str, str]
+) -> None:
+    """Write our parts, with their settings and classes, to ``path`` (safetensors).
+
+    ``classes`` maps each class name to its words, in class order.
+    """
     state = {k: v.detach().contiguous().cpu() for k, v in trained_state(network).items()}
-    about = {"settings": settings.model_dump_json(), "classes": json.dumps(class_words)}
+    about = {"settings": settings.model_dump_json(), "classes": json.dumps(dict(classes))}
     with write_atomically(path) as part:
         part.write_bytes(save(state, metadata=about))
 
 
 def load_network(path: Path) -> tuple[Network, Settings, list[str]]:
-    """Return network, settings and class words from what :func:`save_network` wrote.
+    """Return network, settings and class names from what :func:`save_network` wrote.
 
     Raises
     ------
@@ -80,7 +90,8 @@ def load_network(path: Path) -> tuple[Network, Settings, list[str]]:
             f"written by this program. Choose a round's best.safetensors."
         )
     settings = validate_settings(json.loads(about["settings"]))
-    words = list(json.loads(about["classes"]))
-    network = build_network(words, settings.model)
+    classes: dict[str, str] = json.loads(about["classes"])
+    published = not any(name.startswith("encoder.") for name in state)
+    network = build_network(list(classes.values()), settings.model, encoder_weights=published)
     load_trained_state(network, state)
-    return network.eval(), settings, words
+    return network.eval(), settings, list(classes)

@@ -156,9 +156,10 @@ class Network(nn.Module):
         self, features: Features, words: Tensor, temperature: float
     ) -> tuple[Tensor, Tensor]:
         """Return S_p and S_t ``(B, C, H, W)`` at image size, cosines over ``temperature``."""
-        embedded = self.semantic.embed(features.high)
+        embedded = self.semantic.pixels(features.high)
         if self.settings.semantic_upsample == "features":
-            embedded = F.normalize(self._to_image(embedded, features), dim=1)
+            embedded = self._to_image(embedded, features)
+        embedded = F.normalize(embedded, dim=1)
         both = torch.cat([self.semantic.unit_prototypes(), words])
         scores = cosines(embedded, both) / temperature
         if self.settings.semantic_upsample == "logits":
@@ -189,15 +190,19 @@ class Network(nn.Module):
 
 
 def build_network(
-    class_words: Sequence[str], settings: ModelSettings, *, weights: bool = True
+    class_words: Sequence[str],
+    settings: ModelSettings,
+    *,
+    encoder_weights: bool = True,
+    text_weights: bool = True,
 ) -> Network:
     """Build the network ``settings`` describe, for these classes.
 
-    ``weights=False`` leaves out published weights: for a checkpoint to be loaded into.
+    Published weights are left out where the flags say so: a checkpoint brings its own.
     """
-    encoder = build_encoder(settings.encoder, weights=weights)
+    encoder = build_encoder(settings.encoder, weights=encoder_weights)
     train = {"auto": not encoder.pretrained, "yes": True, "no": False}[settings.train_encoder]
-    return Network(encoder, class_words, settings, train_encoder=train, text_weights=weights)
+    return Network(encoder, class_words, settings, train_encoder=train, text_weights=text_weights)
 
 
 def _projection(channels_in: int, channels_out: int) -> nn.Conv2d:

@@ -48,10 +48,6 @@ class SemanticHead(nn.Module):
         nn.init.normal_(self.project.weight, std=text.dim**-0.5)
         self.project.requires_grad_(train_projection)
 
-    def embed(self, high: Tensor) -> Tensor:
-        """Embed deep features ``(B, C, h, w)`` as unit vectors ``(B, D, h, w)``."""
-        return F.normalize(self.pixels(high), dim=1)
-
     def unit_prototypes(self) -> Tensor:
         """Return the prototypes as unit vectors ``(C, D)``."""
         return F.normalize(self.prototypes, dim=1)

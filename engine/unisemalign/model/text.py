@@ -73,7 +73,8 @@ class PromptedText(TextTower):
     ) -> None:
         super().__init__()
         self.tower = tower.requires_grad_(False)
-        self.register_buffer("token_ids", token_ids)
+        # Not kept in checkpoints: a person may change the words between two rounds.
+        self.register_buffer("token_ids", token_ids, persistent=False)
         width = tower.token_embedding.weight.shape[1]
         self.context = nn.Parameter(torch.randn(len(token_ids), context_tokens, width) / width**0.5)
         self.pooling = pooling
@@ -175,6 +176,8 @@ def build_text_tower(
         tag = known[0] if known else ""
     try:
         model = open_clip.create_model(model_name, pretrained=(tag or None) if weights else None)
+        tower = getattr(model, "text", model)
+        _check_readable(tower, name)
         tokenizer = open_clip.get_tokenizer(model_name)
     except (OSError, RuntimeError) as error:
         raise WeightsError(
@@ -182,8 +185,22 @@ def build_text_tower(
             f"weights get {name}' where there is a network, or use 'free', which needs none."
         ) from error
     prompts = [" ".join(["x"] * context_tokens + [words]) for words in class_words]
-    tower = getattr(model, "text", model)
+    if tower is model:
+        del tower.visual  # a plain CLIP holds its text parts at the root; its eyes are not needed
     return PromptedText(tower, tokenizer(prompts), context_tokens, pooling, masks=masks)
+
+
+def _check_readable(tower: Any, name: str) -> None:
+    """Refuse towers whose reading is not the one :class:`PromptedText` repeats."""
+    parts = ("token_embedding", "positional_embedding", "transformer", "ln_final")
+    pools = getattr(tower, "pool_type", getattr(tower, "text_pool_type", "argmax"))
+    causal = getattr(tower, "attn_mask", None) is not None
+    if not all(hasattr(tower, part) for part in parts) or not causal or pools != "argmax":
+        raise SettingsError(
+            f"A text tower wants causal attention and the end token's answer, as CLIP and CoCa "
+            f"have; '{name}' reads another way, which is not supported yet. Use 'free' or another "
+            f"open_clip model."
+        )
 
 
 def _projection_dim(tower: Any, width: int) -> int:

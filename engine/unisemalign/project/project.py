@@ -504,6 +504,11 @@ class Project:
         folder.parent.mkdir(parents=True, exist_ok=True)
         return PredictionStore.create(folder, record.shape_yx, self.info.spacing_um)
 
+    def remove_prediction(self, round: int, slide_name: str) -> None:  # noqa: A002
+        """Forget what a round says about a slide."""
+        number, name = self._rounds.get(round).number, self.slide(slide_name).name
+        shutil.rmtree(self._prediction_folder(number, name), ignore_errors=True)
+
     def has_prediction(self, round: int, slide_name: str) -> bool:  # noqa: A002
         """Tell whether a round says anything about a slide, even if only in part."""
         folder = self._prediction_folder(

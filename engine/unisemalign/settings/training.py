@@ -21,10 +21,10 @@ class TrainingSettings(SettingsModel):
         title="Start from",
         description="Go on from the newest round's weights, or begin anew.",
     )
-    batch_labelled: Annotated[int, Ge(1), Le(256)] = Field(
+    batch_labelled: Annotated[int, Ge(2), Le(256)] = Field(
         4, title="Labelled crops a step", description="Labelled crops in each step."
     )
-    batch_unlabelled: Annotated[int, Ge(1), Le(256)] = Field(
+    batch_unlabelled: Annotated[int, Ge(2), Le(256)] = Field(
         4, title="Unlabelled crops a step", description="Unlabelled crops in each step."
     )
     optimizer: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or the paper's SGD.")

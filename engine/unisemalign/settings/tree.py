@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import tomlkit
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from pydantic import Field, ValidationError
 
 from unisemalign.errors import SettingsError
@@ -40,7 +40,9 @@ class Settings(SettingsModel):
     preset: str = Field(
         "recommended", title="Preset", description="The preset these settings started from."
     )
-    seed: Annotated[int, Ge(0)] = Field(0, title="Seed", description="Same seed, same result.")
+    seed: Annotated[int, Ge(0), Le(2**32 - 1)] = Field(
+        0, title="Seed", description="Same seed, same result."
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", title="Device", description="Where the engine computes; auto takes the fastest."
     )
@@ -85,8 +87,13 @@ def build_settings(
     if method is not None:
         _choose_method(tree, method)
     for address, value in _pairs(overrides):
-        if address == "method.name":
+        if address in {"method", "method.name"}:
             _choose_method(tree, str(value))
+        elif address == "preset":
+            raise SettingsError(
+                f"A preset is chosen with --preset, found --set preset={value}. "
+                f"Write: --preset {value}."
+            )
         else:
             _put(tree, address, value)
     return validate_settings(tree)
@@ -95,7 +102,7 @@ def build_settings(
 def validate_settings(tree: Mapping[str, Any]) -> Settings:
     """Return the settings in a nested mapping; what is absent takes its default."""
     tree = _copy(tree)
-    if "method" in tree:
+    if isinstance(tree.get("method"), dict):
         tree["method"].setdefault("name", METHODS[0])
     try:
         return Settings.model_validate(tree)

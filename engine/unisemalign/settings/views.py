@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from unisemalign.settings.base import SettingsModel
 
 Share = Annotated[float, Ge(0.0), Le(1.0)]
+Sigma = Annotated[float, Ge(0.05), Le(5.0)]
 
 
 class ViewSettings(SettingsModel):
@@ -35,8 +36,8 @@ class ViewSettings(SettingsModel):
     jitter_probability: Share = Field(0.8, description="How often colours are changed.")
     gray_probability: Share = Field(0.0, description="How often a strong view loses its colour.")
     blur_probability: Share = Field(0.5, description="How often a strong view is blurred.")
-    blur_min: float = Field(0.1, description="Least blur (σ in px).")
-    blur_max: float = Field(2.0, description="Most blur (σ in px).")
+    blur_min: Sigma = Field(0.1, description="Least blur (σ in px).")
+    blur_max: Sigma = Field(2.0, description="Most blur (σ in px).")
     cutmix_probability: Share = Field(0.5, description="How often a donor's box is pasted in.")
     cutmix_area_min: Share = Field(0.02, description="Smallest box, share of the crop.")
     cutmix_area_max: Share = Field(0.4, description="Largest box, share of the crop.")

@@ -44,6 +44,7 @@ class LabelledArea:
     slide: SpacedSlide
     labels: LabelStore
     rect: Rect
+    closed: tuple[Rect, ...] = ()
 
     def read_targets(self, rect: Rect) -> NDArray[np.uint8]:
         """Return class indices ``(h, w)`` of ``rect``; 255 outside the region or unlabelled."""
@@ -68,7 +69,8 @@ class UnlabelledArea:
     def draw(self, side: int, rng: np.random.Generator) -> Rect:
         """Return a square of ``side`` px that holds tissue and no held-out pixel, if one is found.
 
-        After 50 tries any square outside the held-out regions, then any square, will do.
+        After 50 tries any square outside the held-out regions, then any square, will do: what is
+        held out in it is painted over before anyone sees it.
         """
         best: Rect | None = None
         height, width = self.slide.shape_yx
@@ -120,7 +122,7 @@ def open_tissue(project: Project) -> Tissue:
             r.rect for r in regions if r.state == RegionState.ACCEPTED and r.split == Split.TRAIN
         ]
         held_out = tuple(r.rect for r in regions if r.split != Split.TRAIN)
-        labelled += [LabelledArea(slide, store, rect) for rect in accepted]
+        labelled += [LabelledArea(slide, store, rect, held_out) for rect in accepted]
         free_px = mask.fraction(Rect(0, 0, *slide.shape_yx)) * area
         left_px = free_px - sum(r.area for r in accepted) - sum(r.area for r in held_out)
         here = UnlabelledArea(slide, mask, held_out, max(left_px, 1.0))

@@ -14,6 +14,7 @@ from torch import Tensor
 from unisemalign.geometry import Rect
 from unisemalign.methods import Batch, Method
 from unisemalign.methods.method import Unlabelled
+from unisemalign.metrics import IGNORE
 from unisemalign.settings import Settings
 from unisemalign.slides import SpacedSlide
 from unisemalign.slides.padding import read_padded
@@ -130,6 +131,13 @@ class Batches:
             beside = area.read_targets(rect)
         else:
             beside = _inside(area.slide, rect)
+        for closed in area.closed:
+            hidden = closed.intersect(rect)
+            if hidden.area > 0:
+                ys, xs = hidden.relative_to(rect).slices
+                pixels = pixels.copy()
+                pixels[ys, xs] = 255
+                beside[ys, xs] = IGNORE if isinstance(area, LabelledArea) else 0
         if rect.h == size:
             return pixels, beside
         shape = (size, size)

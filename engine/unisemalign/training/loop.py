@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from unisemalign.errors import CancelledError, ProjectError, UnisemalignError, WeightsError
+from unisemalign.errors import (
+    CancelledError,
+    ProjectError,
+    SettingsError,
+    TrainingError,
+    UnisemalignError,
+    WeightsError,
+)
 from unisemalign.inference import Predictor, score_split
-from unisemalign.inference.segmenting import best_weights
+from unisemalign.inference.segmenting import best_weights, check_classes
 from unisemalign.methods import Method, build_method
 from unisemalign.model import Network, build_network, load_network, save_network
 from unisemalign.model.checkpoints import load_trained_state, trained_state
-from unisemalign.project import Project, RegionState, Round, Split
+from unisemalign.project import Project, Round, Split
 from unisemalign.runtime import (
     CancelToken,
     Events,
@@ -27,7 +34,7 @@ from unisemalign.runtime import (
     write_json,
 )
 from unisemalign.runtime.device import choose_device, seed_everything
-from unisemalign.settings import Settings, read_settings, write_settings
+from unisemalign.settings import ModelSettings, Settings, read_settings, write_settings
 from unisemalign.slides import SpacedSlide
 from unisemalign.training.areas import open_tissue
 from unisemalign.training.batches import Batches
@@ -81,10 +88,7 @@ def train_round(
         else:
             if settings is None:
                 raise ProjectError("A new round wants settings, found none.")
-            tower = {"encoder": project.info.encoder, "text": project.info.text}
-            settings = settings.model_copy(
-                update={"model": settings.model.model_copy(update=tower)}
-            )
+            settings = _with_towers(project, settings)
             found = _start(project, settings)
         (found.folder / _CANCEL).unlink(missing_ok=True)
         token = cancel or CancelToken(found.folder / _CANCEL)
@@ -95,13 +99,17 @@ def train_round(
                 scores = _Run(project, settings, found, told, token).go(resume=resume)
         except CancelledError as error:
             project.set_round(found.number, state="cancelled")
-            text = f"{error} Round {found.number} can be resumed."
-            told.emit("cancelled", text=text)
-            raise CancelledError(text) from None
+            stopped = CancelledError(f"{error} Round {found.number} can be resumed.")
+            told.emit("cancelled", text=str(stopped))
+            stopped.told = True
+            raise stopped from None
         except BaseException as error:
-            with suppress(UnisemalignError):  # a full disk takes no last words either
-                told.emit("failed", text=_told(error))
+            with suppress(UnisemalignError):  # a full disk may take no last words either
                 project.set_round(found.number, state="failed")
+            with suppress(UnisemalignError):
+                told.emit("failed", text=_sentence(error))
+            if isinstance(error, UnisemalignError):
+                error.told = True
             raise
         project.set_round(found.number, state="done", scores=scores)
         write_json(found.folder / "scores.json", scores)
@@ -109,19 +117,46 @@ def train_round(
         return project.round(found.number)
 
 
-def _told(error: BaseException) -> str:
+def _sentence(error: BaseException) -> str:
     if isinstance(error, UnisemalignError):
         return str(error)
     return f"The round stopped on {type(error).__name__}: {error}"
 
 
 def _unfinished(project: Project) -> Round:
-    rounds = [r for r in project.rounds() if r.state != "done"]
-    if not rounds or not (rounds[-1].folder / "run.toml").exists():
+    """Return the newest round after the last finished one that has something to go on with."""
+    found: Round | None = None
+    for each in project.rounds():
+        if each.state == "done":
+            found = None
+        elif (each.folder / "run.toml").exists() and (
+            each.state != "failed" or (each.folder / _CHECKPOINT).exists()
+        ):
+            found = each
+    if found is None:
         raise ProjectError(
             "Resuming wants a round that was stopped or killed, found none. Train without --resume."
         )
-    return rounds[-1]
+    return found
+
+
+def _with_towers(project: Project, settings: Settings) -> Settings:
+    """Return the settings with the project's encoder and text tower.
+
+    Raises
+    ------
+    SettingsError
+        If the settings ask for others: labels and rounds of a project share one pair.
+    """
+    mine = {"encoder": project.info.encoder, "text": project.info.text}
+    for name, value in mine.items():
+        asked = getattr(settings.model, name)
+        if asked not in {value, ModelSettings.model_fields[name].default}:
+            raise SettingsError(
+                f"The project's {name} is '{value}', the settings ask for '{asked}'. Change "
+                f"'{name}' in project.toml, or make a project with --{name} {asked}."
+            )
+    return settings.model_copy(update={"model": settings.model.model_copy(update=mine)})
 
 
 def _start(project: Project, settings: Settings) -> Round:
@@ -150,12 +185,11 @@ class _Run:
 
     def go(self, *, resume: bool) -> dict[str, Any]:
         settings, training = self.settings, self.settings.training
-        os.nice(10)
         seed_everything(settings.seed)
         device = choose_device(settings.device)
         tissue = open_tissue(self.project)
-        words = [" ".join(c.words) or c.name for c in self.project.info.classes]
-        network = build_network(words, settings.model)
+        classes = {c.name: " ".join(c.words) or c.name for c in self.project.info.classes}
+        network = build_network(list(classes.values()), settings.model)
         self._inherit(network)
         network = network.to(device).to(memory_format=torch.channels_last)
         method = build_method(network, settings)
@@ -185,7 +219,7 @@ class _Run:
             self.events.emit("step", step=step + 1, total=training.steps, eta_s=pace.eta_s, **parts)
             last = step + 1 == training.steps
             if last or (step + 1) % training.validate_every == 0:
-                self._validate(method, step + 1, device, words)
+                self._validate(method, step + 1, device, classes)
             if last or (step + 1) % training.checkpoint_every == 0:
                 save_checkpoint(checkpoint, method, optimiser, step + 1, self.best)
             before = time.monotonic()
@@ -203,26 +237,33 @@ class _Run:
         """Start from the parent round's weights where there are any that fit."""
         if self.round.parent is None:
             return
-        parent, _, _ = load_network(best_weights(self.project.round(self.round.parent).folder))
+        parent, _, names = load_network(best_weights(self.project.round(self.round.parent).folder))
+        check_classes(self.project, self.round.parent, names)
         try:
             load_trained_state(network, trained_state(parent))
         except WeightsError as error:
             raise WeightsError(f"Cannot go on from round {self.round.parent}. {error}") from None
 
-    def _validate(self, method: Method, step: int, device: torch.device, words: list[str]) -> None:
+    def _validate(
+        self, method: Method, step: int, device: torch.device, classes: Mapping[str, str]
+    ) -> None:
         """Score the deployed network on the val regions, and keep it if it is the best so far.
 
-        Without val regions the newest weights are kept.
+        Without labelled val regions the newest weights are kept.
         """
         predictor = Predictor(method.deployed, self.settings, device)
-        held_out = self.project.regions(state=RegionState.ACCEPTED, split=Split.VAL)
-        if held_out:
-            scores = score_split(self.project, predictor, Split.VAL, slides=self.slides)
-            self.last = {"step": step, **scores.summary()}
+        scores = score_split(
+            self.project,
+            predictor,
+            Split.VAL,
+            slides=self.slides,
+        ).summary()
+        if scores["mdice"] is not None:
+            self.last = {"step": step, **scores}
             self.events.emit("validation", **self.last)
         if self.last is None or self.best is None or self.last["mdice"] >= self.best["mdice"]:
             self.best = self.last
-            save_network(method.deployed, best_weights(self.round.folder), self.settings, words)
+            save_network(method.deployed, best_weights(self.round.folder), self.settings, classes)
 
 
 def _step(
@@ -239,6 +280,12 @@ def _step(
     set_rate(optimiser, settings.training, step)
     optimiser.zero_grad(set_to_none=True)
     loss, parts = method.loss(batch)
+    if not torch.isfinite(loss):
+        raise TrainingError(
+            f"The loss is no longer a number at step {step + 1}. The weights before are kept. "
+            f"Train again with a lower rate: --set training.learning_rate="
+            f"{settings.training.learning_rate / 4:g}."
+        )
     loss.backward()  # type: ignore[no-untyped-call]
     optimiser.step()
     method.after_step()

@@ -73,7 +73,7 @@ def stain_jitter(image: Tensor, share: float, rng: np.random.Generator) -> Tenso
 def cutmix_box(side: int, views: ViewSettings, rng: np.random.Generator) -> Tensor:
     """Return a ``(side, side)`` mask, true inside the donor's box; all false when there is none."""
     box = torch.zeros(side, side, dtype=torch.bool)
-    if rng.random() >= views.cutmix_probability:
+    if rng.random() >= views.cutmix_probability or views.cutmix_area_max == 0:
         return box
     while True:
         area = rng.uniform(views.cutmix_area_min, views.cutmix_area_max) * side * side

@@ -98,6 +98,8 @@ def test_one_region_of_one_slide(study):
     [
         (["train", "--set", "training.stepz=3"], "Unknown setting 'training.stepz'"),
         (["train", "--resume"], "Train without --resume"),
+        (["train", "--resume", "--preset", "paper"], "Leave them out"),
+        (["train", "--set", "preset=paper"], "--preset paper"),
         (["train", "--method", "magic"], "Choose one of: unisemalign, supervised"),
         (["segment"], "Label at least one region"),
         (["queue"], "Label a region, train, then segment"),
@@ -163,6 +165,46 @@ def test_bad_masks_are_refused(study, tmp_path):
         assert words in result.stderr
         assert "Traceback" not in result.output
         assert not [s for s in study.slides() if s.name == "d"], "a refused mask adds no slide"
+
+
+def test_a_mended_mask_can_be_added_with_the_same_line(images, study):
+    Image.fromarray(np.full((192, 256), 77, np.uint8)).save(images / "masks" / "two.png")
+    line = ["add", study.root, images / "images", "--masks", images / "masks", "--spacing-um", 0.5]
+    run(*line, status=1)
+    Image.fromarray(np.zeros((192, 256), np.uint8)).save(images / "masks" / "two.png")
+    run(*line)
+    assert {"one", "two", "three"} <= {s.name for s in study.slides()}
+    assert study.labels("two").labelled_rects()
+    assert "already: left as it is" in run(*line).stderr
+
+
+def test_the_queue_wants_a_segmented_slide_and_keeps_what_it_has(study):
+    run("train", study.root, "--json", *QUICK_FLAGS)
+    run("segment", study.root, "b", "--json")
+    run("queue", study.root, "--size-px", 96, "--json")
+    before = len(study.regions(state="predicted"))
+    run("train", study.root, "--json", *QUICK_FLAGS)
+    assert "Segment one first" in run("queue", study.root, status=1).stderr
+    assert len(study.regions(state="predicted")) == before > 0
+
+
+def test_an_error_is_told_once(study):
+    events = json_of(
+        run(
+            "train",
+            study.root,
+            "--json",
+            "--set",
+            "model.zoom=8",
+            "--set",
+            "training.batch_labelled=1",
+            status=1,
+        )
+    )
+    assert [e["event"] for e in events] == ["failed"]
+    (study.root.parent / "b.png").unlink()
+    events = json_of(run("train", study.root, "--json", status=1))
+    assert [e["event"] for e in events].count("failed") == 1
 
 
 def test_an_empty_folder_is_told(study, tmp_path):
@@ -255,10 +297,10 @@ def test_serve_answers_by_id_and_ends_with_its_input(study):
 
     viewer.send(id=5, verb="dance")
     assert "dance" in viewer.until("failed")[-1]["text"]
-    viewer.process.stdin.write("not json\n")
+    viewer.process.stdin.write("not json\n[]\n5\n")
     viewer.send(id=6, verb="segment", slide="b", rect=[900, 900, 10, 10])
-    texts = [viewer.until("failed")[-1]["text"] for _ in range(2)]
-    assert any("JSON" in t for t in texts)
+    texts = [viewer.until("failed")[-1]["text"] for _ in range(4)]
+    assert sum("JSON" in t for t in texts) == 3
     viewer.close()
     assert viewer.process.returncode == 0
 

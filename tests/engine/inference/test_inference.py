@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from tests.engine.conftest import QUICK
-from unisemalign.errors import CancelledError, ProjectError, WeightsError
+from unisemalign.errors import CancelledError, ProjectError, SettingsError, WeightsError
 from unisemalign.geometry import Rect
 from unisemalign.inference import (
     Predictor,
@@ -14,7 +14,7 @@ from unisemalign.inference import (
     segment_slide,
 )
 from unisemalign.model import build_network
-from unisemalign.project import Split
+from unisemalign.project import Project, Split
 from unisemalign.runtime import CancelToken, SilentEvents
 from unisemalign.settings import build_settings
 from unisemalign.training import train_round
@@ -152,6 +152,42 @@ def test_a_slide_is_segmented_once_and_then_left_alone(trained):
     assert not segment_slide(trained, "b", predictor, found.number, **told)["fresh"]
 
 
+def test_a_map_is_never_of_two_models(trained):
+    """The same round, used another way: what was stored before is forgotten."""
+    told = {"events": SilentEvents(), "cancel": CancelToken()}
+    plain, _ = load_predictor(trained)
+    segment_slide(trained, "b", plain, 1, **told)
+    flipped, _ = load_predictor(trained, None, ["inference.flips=true", "device=cpu"])
+    assert flipped.settings.inference.flips
+    assert flipped.identity != plain.identity
+    part = Rect(0, 0, 32, 32)
+    segment_slide(trained, "b", flipped, 1, rect=part, **told)
+    store = trained.predictions(1, "b")
+    assert (store.read(part) > 0).all()
+    assert (store.read(Rect(64, 64, 64, 64)) == 0).all()
+    assert segment_slide(trained, "b", flipped, 1, **told)["fresh"]
+
+
+def test_only_the_use_of_a_model_can_change_after_training(trained):
+    with pytest.raises(SettingsError, match="found 'model.zoom=1'"):
+        load_predictor(trained, None, ["model.zoom=1"])
+
+
+def test_classes_in_another_order_are_told(trained):
+    path = trained.root / "project.toml"
+    text = path.read_text()
+    swapped = (
+        text.replace('"stripes"', '"x"').replace('"dots"', '"stripes"').replace('"x"', '"dots"')
+    )
+    path.write_text(swapped)
+    trained.close()
+    with (
+        Project.open(trained.root) as again,
+        pytest.raises(ProjectError, match="learned the classes"),
+    ):
+        load_predictor(again)
+
+
 def test_an_interrupted_slide_goes_on_and_ends_the_same(trained, tmp_path):
     from PIL import Image
 
@@ -174,7 +210,7 @@ def test_an_interrupted_slide_goes_on_and_ends_the_same(trained, tmp_path):
     with pytest.raises(CancelledError):
         segment_slide(trained, "long", predictor, 1, events=stopper, cancel=stopper.token)
     store = trained.predictions(1, "long")
-    assert store.read_progress() == {"rows_done": 512}
+    assert store.read_progress()["rows_done"] == 512
     assert (store.read(Rect(512, 0, 888, 160)) == 0).all()
     segment_slide(trained, "long", predictor, 1, events=SilentEvents(), cancel=CancelToken())
     assert (store.read(whole) == expected.classes).all()

@@ -214,11 +214,11 @@ def test_the_teacher_shares_a_frozen_encoder():
     ids=str,
 )
 def test_every_variant_gives_a_finite_loss_that_moves_the_student(overrides):
-    chosen = build_settings(overrides={**SMALL, **overrides})
-    torch.manual_seed(0)
-    network = build_network(["a", "b"], chosen.model).train()
-    method = build_method(network, chosen)
+    chosen = build_settings(overrides={**SMALL, "method.ramp_steps": 0, **overrides})
+    method = sure_method(chosen)
+    network = method.student
     loss, parts = method.loss(make_batch(donor=method.wants_drawn_donor))
+    assert min(parts["hard"], parts["soft"], parts["dropout"], parts["kept"]) > 0
     loss.backward()
     assert math.isfinite(loss.item())
     assert {"decoder", "prototype", "text", "align", "hard", "soft", "dropout"} <= set(parts)
@@ -234,23 +234,81 @@ def test_released_is_a_preset_that_runs():
     assert math.isfinite(loss.item())
 
 
-def test_the_loss_is_the_papers_weighted_half_sum():
-    chosen = build_settings(overrides=SMALL)
-    method = build_method(build_network(["a", "b"], chosen.model).train(), chosen)
-    loss, parts = method.loss(make_batch())
-    total = sum(v for k, v in parts.items() if k not in {"tau", "kept"})
-    assert loss.item() == pytest.approx(total / 2, abs=1e-4)
+def sure_method(chosen):
+    """A method whose labeller is confident, so that pseudo-labels pass the threshold."""
+    torch.manual_seed(0)
+    network = build_network(["a", "b"], chosen.model).train()
+    with torch.no_grad():
+        network.decoder.classify.weight.mul_(200)
+    return build_method(network, chosen)
+
+
+def test_the_loss_is_the_papers_weighted_half_sum_of_composed_targets():
+    """L = ½[L_dl + L_p + L_t + L_al + 0.5 L_h + 0.25 L_s + 0.25 L_c], computed here by hand."""
+    extra = {"method.ramp_steps": 0, "method.weight_dice": 0.0, "method.feature_dropout": 0.0}
+    chosen = build_settings(overrides={**SMALL, **extra})
+    method = sure_method(chosen)
+    net, teacher, batch = method.student, method.teacher.network, make_batch()
+    for module in net.modules():
+        if isinstance(module, torch.nn.Dropout2d):
+            module.p = 0.0
+    u, box = batch.unlabelled, batch.box
+    with torch.no_grad():
+        t = teacher.logits(teacher.features(u.weak), teacher.words(), 0.1)
+        fused = (t.decoder + 0.1 * t.prototype + 0.1 * t.text).softmax(1)
+        confidence, label = fused.max(1)
+        soft = t.decoder.softmax(1)
+
+        def composed(value):
+            where = box.unsqueeze(1) if value.dim() == 4 else box
+            return torch.where(where, value.flip(0), value)
+
+        strong = torch.where(box.unsqueeze(1), u.strong.flip(0), u.strong)
+        features = net.features(torch.cat([batch.images, u.weak]))
+        words = net.words()
+        x = features.rows(0, 2)
+        decoded, dropped = net.decode(x), net.decode(features.rows(2, 4))
+        prototype, text = net.semantics(x, words, 0.1)
+        s = net.decode(net.features(strong))
+    tau = (
+        0.999 * 0.7
+        + 0.001
+        * torch.stack(
+            [soft.max(1)[0][(soft.argmax(1) == c) & u.valid].max() for c in soft.argmax(1).unique()]
+        ).mean()
+    )
+    valid, sure = composed(u.valid), composed(confidence) >= tau
+    y = composed(label)
+    ce = F.cross_entropy(s, y, reduction="none")
+    kl = (composed(soft) * (composed(soft).log() - s.log_softmax(1))).sum(1)
+    drop = F.cross_entropy(dropped, label, reduction="none")
+    expected = {
+        "decoder": F.cross_entropy(decoded, batch.labels, ignore_index=255),
+        "prototype": F.cross_entropy(prototype, batch.labels, ignore_index=255),
+        "text": F.cross_entropy(text, batch.labels, ignore_index=255),
+        "align": ((net.semantic.unit_prototypes() - words) ** 2).mean(),
+        "hard": 0.5 * ce[sure & valid].sum() / valid.sum(),
+        "soft": 0.25 * kl[sure & valid].nan_to_num().sum() / valid.sum(),
+        "dropout": 0.25 * drop[(confidence >= tau) & u.valid].sum() / u.valid.sum(),
+    }
+    loss, parts = method.loss(batch)
+    for name, value in expected.items():
+        assert parts[name] == pytest.approx(value.item(), rel=2e-3, abs=2e-4), name
+    assert parts["hard"] > 0
+    assert parts["tau"] == pytest.approx(tau.item(), abs=1e-5)
+    assert loss.item() == pytest.approx(0.5 * sum(v.item() for v in expected.values()), rel=2e-3)
 
 
 def test_supervised_ignores_unlabelled_tissue():
     chosen = build_settings(method="supervised", overrides=SMALL)
-    torch.manual_seed(0)
-    method = build_method(build_network(["a", "b"], chosen.model).train(), chosen)
-    batch = make_batch()
-    torch.manual_seed(1)
-    alone, _ = method.loss(Batch(batch.images, batch.labels))
+    losses = []
+    for batch in (make_batch(), Batch(make_batch().images, make_batch().labels)):
+        torch.manual_seed(0)
+        method = build_method(build_network(["a", "b"], chosen.model).train(), chosen)
+        torch.manual_seed(1)
+        losses.append(method.loss(batch)[0].item())
     assert not method.wants_unlabelled
-    assert math.isfinite(alone.item())
+    assert losses[0] == losses[1]
 
 
 def test_a_methods_state_round_trips():

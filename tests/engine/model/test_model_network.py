@@ -59,7 +59,7 @@ def test_released_trains_24_million_parameters():
     """METHODS part G: ASPP 15.5, pixel head 4.7, projections 2.4, fuse 1.3, text 0.14 million."""
     settings = build_settings("released").model.model_copy(update={"encoder": "uni"})
     with torch.device("meta"):  # shapes only: 300 million random numbers would take minutes
-        network = build_network(TWO, settings, weights=False)
+        network = build_network(TWO, settings, encoder_weights=False)
     tower = TextTransformer(127, 32007, 768, 12, layers=1, output_dim=512, embed_cls=True)
     network.semantic.text = PromptedText(tower, torch.ones(2, 127, dtype=torch.long), 4)
     trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
@@ -106,7 +106,7 @@ def test_a_frozen_encoder_stays_as_it_is():
 def test_saved_networks_come_back_with_settings_and_classes(tmp_path):
     settings = build_settings(overrides={"model.decoder_dim": 16})
     network = build_network(TWO, settings.model).eval()
-    save_network(network, tmp_path / "best.safetensors", settings, TWO)
+    save_network(network, tmp_path / "best.safetensors", settings, {n: n for n in TWO})
     again, their_settings, words = load_network(tmp_path / "best.safetensors")
     assert (their_settings, words) == (settings, TWO)
     images = torch.rand(1, 3, 64, 64)
@@ -116,9 +116,37 @@ def test_saved_networks_come_back_with_settings_and_classes(tmp_path):
         )
 
 
-def test_a_frozen_encoders_weights_are_never_written():
+def test_published_weights_are_never_written_and_our_own_always_are():
     settings = build_settings().model.model_copy(update={"train_encoder": "no"})
-    assert not any(k.startswith("encoder.") for k in trained_state(build_network(TWO, settings)))
+    network = build_network(TWO, settings)
+    assert any(k.startswith("encoder.") for k in trained_state(network))
+    network.encoder.pretrained = True
+    assert not any(k.startswith("encoder.") for k in trained_state(network))
+
+
+def test_a_frozen_untrained_encoder_comes_back_the_same(tmp_path):
+    settings = build_settings(overrides={"model.train_encoder": "no"})
+    network = build_network(TWO, settings.model).eval()
+    save_network(network, tmp_path / "best.safetensors", settings, {n: n for n in TWO})
+    again, _, _ = load_network(tmp_path / "best.safetensors")
+    images = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(network.encode(images)[1], again.encode(images)[1])
+
+
+@pytest.mark.parametrize("name", ["mobilevit_xxs", "swin_tiny_patch4_window7_224"])
+def test_hierarchical_models_work_or_are_refused_in_words(name):
+    if name.startswith("swin"):
+        with pytest.raises(SettingsError, match="images of any size, 'swin"):
+            build_encoder(name, weights=False)
+    else:
+        with torch.inference_mode():
+            assert build_encoder(name, weights=False)(torch.rand(1, 3, 64, 64))[1].shape[0] == 1
+
+
+def test_weights_outside_the_hub_are_refused():
+    with pytest.raises(WeightsError, match="no weights on the Hugging Face hub"):
+        build_encoder("legacy_senet154")
 
 
 def test_weights_of_another_shape_are_refused():

@@ -114,6 +114,16 @@ def official_clip(model, ids):
     return model.encode_text(ids)
 
 
+def test_towers_that_read_another_way_are_refused():
+    with pytest.raises(SettingsError, match="not supported yet"):
+        build_text_tower("ViT-B-16-SigLIP", ["a", "b"], weights=False)
+
+
+def test_words_may_change_between_rounds():
+    text = PromptedText(conch_tower(), IDS, 4)
+    assert "token_ids" not in text.state_dict()
+
+
 def test_free_vectors_and_unknown_names():
     free = build_text_tower("free", ["a", "b", "c"])
     assert isinstance(free, FreeVectors)

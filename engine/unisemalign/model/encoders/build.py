@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import timm
+import torch
 
 from unisemalign.errors import SettingsError, WeightsError
 from unisemalign.model.encoders.embedded import EmbeddedEncoder
@@ -51,27 +52,68 @@ def build_encoder(name: str, *, weights: bool = True) -> Encoder:
             f"Wanted the encoder '{name}', found no model of that name in timm. Use 'embedded', "
             f"'uni' or a name from timm.list_models()."
         )
-    if "vit" in identifier or identifier.startswith("hf-hub:"):
+    if weights:
+        _check_hub(identifier, name)
+    if _is_vit(identifier):
         extra: dict[str, Any] = {"dynamic_img_size": True, "num_classes": 0}
         if identifier == "hf-hub:MahmoodLab/uni":
             extra["init_values"] = 1e-5
         vit = _create(identifier, name, weights, extra)
-        if hasattr(vit, "blocks") and hasattr(vit, "patch_embed"):
-            return ViTEncoder(vit, _taps(len(vit.blocks)), pretrained=weights)
+        return ViTEncoder(vit, _taps(len(vit.blocks)), pretrained=weights)
     levels = _create(identifier, name, weights, {"features_only": True})
     strides = levels.feature_info.reduction()
     low, high = _nearest(strides, 4), _nearest(strides, 16)
     features = _create(
         identifier, name, weights, {"features_only": True, "out_indices": (low, high)}
     )
-    return PyramidEncoder(features, pretrained=weights)
+    encoder = PyramidEncoder(features, pretrained=weights)
+    _check_any_size(encoder, name)
+    return encoder
 
 
 def _create(identifier: str, name: str, weights: bool, extra: dict[str, Any]) -> Any:
     try:
         return timm.create_model(identifier, pretrained=weights, **extra)
     except (OSError, RuntimeError) as error:
+        if not weights:
+            raise SettingsError(f"timm cannot give features of '{name}': {error}") from error
         raise WeightsError(_absent(name, error)) from error
+    except (TypeError, AssertionError, AttributeError) as error:
+        raise SettingsError(
+            f"The encoder '{name}' wants to give features at any image size, which timm does not "
+            f"offer for it ({error}). Use another."
+        ) from error
+
+
+def _check_any_size(encoder: PyramidEncoder, name: str) -> None:
+    sides = (2 * encoder.multiple, 3 * encoder.multiple)
+    try:
+        with torch.inference_mode():
+            encoder.eval()(torch.zeros(1, 3, *sides, device=next(encoder.parameters()).device))
+    except (AssertionError, RuntimeError) as error:
+        raise SettingsError(
+            f"An encoder wants to take images of any size, '{name}' does not: {error} Use another."
+        ) from error
+
+
+def _is_vit(identifier: str) -> bool:
+    """Tell whether timm makes it with its ``VisionTransformer``; hub models of the field are."""
+    if identifier.startswith("hf-hub:"):
+        return True
+    architecture = identifier.partition(".")[0]
+    return bool(timm.models.is_model_in_modules(architecture, ["vision_transformer"]))
+
+
+def _check_hub(identifier: str, name: str) -> None:
+    """Refuse weights that lie outside the hub: the offline switch would not hold for them."""
+    if identifier.startswith("hf-hub:"):
+        return
+    about = timm.get_pretrained_cfg(identifier)
+    if about is None or not about.hf_hub_id:
+        raise WeightsError(
+            f"The encoder '{name}' has no weights on the Hugging Face hub. Use another model of "
+            f"timm, or 'embedded', which needs none."
+        )
 
 
 def _absent(name: str, error: Exception) -> str:
