@@ -5,7 +5,7 @@ Run it with a display, or under a virtual one::
     xvfb-run -a -s "-screen 0 1600x1100x24" python docs/screenshots.py
 
 It draws a slide, labels two regions from its truth in a person's place, trains a short round,
-segments, and opens the region the model doubts most: four panels in ``docs/loop.png``.
+segments, and opens the region the model doubts most: four panels in ``docs/images/dock.png``.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def save(sheet: Image.Image, path: Path) -> None:
 def main() -> None:
     """Play the loop and write the picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("loop.png"))
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images" / "dock.png")
     parser.add_argument("--steps", type=int, default=120, help="steps of the round that is shown")
     chosen = parser.parse_args()
     os.environ.setdefault("NAPARI_ASYNC", "0")
