@@ -11,7 +11,7 @@ from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import Colormap, DirectLabelColormap, ensure_colormap
 
 from napari_unisemalign.io import METADATA_KEY, slide_layer
-from napari_unisemalign.levels import DoubtLevel, label_levels, two_or_more
+from napari_unisemalign.levels import DoubtLevel, LabelLevel, label_levels, two_or_more
 from napari_unisemalign.session import Session
 from unisemalign.geometry import Rect
 from unisemalign.project import PredictionStore
@@ -21,6 +21,7 @@ UNCERTAINTY = "uncertainty"
 DISAGREEMENT = "disagreement"
 ACCEPTED = "accepted"
 EDITING = "editing"
+SLIDE = "slide"
 DISSENT = ("none", "prototypes disagree", "words disagree", "prototypes and words disagree")
 DISSENT_COLORS = ("#00000000", "#f0e442", "#56b4e9", "#d55e00")
 UNITS = ("um", "um")
@@ -38,6 +39,7 @@ class LayerManager:
         self.viewer = viewer
         self.session = session
         self._predicted_round: int | None = None
+        self._accepted: list[LabelLevel] = []
         self._hidden: set[str] = set()
         self._dressing: Callable[[Layer], None] = lambda _layer: None
         session.slide_changed.connect(self._on_slide_changed)
@@ -100,27 +102,43 @@ class LayerManager:
 
     # -- in step with the session -------------------------------------------------------------
 
-    def _on_slide_changed(self) -> None:
-        self._remove_all()
+    def put_back(self) -> None:
+        """Make what is missing of the slide on show, such as layers deleted by hand."""
         session = self.session
         if session.project is None or session.slide is None:
             return
-        slide = session.spaced_slide(session.slide)
-        data, keywords, _ = slide_layer(slide.slide, name=session.slide)
-        keywords["metadata"][METADATA_KEY]["role"] = "slide"
-        self._drop_loose(keywords["metadata"][METADATA_KEY]["path"])
-        self._add(Image(data, **keywords))
+        if self.layer(SLIDE) is None:
+            slide = session.spaced_slide(session.slide)
+            data, keywords, _ = slide_layer(slide.slide, name=session.slide)
+            keywords["metadata"][METADATA_KEY]["role"] = SLIDE
+            self._drop_loose(keywords["metadata"][METADATA_KEY]["path"])
+            self._add(Image(data, **keywords))
         self.viewer.canvas.overlays.scale_bar.visible = True
         self.refresh_prediction()
         self._on_labels_changed()
+
+    def _on_slide_changed(self) -> None:
+        self._remove_all()
+        if self.session.project is None or self.session.slide is None:
+            return
+        self.put_back()
         self.viewer.reset_view()
 
     def _on_labels_changed(self) -> None:
         session = self.session
         if session.project is None or session.slide is None:
             return
-        levels = label_levels(session.project.labels(session.slide))
-        self._put_labels(ACCEPTED, levels, opacity=0.35)
+        store = session.project.labels(session.slide)
+        layer = self.layer(ACCEPTED)
+        if layer is None:
+            self._accepted = label_levels(store)
+            self._put_labels(ACCEPTED, self._accepted, opacity=0.35)
+            return
+        # Taking a layer away and making it again would hold the window up for half a second.
+        labelled = store.labelled_rects()
+        for level in self._accepted:
+            level.labelled = labelled
+        layer.refresh()
 
     def refresh_prediction(self) -> None:
         """Show the newest prediction; new pixels of the one on show are only drawn again."""
@@ -269,7 +287,7 @@ class LayerManager:
 
     def _add(self, layer: Layer) -> None:
         """Add a layer at its place in the order slide, prediction, doubts, accepted, editing."""
-        order = ["slide", PREDICTION, UNCERTAINTY, DISAGREEMENT, ACCEPTED, EDITING]
+        order = [SLIDE, PREDICTION, UNCERTAINTY, DISAGREEMENT, ACCEPTED, EDITING]
         rank = order.index(layer.metadata[METADATA_KEY]["role"])
         place = len(self.viewer.layers)
         for index, other in enumerate(self.viewer.layers):
@@ -289,9 +307,11 @@ class LayerManager:
             self.viewer.layers.remove(layer)
 
     def _remove_all(self) -> None:
-        for layer in list(self.viewer.layers):
-            if "role" in layer.metadata.get(METADATA_KEY, {}):
-                self.viewer.layers.remove(layer)
+        # One by one, each layer's going would hold the window up for a quarter of a second.
+        with self.viewer.layers.batched_update():
+            for layer in list(self.viewer.layers):
+                if "role" in layer.metadata.get(METADATA_KEY, {}):
+                    self.viewer.layers.remove(layer)
         self._predicted_round = None
 
     def _drop_loose(self, path: str) -> None:

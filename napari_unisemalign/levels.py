@@ -19,6 +19,11 @@ class LabelLevel:
     """The labels of a slide, every ``step``-th pixel, looking like an array ``(y, x)`` of uint8.
 
     Only chunks that hold labels are read, so that a coarse look at a huge slide stays cheap.
+
+    Attributes
+    ----------
+    labelled
+        The chunks that hold labels; whoever writes labels brings it up to date.
     """
 
     dtype = np.dtype(np.uint8)
@@ -27,7 +32,7 @@ class LabelLevel:
     def __init__(self, store: LabelStore, step: int, labelled: Sequence[Rect]) -> None:
         self._store = store
         self._step = step
-        self._labelled = labelled
+        self.labelled = labelled
         h, w = store.shape_yx
         self.shape = (-(-h // step), -(-w // step))
 
@@ -40,7 +45,7 @@ class LabelLevel:
         rows, columns = _spans(key, self.shape)
         wanted = Rect(rows.start, columns.start, len(rows), len(columns))
         result = np.zeros(wanted.shape, np.uint8)
-        for chunk in self._labelled:
+        for chunk in self.labelled:
             self._fill(result, wanted, chunk)
         return result
 

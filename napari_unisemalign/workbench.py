@@ -74,6 +74,7 @@ class Workbench(QObject):
         bind_keys(viewer, acts)
         viewer.layers.events.inserted.connect(self._on_layers_changed)
         viewer.layers.events.removed.connect(self._on_layers_changed)
+        viewer.layers.events.removed.connect(self._on_layer_removed)
         self.layers.dress_new_layers(lambda layer: bind_keys(layer, acts))
         application = QCoreApplication.instance()
         if application is not None:
@@ -97,6 +98,7 @@ class Workbench(QObject):
         free_keys(self.viewer)
         self.viewer.layers.events.inserted.disconnect(self._on_layers_changed)
         self.viewer.layers.events.removed.disconnect(self._on_layers_changed)
+        self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
         self._stop_jobs()
         with self.telling("open"):
             self.session.close()
@@ -149,9 +151,19 @@ class Workbench(QObject):
             self.session.pending_slides = loose
             self.session.changed.emit()
 
+    def _on_layer_removed(self) -> None:
+        """Close a region whose layer was deleted by hand: what is not seen is not accepted."""
+        if self.session.work is not None and self.layers.editing() is None:
+            with self.telling("review", act=False):
+                self.session.close_region()
+        # The buttons that show and hide layers follow.
+        self.session.changed.emit()
+
     def show_slide(self, name: str) -> None:
-        """Show a slide of the project."""
+        """Show a slide of the project; layers of the one on show that were deleted come back."""
         with self.telling("open"):
+            if name == self.session.slide:
+                self.layers.put_back()
             self.session.show_slide(name)
 
     # -- segment ------------------------------------------------------------------------------

@@ -378,3 +378,26 @@ def test_a_resumed_curve_does_not_run_backwards() -> None:
     for step in (1, 2, 3, 2, 3, 4):
         curve = grown_curve(curve, {"event": "step", "step": step, "loss": float(step)})
     assert [step for step, _loss in curve.loss] == [1, 2, 3, 4]
+
+
+def test_a_deleted_editing_layer_closes_its_region(dock, qtbot) -> None:
+    _label(dock)
+    _press(qtbot, dock, dock.review.mark)
+    bench, session = dock.bench, dock.bench.session
+    layer = bench.layers.editing()
+    layer.data[:] = 2
+    layer.events.set_data()
+    region = session.work.region.id
+    bench.viewer.layers.remove(layer)
+    dock.render_now()
+    assert session.work is None
+    assert not dock.review.accept.isVisibleTo(dock)
+    bench.open_region(region)
+    assert (bench.layers.editing().data == 2).all()
+
+
+def test_pressing_the_slide_brings_its_layers_back(dock, qtbot) -> None:
+    viewer = dock.bench.viewer
+    viewer.layers.clear()
+    dock.bench.show_slide("a")
+    assert [layer.name for layer in viewer.layers] == ["a", "accepted"]

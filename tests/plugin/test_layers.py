@@ -205,3 +205,28 @@ def test_a_tiny_slide_is_shown_and_labelled(tmp_path) -> None:
     session.mark_region(Rect(0, 0, 256, 256))
     assert layers.layer(EDITING).data.shape == (40, 60)
     session.close()
+
+
+def test_accepting_keeps_the_layer_of_what_was_accepted(layers: LayerManager) -> None:
+    before = layers.layer(ACCEPTED)
+    session = layers.session
+    session.mark_region(RECT)
+    layers.editing().data[10:20, 30:40] = 2
+    layers.editing().events.set_data()
+    session.accept()
+    after = layers.layer(ACCEPTED)
+    assert after is before
+    assert np.asarray(after.data[0][105:125, 225:245]).max() == 2
+    session.undo()
+    session.skip()
+    assert not np.asarray(after.data[0][:, :]).any()
+
+
+def test_deleted_layers_are_put_back(layers, viewer, with_model, with_prediction) -> None:
+    project = layers.session.project
+    with_prediction(project, with_model(project), "a")
+    layers.session.prediction_changed.emit()
+    names = _names(viewer)
+    viewer.layers.clear()
+    layers.put_back()
+    assert _names(viewer) == names
