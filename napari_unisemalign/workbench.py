@@ -100,7 +100,7 @@ class Workbench(QObject):
         self.viewer.layers.events.removed.disconnect(self._on_layers_changed)
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
         self._stop_jobs()
-        with self.telling("open"):
+        with self.telling("open", act=False):
             self.session.close()
 
     @contextmanager
@@ -123,7 +123,9 @@ class Workbench(QObject):
 
     def tell(self, section: str, sentence: str) -> None:
         """Show an error."""
-        self.failed.emit(section, sentence)
+        # When Python ends without a goodbye, Qt's half may be gone while drafts are still kept.
+        if isalive(self):
+            self.failed.emit(section, sentence)
         show_error(sentence)
 
     # -- open ---------------------------------------------------------------------------------

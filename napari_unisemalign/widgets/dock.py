@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from napari.viewer import Viewer
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
 
@@ -121,7 +122,9 @@ class DockWidget(QWidget):
         self.export.follow(state)
 
     def _reveal(self, name: str) -> None:
-        self.scroll.ensureWidgetVisible(self.sections[name], 0, 0)
+        # Called a moment later: the viewer may be closed by then.
+        if isalive(self.scroll):
+            self.scroll.ensureWidgetVisible(self.sections[name], 0, 0)
 
     def _on_changed(self) -> None:
         if not self._render_soon.isActive():

@@ -401,3 +401,19 @@ def test_pressing_the_slide_brings_its_layers_back(dock, qtbot) -> None:
     viewer.layers.clear()
     dock.bench.show_slide("a")
     assert [layer.name for layer in viewer.layers] == ["a", "accepted"]
+
+
+def test_strokes_are_kept_when_qt_goes_first(dock, monkeypatch) -> None:
+    from napari_unisemalign import workbench
+
+    bench = dock.bench
+    bench.mark_region(128)
+    layer = bench.layers.editing()
+    layer.data[:] = 2
+    layer.events.set_data()
+    drafts = bench.session.drafts
+    monkeypatch.setattr(workbench, "isalive", lambda _thing: False)
+    monkeypatch.setattr(Workbench, "began", None)
+    monkeypatch.setattr(Workbench, "failed", None)
+    bench.shut_down()
+    assert drafts.region_ids()
