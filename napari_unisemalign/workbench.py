@@ -114,12 +114,12 @@ class Workbench(QObject):
         try:
             yield
         except (UnisemalignError, OSError) as error:
-            self.tell(section, str(error))
+            self.tell(section, _in_words(error))
         except EmitLoopError as error:
             # Raised by a listener, such as a layer whose slide cannot be read.
             if not isinstance(error.__cause__, UnisemalignError | OSError):
                 raise
-            self.tell(section, str(error.__cause__))
+            self.tell(section, _in_words(error.__cause__))
 
     def tell(self, section: str, sentence: str) -> None:
         """Show an error."""
@@ -136,7 +136,7 @@ class Workbench(QObject):
             self.session.open(root)
 
     def create_project(self, root: Path, **choices: Any) -> bool:
-        """Make a project; slides opened before are its first."""
+        """Make a project; slides opened before are its first. Tells whether it was made."""
         before = self.session.project
         with self.telling("open"):
             self.session.create(root, **choices)
@@ -533,6 +533,17 @@ def grown_curve(curve: Curve, event: Event) -> Curve:
         kept = tuple(point for point in curve.dice if point[0] < step)
         return Curve(curve.round, curve.loss, (*kept, (step, float(dice))))
     return curve
+
+
+def _in_words(error: BaseException | None) -> str:
+    """Return the sentence of an error; what the system says is put into one."""
+    if not isinstance(error, OSError):
+        return str(error)
+    where = f"Cannot read or write '{error.filename}'" if error.filename else "Cannot read or write"
+    return (
+        f"{where}: {(error.strerror or str(error)).lower()}. "
+        f"Check that the folder is there and that you may write in it, then repeat the step."
+    )
 
 
 def _pushed_inside(rect: Rect, shape_yx: tuple[int, int]) -> Rect:

@@ -150,18 +150,15 @@ class NewProjectDialog(QDialog):
             self.folder.setText(str(Path(chosen) / "study.unisem"))
 
     def _on_accept(self) -> None:
-        names = [each.name for each in self.classes()]
+        names = [each.name.casefold() for each in self.classes()]
         if len(names) < 2:
             self.problem.say("A project wants two classes or more. Press Add a class.")
         elif len(set(names)) < len(names):
             self.problem.say("Two classes have the same name. Give each its own.")
         elif not self.folder.text().strip():
             self.problem.say("The project wants a folder. Press Choose….")
-        elif self.root().exists() and any(self.root().iterdir()):
-            self.problem.say(
-                f"'{self.root()}' holds something already. Choose another folder, "
-                f"or press Cancel and then Open project…."
-            )
+        elif why := _taken(self.root()):
+            self.problem.say(why)
         else:
             self.accept()
 
@@ -192,6 +189,21 @@ class SpacingDialog(QDialog):
         )
         outer.addWidget(self.spacing)
         outer.addWidget(buttons)
+
+
+def _taken(root: Path) -> str:
+    """Say why no project can be made in ``root``; nothing when it can."""
+    try:
+        if not root.exists() or not any(root.iterdir()):
+            return ""
+    except NotADirectoryError:
+        return f"'{root}' is a file. Choose a folder."
+    except OSError as error:
+        return f"'{root}' cannot be looked into ({error.strerror}). Choose another folder."
+    return (
+        f"'{root}' holds something already. Choose another folder, "
+        f"or press Cancel and then Open project…."
+    )
 
 
 def _editable(value: str, tooltip: str) -> QComboBox:

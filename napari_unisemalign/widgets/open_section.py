@@ -120,11 +120,12 @@ class OpenWidget(SectionWidget):
 
     def _on_new_project(self) -> None:
         dialog = NewProjectDialog(self)
-        if dialog.exec():
-            self.create(dialog)
+        # What was typed is kept until the project is made or given up.
+        while dialog.exec() and not self.create(dialog):
+            dialog.problem.say(self.error.text())
 
-    def create(self, dialog: NewProjectDialog) -> None:
-        """Make the project that ``dialog`` describes."""
+    def create(self, dialog: NewProjectDialog) -> bool:
+        """Make the project that ``dialog`` describes; False when that failed, which is told."""
         loose = self.bench.loose_slides()
         made = self.bench.create_project(
             dialog.root(),
@@ -135,6 +136,7 @@ class OpenWidget(SectionWidget):
         )
         if made:
             self._add_all(loose)
+        return made
 
     def _add_all(self, paths: Sequence[Path]) -> None:
         for path in paths:

@@ -417,3 +417,36 @@ def test_strokes_are_kept_when_qt_goes_first(dock, monkeypatch) -> None:
     monkeypatch.setattr(Workbench, "failed", None)
     bench.shut_down()
     assert drafts.region_ids()
+
+
+def test_what_the_system_says_is_put_into_words(dock, qtbot, tmp_path) -> None:
+    (tmp_path / "file").touch()
+    dialog = NewProjectDialog(dock)
+    dialog.folder.setText(str(tmp_path / "file"))
+    dialog._on_accept()
+    assert "is a file" in dialog.problem.text()
+    dialog.folder.setText(str(tmp_path / "file" / "below"))
+    assert not dock.open.create(dialog)
+    assert "Check that the folder is there" in dock.open.error.text()
+    dialog.add_class("Gland")
+    dialog._on_accept()
+    assert "same name" in dialog.problem.text()
+    dialog.deleteLater()
+
+
+def test_the_new_project_dialog_stays_until_it_is_made(make_dock, monkeypatch, tmp_path) -> None:
+    (tmp_path / "file").touch()
+    shown = []
+
+    def fill_in(dialog) -> int:
+        shown.append(dialog.problem.text())
+        dialog.folder.setText(str(tmp_path / ("file/below" if len(shown) == 1 else "made")))
+        return 1
+
+    monkeypatch.setattr(NewProjectDialog, "exec", fill_in)
+    dock = make_dock()
+    dock.open._on_new_project()
+    assert len(shown) == 2
+    assert "Cannot read or write" in shown[1]
+    assert dock.bench.session.project.root.name == "made"
+    assert not dock.open.error.text()
