@@ -15,6 +15,7 @@ ENOUGH_ACCEPTED = 3
 NEED_PROJECT = "Open or make a project first."
 NEED_SLIDE = "Put a slide on show first: press its name in the list."
 NEED_REGION = "Open a region first: press Next region or Mark region."
+RANKED_AFTER = "A segmentation runs. What the model doubts is looked for when it is done."
 
 
 @dataclass(frozen=True)
@@ -308,12 +309,18 @@ def _next_act(session: Session, newest: Round | None, queue: Sequence[Region]) -
         return Act(False, "Looking for the regions the model doubts most.")
     if newest is None and not _others(queue, session):
         return Act(False, "There is no model yet that could doubt. Press Mark region.")
+    if session.segmenting is not None and not _ranked(queue, session):
+        return Act(False, RANKED_AFTER)
     return there
 
 
 def _others(queue: Sequence[Region], session: Session) -> list[Region]:
     current = None if session.work is None else session.work.region.id
     return [region for region in queue if region.id != current]
+
+
+def _ranked(queue: Sequence[Region], session: Session) -> list[Region]:
+    return [each for each in _others(queue, session) if each.state is RegionState.PREDICTED]
 
 
 def _undo_act(session: Session) -> Act:

@@ -26,7 +26,8 @@ from napari_unisemalign.jobviews import Curve, SegmentView, TrainingView
 from napari_unisemalign.keys import KEYS, bind_keys, free_keys
 from napari_unisemalign.layers import PREDICTION, UNCERTAINTY, LayerManager
 from napari_unisemalign.session import Session
-from unisemalign.errors import UnisemalignError
+from napari_unisemalign.state import NEED_PROJECT, RANKED_AFTER, resolve_state
+from unisemalign.errors import ProjectError, UnisemalignError
 from unisemalign.geometry import Rect
 from unisemalign.project import RegionState
 from unisemalign.runtime import read_log
@@ -192,8 +193,6 @@ class Workbench(QObject):
             return
         self.began.emit("segment")
         if session.slide is None or self._server is None or session.latest_round() is None:
-            from napari_unisemalign.state import resolve_state
-
             self.tell("segment", resolve_state(session).segment_view.why)
             return
         if rect is not None and rect.area == 0:
@@ -263,9 +262,11 @@ class Workbench(QObject):
     def next_region(self) -> None:
         """Open the region most worth a look; ask the engine when none is waiting."""
         session = self.session
-        if session.project is None or session.queueing:
+        if session.queueing:
             return
         with self.telling("review"):
+            if session.project is None:
+                raise ProjectError(NEED_PROJECT)
             current = None if session.work is None else session.work.region.id
             waiting = [region for region in session.queue() if region.id != current]
             fresh = [region for region in waiting if region.state is RegionState.PREDICTED]
@@ -273,6 +274,9 @@ class Workbench(QObject):
                 session.open_region((fresh or waiting)[0].id)
             elif session.latest_round() is None or self._server is None:
                 self.tell("review", "There is no model yet that could doubt. Press Mark region.")
+            elif session.segmenting is not None:
+                # The engine does one thing at a time: the person would wait without knowing why.
+                self.tell("review", RANKED_AFTER)
             else:
                 session.queueing = True
                 self._server.request("queue", self._on_queue_event, count=QUEUE_COUNT)
@@ -374,8 +378,11 @@ class Workbench(QObject):
 
     def _start_training(self, options: list[str]) -> None:
         session = self.session
-        if session.project is None or session.training is not None:
+        if session.training is not None:
             return
+        act = resolve_state(session).train
+        if session.project is None or not act.possible:
+            raise ProjectError(act.why)
         session.save_draft()
         job = TrainingJob(session.project, options, engine=self._engine)
         if "--resume" not in options:

@@ -450,3 +450,21 @@ def test_the_new_project_dialog_stays_until_it_is_made(make_dock, monkeypatch, t
     assert "Cannot read or write" in shown[1]
     assert dock.bench.session.project.root.name == "made"
     assert not dock.open.error.text()
+
+
+def test_keys_say_what_is_missing(make_dock) -> None:
+    dock = make_dock()
+    dock.bench.train()
+    dock.bench.next_region()
+    assert "project first" in dock.train.error.text()
+    assert "project first" in dock.review.error.text()
+
+
+def test_doubts_are_not_asked_for_while_segmenting(dock, qtbot, with_model) -> None:
+    with_model(dock.bench.session.project)
+    dock.bench.segment_slide()
+    dock.render_now()
+    assert not dock.review.next.isEnabled()
+    dock.bench.next_region()
+    assert "A segmentation runs" in dock.review.error.text()
+    qtbot.waitUntil(lambda: dock.bench.session.segmenting is None, timeout=20_000)
