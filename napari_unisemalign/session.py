@@ -26,6 +26,7 @@ from unisemalign.project import (
 )
 from unisemalign.slides import SpacedSlide
 
+INFO_NAME = "project.toml"
 MAX_REGION_PX = 4096
 """Largest side of a region that can be painted without stutter."""
 
@@ -82,6 +83,8 @@ class Session:
 
     def open(self, root: Path) -> None:
         """Open the project in ``root``; what was open before is closed."""
+        if self.project is not None and root.resolve() == self.project.root.resolve():
+            return
         self._enter(Project.open(root))
 
     def close(self) -> None:
@@ -147,6 +150,13 @@ class Session:
     def _project(self) -> Project:
         if self.project is None:
             raise ProjectError("No project is open. Press New project… or Open project… first.")
+        root = self.project.root
+        if not (root / INFO_NAME).exists():
+            # Writing on would put half of the labels here and half where the folder went.
+            raise ProjectError(
+                f"The project is no longer at '{root}': it was moved or deleted while open. "
+                f"Move it back there, then repeat the step."
+            )
         return self.project
 
     @property
@@ -331,11 +341,12 @@ class Session:
 
         The labels taken back become the region's draft, so that they can be bettered.
         """
+        project = self._project
         entry = self._newest("done")
         if entry is None:
             return None
-        values = self._project.labels(entry.slide).read(entry.rect)
-        if self._project.undo() is None:
+        values = project.labels(entry.slide).read(entry.rect)
+        if project.undo() is None:
             return None
         if entry.region_id is not None:
             region = self._project.region(entry.region_id)
@@ -357,14 +368,15 @@ class Session:
 
     def can_undo(self) -> bool:
         """Whether a change of the labels can be taken back."""
-        return self.project is not None and self._newest("done") is not None
+        return self._newest("done") is not None
 
     def can_redo(self) -> bool:
         """Whether a change can be made again."""
-        return self.project is not None and self._newest("undone") is not None
+        return self._newest("undone") is not None
 
     def _newest(self, state: str) -> JournalEntry | None:
-        return next((each for each in self._project.journal() if each.state == state), None)
+        journal = [] if self.project is None else self.project.journal()
+        return next((each for each in journal if each.state == state), None)
 
     def _draft_from(self, region: Region, values: Pixels) -> None:
         labels = self._project.labels(region.slide)

@@ -249,3 +249,24 @@ def test_a_full_disk_keeps_the_strokes(session: Session, monkeypatch) -> None:
     assert not list(session.drafts._folder.glob("*"))
     session.save_draft()
     assert session.drafts.region_ids()
+
+
+def test_opening_the_open_project_again_changes_nothing(session: Session, root) -> None:
+    session.mark_region(RECT)
+    work, project = session.work, session.project
+    session.open(root)
+    assert session.project is project
+    assert session.work is work
+
+
+def test_a_project_moved_while_open_gets_no_half_of_its_labels(session: Session, root) -> None:
+    session.mark_region(RECT)
+    session.work.values[:] = 1
+    moved = root.with_name("moved")
+    root.rename(moved)
+    with pytest.raises(ProjectError, match="Move it back"):
+        session.accept()
+    assert not root.exists()
+    moved.rename(root)
+    session.accept()
+    assert session.labelled_values() == {1}
