@@ -254,6 +254,7 @@ class CommandJob(QObject):
         self._who = who
         self._last: Event | None = None
         self._over = False
+        self._asked_to_stop = False
         self._process = EngineProcess(arguments, engine=engine)
         self._process.came.connect(self._on_event)
         self._process.ended.connect(self._on_ended)
@@ -269,6 +270,7 @@ class CommandJob(QObject):
 
     def cancel(self) -> None:
         """Ask for a clean stop."""
+        self._asked_to_stop = True
         self._process.terminate()
 
     def stop(self) -> None:
@@ -287,7 +289,10 @@ class CommandJob(QObject):
             return
         self._over = True
         last = self._last
-        if last is None or (last["event"] == "done" and code != 0):
+        if last is None and self._asked_to_stop:
+            # Stopped while it was still starting, before it could say so itself.
+            last = {"event": "cancelled", "text": "Stopped as asked."}
+        elif last is None or (last["event"] == "done" and code != 0):
             text = ended_sentence(self._who, code, self._process.last_words)
             last = {"event": "failed", "text": text}
         self.finished.emit(last)
@@ -309,6 +314,7 @@ class TrainingJob(CommandJob):
 
     def cancel(self) -> None:
         """Ask for a stop at the next step; insist after a while."""
+        self._asked_to_stop = True
         if ask_to_stop(self._project):
             self._impatience.start()
         else:

@@ -462,7 +462,12 @@ class Workbench(QObject):
         if kind == "failed":
             self.tell("train", str(event.get("text", "The training failed.")))
         elif kind == "cancelled":
-            show_info("The training was stopped. Press Resume to go on where it stopped.")
+            begun = view is not None and view.round is not None
+            show_info(
+                "The training was stopped. Press Resume to go on where it stopped."
+                if begun
+                else "The training was stopped before its first step."
+            )
         else:
             number = None if view is None else view.round
             show_info(f"Round {number} is trained." if number else "The round is trained.")
@@ -501,6 +506,11 @@ class Workbench(QObject):
     # -- in step with the project -------------------------------------------------------------
 
     def _on_project_changed(self) -> None:
+        if isinstance(self._training, TrainingJob):
+            show_info(
+                "The training of the project before was stopped: one viewer trains one project. "
+                "Open that project again and press Resume to go on."
+            )
         self._stop_jobs()
         project = self.session.project
         if project is None:

@@ -468,3 +468,21 @@ def test_doubts_are_not_asked_for_while_segmenting(dock, qtbot, with_model) -> N
     dock.bench.next_region()
     assert "A segmentation runs" in dock.review.error.text()
     qtbot.waitUntil(lambda: dock.bench.session.segmenting is None, timeout=20_000)
+
+
+def test_leaving_a_project_that_trains_is_told(dock, qtbot, monkeypatch, tmp_path) -> None:
+    from napari_unisemalign import workbench
+
+    told = []
+    monkeypatch.setattr(workbench, "show_info", told.append)
+    monkeypatch.setenv("FAKE_STEP_S", "0.02")
+    _label(dock)
+    dock.train.form.fields["training.steps"].value = 3000
+    _press(qtbot, dock, dock.train.start)
+    qtbot.waitUntil(lambda: dock.bench.session.training.step > 1, timeout=20_000)
+    root = dock.bench.session.project.root
+    assert dock.bench.create_project(tmp_path / "other", classes=["one", "two"])
+    assert "press Resume" in told[0]
+    assert dock.bench.session.training is None
+    dock.bench.open_project(root)
+    assert dock.bench.session.rounds()[-1].state == "cancelled"

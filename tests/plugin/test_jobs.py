@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 
 import pytest
 from standins import FAKE_ENGINE
@@ -191,3 +192,17 @@ def test_a_followed_training_that_is_killed_is_a_failure(project, elsewhere, qtb
     qtbot.waitUntil(lambda: heard.over, timeout=15_000)
     assert heard[-1]["event"] == "failed"
     assert "crashed" in heard[-1]["text"]
+
+
+def test_a_command_stopped_while_it_starts_is_no_crash(qtbot) -> None:
+    job = CommandJob(
+        "The training", [], engine=(sys.executable, "-c", "import time; time.sleep(60)")
+    )
+    ends = []
+    job.finished.connect(ends.append)
+    job.start()
+    qtbot.waitUntil(lambda: job.running, timeout=5_000)
+    qtbot.wait(50)
+    job.cancel()
+    qtbot.waitUntil(lambda: bool(ends), timeout=5_000)
+    assert ends[0]["event"] == "cancelled"
