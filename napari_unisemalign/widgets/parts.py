@@ -149,6 +149,8 @@ class ClassButtonsWidget(QWidget):
             button.setIcon(color_icon(color))
             button.setCheckable(True)
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+            # A long name is cut, never the dock beside it; the tooltip holds it whole.
+            button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             button.setToolTip(f"Paint {name} (label {value}; - and = step through the labels)")
             button.setStyleSheet(
                 "QPushButton { text-align: left; padding: 3px 6px; }"

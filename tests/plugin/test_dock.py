@@ -486,3 +486,12 @@ def test_leaving_a_project_that_trains_is_told(dock, qtbot, monkeypatch, tmp_pat
     assert dock.bench.session.training is None
     dock.bench.open_project(root)
     assert dock.bench.session.rounds()[-1].state == "cancelled"
+
+
+def test_long_class_names_do_not_widen_the_dock(make_dock, tmp_path, drawn_path) -> None:
+    dock = make_dock()
+    dock.bench.create_project(tmp_path / "long", classes=["x" * 120, "y" * 120])
+    dock.open.add_slide(drawn_path)
+    dock.bench.mark_region(128)
+    dock.render_now()
+    assert dock.review.minimumSizeHint().width() < 400
