@@ -185,4 +185,4 @@ def test_open_segment_review_train_export(person: Person, tmp_path) -> None:
     person.wait(lambda: not bench.exporting)
     assert not dock.export.error.text()
     assert list((tmp_path / "out").rglob("*.png"))
-    assert "torch" not in sys.modules
+    assert torch_was_there or "torch" not in sys.modules  # another test may have needed it

@@ -30,6 +30,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
     part = path.parent / f".{path.name}.{uuid.uuid4().hex}.part"
     try:
         with disk_full_told(path):
+            part.touch()
             yield part
             with part.open("rb") as file:
                 os.fsync(file.fileno())
