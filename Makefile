@@ -43,7 +43,8 @@ format: $(DONE)
 	$(BIN)/ruff check --fix .
 
 test: $(DONE) system
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest tests/engine tests/test_demo.py
+	$(BIN)/python -m pytest tests/plugin # a process of its own, free of torch
 
 demo: $(DONE) system
 	$(BIN)/python demo/demo.py

@@ -110,6 +110,7 @@ def person(make_napari_viewer, qtbot, monkeypatch, tmp_path, drawn_path):
 
 def test_open_segment_review_train_export(person: Person, tmp_path) -> None:
     dock, session, bench = person.dock, person.session, person.bench
+    torch_was_there = "torch" in sys.modules
 
     # Open
     assert "New project" in person.reads()
