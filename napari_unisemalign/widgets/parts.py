@@ -159,7 +159,7 @@ class ClassButtonsWidget(QWidget):
             button.clicked.connect(self._on_clicked)
             button.setProperty("value", value)
             self.buttons[value] = button
-            row.addWidget(button)
+            row.addWidget(button, 1)
         if len(wanted) % 2:
             row.addStretch(1)
 

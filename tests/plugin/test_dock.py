@@ -488,10 +488,15 @@ def test_leaving_a_project_that_trains_is_told(dock, qtbot, monkeypatch, tmp_pat
     assert dock.bench.session.rounds()[-1].state == "cancelled"
 
 
-def test_long_class_names_do_not_widen_the_dock(make_dock, tmp_path, drawn_path) -> None:
+def test_long_class_names_do_not_widen_the_dock(make_dock, qtbot, tmp_path, drawn_path) -> None:
     dock = make_dock()
-    dock.bench.create_project(tmp_path / "long", classes=["x" * 120, "y" * 120])
+    dock.bench.create_project(tmp_path / "long", classes=["x" * 120, "y" * 120, "z" * 120])
     dock.open.add_slide(drawn_path)
     dock.bench.mark_region(128)
     dock.render_now()
     assert dock.review.minimumSizeHint().width() < 400
+    dock.bench.viewer.window._qt_window.show()
+    qtbot.wait(50)
+    widths = [button.width() for button in dock.review.classes.buttons.values()]
+    assert min(widths) > 100
+    assert max(widths) - min(widths) < 10
