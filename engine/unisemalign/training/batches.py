@@ -78,7 +78,9 @@ class Batches:
 
     def iterate(self, start: int, stop: int) -> Iterator[Batch]:
         """Yield the batches of steps ``start…stop−1``, the next one drawn in the background."""
-        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+        # One thread draws, and keeps to one core (OpenMP's count is each thread's own): teams of
+        # threads in both places would wait for one another.
+        with ThreadPoolExecutor(1, "batches", torch.set_num_threads, (1,)) as pool:
             coming = pool.submit(self.draw, start)
             for step in range(start, stop):
                 batch = coming.result()
