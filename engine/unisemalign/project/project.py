@@ -254,6 +254,11 @@ class Project:
                 f"Cannot read the pixel size of '{path.name}': the file does not say. "
                 f"Give it in µm per pixel, for example --spacing-um 0.5."
             )
+        if max(shape_yx) < 2:
+            raise SlideError(
+                f"A slide wants more than one pixel, found {shape_yx[0]} × {shape_yx[1]} at "
+                f"{self.info.spacing_um:g} µm in '{path.name}'. Check the pixel size."
+            )
         name = unique_name(path.stem.removesuffix(".ome"), self._name_taken)
         folder = self._label_folder(name)
         try:
@@ -316,6 +321,12 @@ class Project:
         """Tell where a slide's file is now; :class:`SlideError` if it is another slide."""
         record = self.slide(name)
         path = Path(path).absolute()
+        for other in self.slides():
+            if other.name != name and _same_file(other.path, path):
+                raise ProjectError(
+                    f"'{path.name}' is slide '{other.name}' of this project already. Choose the "
+                    f"file that '{name}' was added from."
+                )
         self._open_checked(record, path).slide.close()
         self._slides.set_path(name, path)
         return self.slide(name)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from unisemalign.errors import DataError, ProjectError, SlideError, SpacingError
 from unisemalign.geometry import Rect
-from unisemalign.project import Project, RegionState, Split
+from unisemalign.project import Origin, Project, RegionState, Split
 from unisemalign.project.records import Region
 
 
@@ -36,6 +37,29 @@ def test_a_slide_is_added_once(project, draw_slide, tmp_path):
     link.symlink_to(tmp_path / "slides" / "a.png")
     with pytest.raises(ProjectError, match="already"):
         project.add_slide(link, spacing_um=0.5)
+
+
+def test_a_single_pixel_is_no_slide(project, draw_slide):
+    with pytest.raises(SlideError, match="more than one pixel, found 1 × 1"):
+        project.add_slide(draw_slide("dot.png", (1, 1)), spacing_um=0.5)
+    assert len(project.slides()) == 1
+
+
+def test_two_slides_never_share_a_file(project, draw_slide):
+    project.add_slide(draw_slide("b.png"), spacing_um=0.5)
+    with pytest.raises(ProjectError, match="is slide 'b' of this project already"):
+        project.relocate_slide("a", project.slide("b").path)
+
+
+def test_an_unlabelled_slide_can_be_taken_out_and_a_labelled_one_stays(project, draw_slide):
+    project.add_slide(draw_slide("b.png"), spacing_um=0.5)
+    project.remove_slide("b")
+    assert [each.name for each in project.slides()] == ["a"]
+    assert project.add_slide(project.root.parent / "slides" / "b.png", spacing_um=0.5).name == "b"
+    values = np.ones((4, 4), np.uint8)
+    project.write_labels("b", Rect(0, 0, 4, 4), values, Origin.DRAWN, action="draw")
+    with pytest.raises(ProjectError, match="wants it to be unlabelled"):
+        project.remove_slide("b")
 
 
 def test_slides_of_one_name_are_told_apart(project, draw_slide):
