@@ -127,12 +127,19 @@ def canvas_shape(shape_yx: tuple[int, int], window: int) -> tuple[int, int]:
     return math.ceil(h / window) * window, math.ceil(w / window) * window
 
 
-def iter_windows(shape_yx: tuple[int, int], window: int, stride: int) -> Iterator[Rect]:
-    """Yield square windows over the canvas of ``shape_yx``, row by row (METHODS A7).
+def iter_windows(
+    shape_yx: tuple[int, int], window: int, stride: int, *, whole: bool = True
+) -> Iterator[Rect]:
+    """Yield square windows over ``shape_yx``, row by row.
 
-    Windows may hang over the right and bottom edge of ``shape_yx``: pad what is read there.
+    ``whole`` rounds the canvas up to whole windows (METHODS A7): they may then hang over the right
+    and bottom edge, and what is read there is padded. Without it the last window is flush with the
+    edge, and only a side shorter than a window is padded.
     """
-    canvas_h, canvas_w = canvas_shape(shape_yx, window)
+    if whole:
+        canvas_h, canvas_w = canvas_shape(shape_yx, window)
+    else:
+        canvas_h, canvas_w = max(shape_yx[0], window), max(shape_yx[1], window)
     columns = window_starts(canvas_w, window, stride)
     for y in window_starts(canvas_h, window, stride):
         for x in columns:

@@ -26,13 +26,16 @@ def test_windows_of_a_glas_image():
     assert len(windows) == 30
 
 
-@given(st.tuples(sides, sides), st.integers(16, 300), st.data())
-def test_windows_cover_every_pixel(shape, window, data):
+@given(st.tuples(sides, sides), st.integers(16, 300), st.booleans(), st.data())
+def test_windows_cover_every_pixel(shape, window, whole, data):
     stride = data.draw(st.integers(8, window))
     seen = np.zeros(canvas_shape(shape, window), int)
-    for w in iter_windows(shape, window, stride):
+    for w in iter_windows(shape, window, stride, whole=whole):
         assert w.shape == (window, window)
         seen[w.slices] += 1
+        if not whole:
+            assert w.y1 <= max(shape[0], window)
+            assert w.x1 <= max(shape[1], window)
     assert (seen[: shape[0], : shape[1]] >= 1).all()
 
 

@@ -47,7 +47,7 @@ def iter_bands(
 ) -> Iterator[Band]:
     """Label ``rect`` of a slide, top to bottom.
 
-    The windows are those of the whole slide's grid (METHODS A7), so a rectangle gets the very
+    The windows are those of the whole slide's grid, so a rectangle gets the very
     labels it gets when the whole slide is done, however it is cut.
 
     Parameters
@@ -75,7 +75,12 @@ def iter_bands(
     inference = predictor.settings.inference
     windows = [
         w
-        for w in iter_windows(slide.shape_yx, inference.window_px, inference.stride_px)
+        for w in iter_windows(
+            slide.shape_yx,
+            inference.window_px,
+            inference.stride_px,
+            whole=inference.whole_windows,
+        )
         if w.intersect(target).area > 0
     ]
     rows = [list(row) for _, row in groupby(windows, key=lambda w: w.y)]

@@ -19,6 +19,11 @@ class InferenceSettings(SettingsModel):
     stride_px: Annotated[int, Ge(16), Le(4096)] = Field(
         384, description="Step from window to window."
     )
+    whole_windows: bool = Field(
+        False,
+        description="Round the canvas up to whole windows, as published; off, the last window is "
+        "flush with the slide's edge.",
+    )
     blend: Literal["gaussian", "uniform"] = Field(
         "gaussian", description="How overlapping windows are weighted."
     )

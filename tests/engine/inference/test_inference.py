@@ -59,20 +59,22 @@ def test_bands_cover_the_slide_once_in_whole_chunks(noise):
         assert band.disagreement.max() <= 3
 
 
-def test_blending_is_the_weighted_mean_of_the_windows(noise):
+@pytest.mark.parametrize("whole", [False, True])
+def test_blending_is_the_weighted_mean_of_the_windows(noise, whole):
     """Against the plain computation: all windows at once, on the whole canvas."""
-    predictor = make_predictor()
+    predictor = make_predictor(**{"inference.whole_windows": whole})
     rect = Rect(0, 0, 300, 300)
     slide = ArraySlide(noise.pixels[:300])
     sums = np.zeros((3, 384, 384))
     weight = np.zeros((384, 384))
+    corners = (0, 96, 192, 256) if whole else (0, 96, 172)
     padded = np.pad(slide.pixels, ((0, 84), (0, 84), (0, 0)), mode="symmetric")
-    for y in (0, 96, 192, 256):
-        for x in (0, 96, 192, 256):
+    for y in corners:
+        for x in corners:
             out = predictor(padded[None, y : y + 128, x : x + 128])[0]
             sums[:, y : y + 128, x : x + 128] += out[:3] * predictor.weights
             weight[y : y + 128, x : x + 128] += predictor.weights
-    mean = (sums / weight)[:, :300, :300]
+    mean = sums[:, :300, :300] / weight[:300, :300]
     band = predict_rect(slide, predictor, rect)
     confidence = np.rint(mean.max(0) * 255)
     assert np.abs(band.confidence - confidence).max() <= 1
