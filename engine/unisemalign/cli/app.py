@@ -15,6 +15,7 @@ from unisemalign.cli.output import choose_events, errors_as_sentences, say, say_
 from unisemalign.errors import DataError, SettingsError
 from unisemalign.exchange import Format, Source, area_by_class, export_labels
 from unisemalign.geometry import parse_rect
+from unisemalign.metrics import SCORE_NAMES
 from unisemalign.project import Project, RegionState, Split
 from unisemalign.runtime import CancelToken, cancel_on_signals
 from unisemalign.settings import METHODS, PRESETS, Settings, build_settings
@@ -288,8 +289,8 @@ def evaluate(
     if not as_json:
         names = [c.name for c in opened.info.classes]
         say(f"Round {found.number} on {scores['images']} regions of {split.value}:")
-        for key in ("mdice", "mjaccard", "foreground_dice", "per_image_mdice"):
-            say(f"  {key:18} {_percent(scores[key])}")
+        for key, words in SCORE_NAMES.items():
+            say(f"  {words:18} {_percent(scores[key])}")
         for name, value in zip(names, scores["dice_per_class"], strict=True):  # type: ignore[arg-type]
             say(f"  Dice {name:13} {_percent(value)}")
 
