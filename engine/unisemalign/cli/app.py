@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from unisemalign.benchmark import SCORED_AT, run_benchmark, spread_text
 from unisemalign.cli.output import choose_events, errors_as_sentences, say, say_json
 from unisemalign.errors import DataError, SettingsError
 from unisemalign.exchange import Format, Source, area_by_class, export_labels
@@ -332,10 +333,12 @@ def benchmark(
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train and score on a public benchmark, over seeds."""
-    with errors_as_sentences(as_json):
-        from unisemalign.benchmark import run_benchmark
+    """Train and score on a public benchmark, over seeds.
 
+    Test images (test* in images/ and masks/, or 'test' in splits.toml) are scored where there are
+    any.
+    """
+    with errors_as_sentences(as_json):
         report = run_benchmark(
             dataset,
             data,
@@ -350,8 +353,12 @@ def benchmark(
     if as_json:
         return say_json({"event": "done", **report})
     say(f"{dataset} {fraction} %, {preset}, {report['method']}, seeds {seeds}:")
-    for name in ("best", "last"):
-        say(f"  {name} val mDice  {report[name]['mean']:.2f} ± {report[name]['sd']:.2f}")
+    places = [place for place in SCORED_AT if place in report]
+    say(f"  {'':18}" + "".join(f"{SCORED_AT[place]:18}" for place in places).rstrip())
+    for key, words in SCORE_NAMES.items():
+        row = "".join(f"{spread_text(report[place][key]):18}" for place in places)
+        say(f"  {words:18}{row.rstrip()}")
+    say(f"  {'seconds per step':18}{spread_text(report['seconds_per_step'], 3)}")
     return None
 
 
