@@ -1,6 +1,8 @@
 """A data set laid out as GlaS is, small enough to train on in seconds."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from typer.testing import CliRunner
 from tests.engine.conftest import QUICK, draw_textures
 from unisemalign.benchmark import spread_over_seeds, spread_text
 from unisemalign.cli.app import app
-from unisemalign.metrics import SCORE_NAMES
+from unisemalign.inference import load_predictor, predict_split
+from unisemalign.metrics import SCORE_NAMES, OverlapScores
 from unisemalign.project import Project, Split
 
 FLAGS = [f"--set={key}={value}" for key, value in QUICK.items()]
@@ -66,9 +69,45 @@ def test_mean_and_sd_over_seeds_and_runs_that_are_there_are_read(data, tmp_path)
     again = run("glas", "--data", data, "--fraction", "10", *out)
     assert not [e for e in again if e["event"] == "step"]
     assert again[-1] == report
+    page = Path(report["report"])
+    assert page.parent == tmp_path / "runs"
+    text = page.read_text(encoding="utf-8")
+    for key in SCORE_NAMES:
+        assert spread_text(report["best_val"][key]) in text, key
+    assert text.count("data:image/jpeg;base64,") == 1, "the only val image"
+    assert text.count('<polyline class="curve') == 4, "two seeds: a line and its key"
+    page.unlink()
+    for run_folder in report["runs"]:
+        shutil.rmtree(Path(run_folder["folder"]) / "glas.unisem")
+    bare = run("glas", "--data", data, "--fraction", "10", *out)
+    assert bare[-1] == report, "scores that are there need no weights"
+    assert "no pictures" in [e for e in bare if e["event"] == "message"][-1]["text"]
+    assert "Not shown." in page.read_text(encoding="utf-8")
     other = run("glas", "--data", data, "--method", "supervised", *out)
     assert other[-1]["method"] == "supervised"
     assert [e for e in other if e["event"] == "step"]
+
+
+def test_the_report_shows_the_worst_and_the_best_image(data, tmp_path):
+    draw_pair(data, "val_2", 9)
+    draw_pair(data, "val_3", 4)
+    text = (data / "splits.toml").read_text()
+    (data / "splits.toml").write_text(text.replace('"train_3"]', '"train_3", "val_2", "val_3"]'))
+    arguments = ["--data", data, "--out", tmp_path / "runs", "--seeds", "0", *FLAGS]
+    report = run("glas", *arguments)[-1]
+    project = Path(report["runs"][0]["folder"]) / "glas.unisem"
+    with Project.open(project) as opened:
+        predictor, _ = load_predictor(opened)
+        dice = {}
+        for region in predict_split(opened, predictor, Split.VAL):
+            scores = OverlapScores(2)
+            scores.add(region.predicted, region.truth)
+            dice[region.slide] = scores.summary()["mdice"]
+    ranked = sorted(dice, key=dice.get)
+    page = Path(report["report"]).read_text(encoding="utf-8")
+    assert len(ranked) == 3
+    for title, name in (("Worst", ranked[0]), ("Best", ranked[-1])):
+        assert f"<b>{title}: {name}</b>. mDice {100 * dice[name]:.2f}," in page
 
 
 def test_the_best_weights_are_scored_on_test_images_when_they_are_there(data, tmp_path):
@@ -78,12 +117,13 @@ def test_the_best_weights_are_scored_on_test_images_when_they_are_there(data, tm
         draw_pair(data, name, seed)
     events = run(*arguments)
     assert not [e for e in events if e["event"] == "step"], "the run is read, not trained again"
+    assert [e for e in events if e.get("what") == "Scoring the test images"]
     report = events[-1]
     scores = report["runs"][0]["best_test"]
     assert scores["images"] == 3
     assert report["best_test"]["mdice"] == {"mean": round(100 * scores["mdice"], 4), "sd": None}
     again = run(*arguments)
-    assert not [e for e in again if e["event"] == "progress"], "nor scored again"
+    assert not [e for e in again if e.get("what") == "Scoring the test images"], "nor scored again"
     assert again[-1] == report
 
     # The same images through the verbs of a person's own study give the same scores.
@@ -114,6 +154,13 @@ def test_test_images_may_be_named_and_want_their_masks(data, tmp_path):
         (data / "splits.toml").read_text().replace('["held_1"]', '["held_1", "held_2"]')
     )
     assert "'held_2'" in run(*arguments, status=1)[-1]["text"]
+
+
+def test_a_test_image_that_was_trained_on_is_refused(data, tmp_path):
+    with (data / "splits.toml").open("a") as file:
+        file.write('test = ["train_1"]\n')
+    arguments = ["glas", "--data", data, "--out", tmp_path / "runs", "--seeds", "0", *FLAGS]
+    assert "'train_1' in use for train" in run(*arguments, status=1)[-1]["text"]
 
 
 def test_a_person_reads_a_table(data, tmp_path):

@@ -8,6 +8,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from unisemalign.benchmark.gathering import gather_content
+from unisemalign.benchmark.report import write_report
 from unisemalign.benchmark.spread import SCORED_AT, spread_over_seeds
 from unisemalign.errors import DataError
 from unisemalign.exchange import import_mask
@@ -44,7 +46,7 @@ def run_benchmark(
     -------
     dict
         What was run, ``spread_over_seeds`` of it, ``best`` and ``last`` (its val mDice), and
-        ``runs``: seed, folder and scores of each.
+        ``runs``: seed, folder and scores of each. ``report``: where it lies as a page.
 
     Raises
     ------
@@ -78,17 +80,24 @@ def run_benchmark(
         events.emit("message", text=_sentence(seed, scores))
         runs.append({"seed": seed, "folder": str(folder), **scores})
     spread = spread_over_seeds(runs)
-    return {
+    result = {
         "dataset": dataset,
         "fraction": fraction,
         "preset": settings.preset,
         "method": settings.method.name,
         "encoder": encoder,
         "best": spread["best_val"]["mdice"],
-        "last": spread["last_val"]["mdice"],
+        "last": spread.get("last_val", {}).get("mdice"),
         **spread,
         "runs": runs,
     }
+    chosen = settings.model_copy(update={"seed": 0, "model": tower})
+    digest = hashlib.sha256(f"{chosen.model_dump_json()} {seeds}".encode()).hexdigest()[:10]
+    path = out / f"report-glas{fraction}-{settings.preset}-{settings.method.name}-{digest}.html"
+    images = {"labelled": len(part["labeled"]), "unlabelled": len(part["unlabeled"])}
+    images |= {"val": len(part["val"]), "test": len(tests)}
+    write_report(path, gather_content(result, chosen, images, project=_PROJECT, events=events))
+    return {**result, "report": str(path)}
 
 
 def _sentence(seed: int, scores: dict[str, Any]) -> str:
@@ -113,6 +122,11 @@ def _score_test(
         record = there.get(path.resolve()) or project.add_slide(
             path, spacing_um=SPACING_UM, split=Split.TEST
         )
+        if record.split != Split.TEST:
+            raise DataError(
+                f"A test image wants to be seen by nothing before, found '{name}' in use for "
+                f"{record.split.value}. Take it out of the test images."
+            )
         if not project.regions(slide=record.name):
             import_mask(project, record.name, _mask(data, name))
     predictor, _ = load_predictor(project, overrides=[f"device={settings.device}"])

@@ -339,6 +339,7 @@ def benchmark(
     any.
     """
     with errors_as_sentences(as_json):
+        events = choose_events(as_json)
         report = run_benchmark(
             dataset,
             data,
@@ -348,10 +349,11 @@ def benchmark(
             text=text,
             seeds=_seeds(seeds),
             out=out,
-            events=choose_events(as_json),
+            events=events,
         )
+        events.emit("done", **report)
     if as_json:
-        return say_json({"event": "done", **report})
+        return
     say(f"{dataset} {fraction} %, {preset}, {report['method']}, seeds {seeds}:")
     places = [place for place in SCORED_AT if place in report]
     say(f"  {'':18}" + "".join(f"{SCORED_AT[place]:18}" for place in places).rstrip())
@@ -359,7 +361,7 @@ def benchmark(
         row = "".join(f"{spread_text(report[place][key]):18}" for place in places)
         say(f"  {words:18}{row.rstrip()}")
     say(f"  {'seconds per step':18}{spread_text(report['seconds_per_step'], 3)}")
-    return None
+    say(f"  {'report':18}{report['report']}")
 
 
 @app.command()
