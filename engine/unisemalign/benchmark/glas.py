@@ -53,8 +53,6 @@ def run_benchmark(
     DataError
         For an unknown data set, fraction, or a folder that does not hold it.
     """
-    from unisemalign.training import train_round
-
     if dataset != "glas":
         raise DataError(f"A benchmark wants the name 'glas', found '{dataset}'.")
     part = _partition(data, fraction)
@@ -68,10 +66,7 @@ def run_benchmark(
         scores = read_json(folder / "scores.json")
         if scores is None:
             with _open_glas(folder / _PROJECT, data, part, encoder, text) as project:
-                rounds = project.rounds()
-                if not rounds or rounds[-1].state != "done":
-                    train_round(project, mine, resume=bool(rounds), events=events)
-                scores = project.rounds()[-1].scores
+                scores = _train(project, mine, events)
             write_json(folder / "scores.json", scores)
         if tests and "best_test" not in scores and (folder / _PROJECT).exists():
             with Project.open(folder / _PROJECT) as project:
@@ -98,6 +93,16 @@ def run_benchmark(
     images |= {"val": len(part["val"]), "test": len(tests)}
     write_report(path, gather_content(result, chosen, images, project=_PROJECT, events=events))
     return {**result, "report": str(path)}
+
+
+def _train(project: Project, settings: Settings, events: Events) -> dict[str, Any]:
+    """Train the project's one round, or go on with it, or read it; return its scores."""
+    from unisemalign.training import train_round
+
+    rounds = project.rounds()
+    if rounds and rounds[-1].state == "done":
+        return rounds[-1].scores
+    return train_round(project, settings, resume=bool(rounds), events=events).scores
 
 
 def _sentence(seed: int, scores: dict[str, Any]) -> str:
