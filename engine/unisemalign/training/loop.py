@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,9 +21,10 @@ from unisemalign.errors import (
 )
 from unisemalign.inference import Predictor, score_split
 from unisemalign.inference.segmenting import best_weights, check_classes
-from unisemalign.methods import Method, build_method
+from unisemalign.methods import Batch, Method, build_method
 from unisemalign.model import Network, build_network, load_network, save_network
 from unisemalign.model.checkpoints import load_trained_state, trained_state
+from unisemalign.model.token_cache import TokenCache
 from unisemalign.project import Project, Round, Split
 from unisemalign.runtime import (
     CancelToken,
@@ -33,7 +35,12 @@ from unisemalign.runtime import (
     cancel_on_signals,
     write_json,
 )
-from unisemalign.runtime.device import choose_device, seed_everything
+from unisemalign.runtime.device import (
+    choose_device,
+    choose_precision,
+    computing_in,
+    seed_everything,
+)
 from unisemalign.settings import ModelSettings, Settings, read_settings, write_settings
 from unisemalign.slides import SpacedSlide
 from unisemalign.training.areas import open_tissue
@@ -185,13 +192,17 @@ class _Run:
 
     def go(self, *, resume: bool) -> dict[str, Any]:
         settings, training = self.settings, self.settings.training
-        seed_everything(settings.seed)
         device = choose_device(settings.device)
+        precision = choose_precision(settings.precision, device)
+        seed_everything(settings.seed, device)
         tissue = open_tissue(self.project)
         classes = {c.name: " ".join(c.words) or c.name for c in self.project.info.classes}
         network = build_network(list(classes.values()), settings.model)
         self._inherit(network)
         network = network.to(device).to(memory_format=torch.channels_last)
+        if training.cache_gb > 0:
+            folder = self.project.root / "cache" / "tokens"
+            network.keep_tokens(TokenCache(folder, int(training.cache_gb * 1e9), self.events))
         method = build_method(network, settings)
         optimiser = build_optimiser(network, training)
         checkpoint = self.round.folder / _CHECKPOINT
@@ -214,7 +225,7 @@ class _Run:
             if self.cancel.requested:
                 save_checkpoint(checkpoint, method, optimiser, step, self.best)
                 self.cancel.check()
-            parts = _step(method, optimiser, settings, batch.to(device), step)
+            parts = train_step(method, optimiser, settings, batch.to(device), step, precision)
             pace.advance()
             self.events.emit("step", step=step + 1, total=training.steps, eta_s=pace.eta_s, **parts)
             last = step + 1 == training.steps
@@ -266,27 +277,37 @@ class _Run:
             save_network(method.deployed, best_weights(self.round.folder), self.settings, classes)
 
 
-def _step(
+def train_step(
     method: Method,
     optimiser: torch.optim.Optimizer,
     settings: Settings,
-    batch: Any,
+    batch: Batch,
     step: int,
+    precision: torch.dtype,
 ) -> dict[str, float]:
-    """Take one training step; return the loss and its parts."""
+    """Take one training step; return the loss and its parts.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is not finite. No weight has moved then.
+    """
     # Dropout draws from torch's generator: seeding it by step makes a resumed round identical.
     torch.manual_seed(settings.seed * 1_000_003 + step)
     method.student.train()
     set_rate(optimiser, settings.training, step)
     optimiser.zero_grad(set_to_none=True)
-    loss, parts = method.loss(batch)
-    if not torch.isfinite(loss):
+    with computing_in(precision, batch.images.device):
+        loss, parts = method.loss(batch)
+    loss.backward()  # type: ignore[no-untyped-call]
+    # One transfer for all numbers: on a GPU each one waits for everything before it.
+    values = torch.stack([loss.detach(), *parts.values()]).tolist()
+    if not math.isfinite(values[0]):
         raise TrainingError(
             f"The loss is no longer a number at step {step + 1}. The weights before are kept. "
             f"Train again with a lower rate: --set training.learning_rate="
             f"{settings.training.learning_rate / 4:g}."
         )
-    loss.backward()  # type: ignore[no-untyped-call]
     optimiser.step()
     method.after_step()
-    return {"loss": round(float(loss.detach()), 5), **parts}
+    return {name: round(value, 5) for name, value in zip(("loss", *parts), values, strict=True)}
