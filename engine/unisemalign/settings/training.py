@@ -52,6 +52,11 @@ class TrainingSettings(SettingsModel):
     poly_power: Annotated[float, Ge(0.0)] = Field(
         0.9, description="The rate falls as (1 − step/steps) to this power."
     )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Compile the network before training: faster steps after a minute or more. "
+        "auto does so for long rounds on a CUDA GPU.",
+    )
     validate_every: Annotated[int, Ge(1)] = Field(
         100, title="Validate every", description="Steps between two validations."
     )

@@ -46,7 +46,9 @@ from unisemalign.slides import SpacedSlide
 from unisemalign.training.areas import open_tissue
 from unisemalign.training.batches import Batches
 from unisemalign.training.checkpoint import load_checkpoint, save_checkpoint
+from unisemalign.training.compiling import compile_networks, wants_compiling
 from unisemalign.training.optimiser import build_optimiser, set_rate
+from unisemalign.training.waiting import DataWait
 
 _CHECKPOINT = "last.pt"
 _CANCEL = "cancel"
@@ -217,17 +219,28 @@ class _Run:
             step=first,
         )
         batches = Batches(tissue, settings, method)
-        pace = Pace(training.steps, first)
-        started, waited = time.monotonic(), 0.0
-        before = time.monotonic()
+        if wants_compiling(training.compile, device, training.steps - first):
+            compile_networks((method.student, method.deployed), device, self.events)
+        pace, wait = Pace(training.steps, first), DataWait()
+        started = before = time.monotonic()
         for step, batch in enumerate(batches.iterate(first, training.steps), start=first):
-            waited += time.monotonic() - before
+            drawn = time.monotonic()
             if self.cancel.requested:
                 save_checkpoint(checkpoint, method, optimiser, step, self.best)
                 self.cancel.check()
             parts = train_step(method, optimiser, settings, batch.to(device), step, precision)
+            wait.add(drawn - before, time.monotonic() - drawn)
             pace.advance()
-            self.events.emit("step", step=step + 1, total=training.steps, eta_s=pace.eta_s, **parts)
+            self.events.emit(
+                "step",
+                step=step + 1,
+                total=training.steps,
+                eta_s=pace.eta_s,
+                wait_share=round(wait.share, 3),
+                **parts,
+            )
+            if warning := wait.warning():
+                self.events.emit("message", text=warning)
             last = step + 1 == training.steps
             if last or (step + 1) % training.validate_every == 0:
                 self._validate(method, step + 1, device, classes)
@@ -241,7 +254,8 @@ class _Run:
             "last_val": self.last,
             "seconds": round(seconds, 2),
             "seconds_per_step": round(seconds / fresh, 4),
-            "wait_per_step": round(waited / fresh, 4),
+            "wait_per_step": round(wait.waited_s / fresh, 4),
+            "wait_share": round(wait.share, 3),
         }
 
     def _inherit(self, network: Network) -> None:
