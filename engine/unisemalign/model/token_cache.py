@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 import uuid
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -114,9 +116,11 @@ class TokenCache:
             self._events.emit(
                 "message", text=f"A file of the token cache was damaged and is made anew: {path}"
             )
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
             return None
-        path.touch()  # used last: the last to make room
+        with suppress(OSError):  # another process may have made room meanwhile
+            os.utime(path)  # used last: the last to make room
         return low, high
 
     def _keep(self, path: Path, low: Tensor, high: Tensor) -> None:

@@ -247,7 +247,7 @@ class _Run:
             if last or (step + 1) % training.checkpoint_every == 0:
                 save_checkpoint(checkpoint, method, optimiser, step + 1, self.best)
             before = time.monotonic()
-        fresh = max(1, training.steps - first)
+        fresh, tokens = max(1, training.steps - first), network.tokens
         seconds = time.monotonic() - started
         return {
             "best_val": self.best,
@@ -256,6 +256,7 @@ class _Run:
             "seconds_per_step": round(seconds / fresh, 4),
             "wait_per_step": round(wait.waited_s / fresh, 4),
             "wait_share": round(wait.share, 3),
+            **({"token_hits": tokens.hits, "token_misses": tokens.misses} if tokens else {}),
         }
 
     def _inherit(self, network: Network) -> None:

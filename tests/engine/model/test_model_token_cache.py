@@ -8,7 +8,7 @@ import torch
 
 from unisemalign.errors import SettingsError
 from unisemalign.methods.teacher import Teacher
-from unisemalign.model import build_network
+from unisemalign.model import build_network, token_cache
 from unisemalign.model.encoders import EmbeddedEncoder, ViTEncoder
 from unisemalign.model.token_cache import TokenCache
 from unisemalign.runtime import SilentEvents
@@ -144,6 +144,19 @@ def test_two_caches_in_one_folder_keep_the_bound_together(tmp_path):
             caches[index % 2](encoder, crop)
     # Each adds at most one file before it looks at what the other added.
     assert len(files(tmp_path)) <= 11
+
+
+def test_a_file_another_process_deletes_while_it_is_read_stays_deleted(tmp_path, monkeypatch):
+    encoder, pixels = make_encoder(), crops(1)
+    cache = cache_in(tmp_path)
+    with torch.inference_mode():
+        whole = cache(encoder, pixels)
+        (path,) = files(tmp_path)
+        check = token_cache._check
+        monkeypatch.setattr(token_cache, "_check", lambda *maps: path.unlink() or check(*maps))
+        assert same(cache(encoder, pixels), whole)
+    assert cache.hits == 1
+    assert files(tmp_path) == []
 
 
 @pytest.mark.parametrize("harm", ["cut", "flipped", "empty", "foreign"])
