@@ -3,8 +3,9 @@
     python benchmarks/tables.py presets --data GLAS [--fraction 10] [--seeds 0,1,2] [--steps N]
 
 ``presets``: `released`, `paper`, `recommended` and supervised training. ``branches`` and
-``alignment``: the paper's Tables 4 and 5. ``lift``: one change of `recommended` at a time. Runs that
-are there already are read, so a table can be made in several goes; ``--only ROW`` makes one row.
+``alignment``: the paper's Tables 4 and 5. ``lift``: one change of `recommended` at a time. Runs
+that are there already are read, so a table can be made in several goes; ``--only ROW`` makes one
+row.
 """
 
 from __future__ import annotations

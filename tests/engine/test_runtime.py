@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
+import torch
 
 from unisemalign.errors import CancelledError, ProjectError, SettingsError
 from unisemalign.runtime import (
@@ -20,7 +21,7 @@ from unisemalign.runtime import (
     read_log,
     write_atomically,
 )
-from unisemalign.runtime.device import choose_device
+from unisemalign.runtime.device import choose_device, choose_precision, seed_everything
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):
@@ -109,4 +110,36 @@ def test_pace_knows_nothing_before_the_first_unit():
 
 def test_an_absent_device_is_told():
     with pytest.raises(SettingsError, match="device=auto"):
-        choose_device("cuda:0" if not __import__("torch").cuda.is_available() else "mps")
+        choose_device("cuda:0" if not torch.cuda.is_available() else "mps")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "able", "precision"),
+    [
+        ("auto", "cpu", True, torch.float32),
+        ("auto", "mps", True, torch.float32),
+        ("auto", "cuda", True, torch.bfloat16),
+        ("auto", "cuda", False, torch.float32),
+        ("float32", "cuda", True, torch.float32),
+        ("bfloat16", "cpu", False, torch.bfloat16),
+    ],
+)
+def test_the_precision_follows_the_device(monkeypatch, name, kind, able, precision):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: able)
+    assert choose_precision(name, torch.device(kind)) == precision
+
+
+def test_a_precision_the_gpu_lacks_is_told(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
+    with pytest.raises(SettingsError, match="precision=float32"):
+        choose_precision("bfloat16", torch.device("cuda"))
+
+
+def test_repeatable_kernels_are_asked_for_on_the_cpu_alone():
+    try:
+        seed_everything(3, torch.device("cuda"))
+        assert not torch.are_deterministic_algorithms_enabled()
+        seed_everything(3, torch.device("cpu"))
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)

@@ -438,7 +438,8 @@ def _round_sentence(number: int, scores: dict[str, Any]) -> str:
     score = f", best validation Dice {_percent(best['mdice'])}" if best else ""
     return (
         f"Round {number} is trained{score}: {scores['seconds']:.0f} s, "
-        f"{scores['seconds_per_step']:.3f} s a step. Next: unisemalign segment PROJECT"
+        f"{scores['seconds_per_step']:.3f} s a step, {scores['wait_per_step']:.3f} s of it waiting "
+        f"for crops. Next: unisemalign segment PROJECT"
     )
 
 

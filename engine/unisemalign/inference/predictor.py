@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unisemalign.model import Network
+from unisemalign.runtime.device import choose_precision, computing_in
 from unisemalign.settings import Settings
 
 
@@ -19,7 +20,7 @@ class Predictor:
     network
         Put into evaluation mode while it predicts; its own mode comes back afterwards.
     settings
-        Window, blend, answer, temperature and shares of the fused logits.
+        Window, blend, answer, temperature, shares of the fused logits and precision.
     device
         Where ``network`` lives.
     identity
@@ -33,6 +34,7 @@ class Predictor:
         self.network = network
         self.settings = settings
         self.device = device
+        self.precision = choose_precision(settings.precision, device)
         self.n_classes = network.n_classes
         self.weights = _window_weights(settings.inference.window_px, settings.inference.blend)
 
@@ -59,7 +61,8 @@ class Predictor:
     def _forward(self, images: Tensor) -> Tensor:
         method = self.settings.method
         net = self.network
-        logits = net.logits(net.features(images), net.words(), method.temperature)
+        with computing_in(self.precision, self.device):
+            logits = net.logits(net.features(images), net.words(), method.temperature)
         answer = logits.decoder
         if self.settings.inference.answer == "fused":
             answer = logits.fused(method.eta_prototype, method.eta_text)

@@ -14,7 +14,7 @@ from unisemalign.inference.predictor import Predictor
 from unisemalign.model import load_network
 from unisemalign.project import Project, Round
 from unisemalign.runtime import CancelToken, Events, Pace
-from unisemalign.runtime.device import choose_device
+from unisemalign.runtime.device import choose_device, choose_precision
 from unisemalign.settings import Settings, build_settings
 from unisemalign.settings.tree import validate_settings
 from unisemalign.slides import tissue_mask
@@ -25,8 +25,8 @@ def load_predictor(
 ) -> tuple[Predictor, Round]:
     """Return the predictor of round ``number`` (``None``: the newest with weights), and the round.
 
-    ``overrides`` such as ``inference.flips=true`` or ``device=cpu`` change how it is used, not
-    what it learned; other places are refused.
+    ``overrides`` such as ``inference.flips=true``, ``device=cpu`` or ``precision=float32`` change
+    how it is used, not what it learned; other places are refused.
 
     Raises
     ------
@@ -51,6 +51,7 @@ def load_predictor(
     where = choose_device(settings.device)
     digest = hashlib.sha256(weights.read_bytes())
     digest.update(settings.inference.model_dump_json().encode())
+    digest.update(str(choose_precision(settings.precision, where)).encode())
     predictor = Predictor(network.to(where), settings, where, digest.hexdigest())
     return predictor, found
 
@@ -68,9 +69,9 @@ def check_classes(project: Project, number: int, names: Sequence[str]) -> None:
 
 def _used_with(settings: Settings, overrides: Sequence[str]) -> Settings:
     for text in overrides:
-        if not text.startswith(("inference.", "device=")):
+        if not text.startswith(("inference.", "device=", "precision=")):
             raise SettingsError(
-                f"Only inference.… and device can change after training, found '{text}'."
+                f"Only inference.…, device and precision can change after training, found '{text}'."
             )
     asked = build_settings(overrides=overrides)
     changed = {text.partition("=")[0].partition(".")[2] for text in overrides}
@@ -79,6 +80,8 @@ def _used_with(settings: Settings, overrides: Sequence[str]) -> Settings:
     tree["inference"].update(inference)
     # The device a round was trained on may not be here.
     tree["device"] = asked.device
+    if any(text.startswith("precision=") for text in overrides):
+        tree["precision"] = asked.precision
     return validate_settings(tree)
 
 

@@ -87,7 +87,7 @@ def next_threshold(
     peaks = torch.stack(
         [confidence.masked_fill(winner != c, 0.0).max() for c in range(probabilities.shape[1])]
     )
-    present = peaks > 0
-    if not bool(present.any()):
-        return threshold
-    return momentum * threshold + (1 - momentum) * peaks[present].mean()
+    # No number leaves the device here: a GPU would have to wait for it.
+    present = (peaks > 0).sum()
+    mean = peaks.sum() / present.clamp(min=1)
+    return torch.where(present > 0, momentum * threshold + (1 - momentum) * mean, threshold)

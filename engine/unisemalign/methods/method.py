@@ -78,8 +78,8 @@ class Method(Protocol):
         """The network to evaluate and keep."""
         ...
 
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """Return the step's loss and its parts, for the log."""
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the step's loss and its parts, for the log: 0-d, no gradient, on the device."""
         ...
 
     def after_step(self) -> None:

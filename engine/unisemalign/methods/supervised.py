@@ -94,12 +94,12 @@ class LabelledMethod:
 class Supervised(LabelledMethod):
     """The labelled losses alone, with the same network, views, teacher and steps."""
 
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return ½·Σ of the labelled losses, and the parts."""
         features = self.student.features(batch.images)
         decoded = self.student.decode(features)
         parts = self.labelled_losses(decoded, features, self.student.words(), batch.labels)
-        return total_loss(parts), plain(parts)
+        return total_loss(parts), told(parts)
 
 
 def total_loss(parts: dict[str, Tensor]) -> Tensor:
@@ -107,6 +107,6 @@ def total_loss(parts: dict[str, Tensor]) -> Tensor:
     return 0.5 * torch.stack(list(parts.values())).sum()
 
 
-def plain(parts: dict[str, Tensor]) -> dict[str, float]:
-    """Return the parts as numbers for the log."""
-    return {name: round(float(value.detach()), 5) for name, value in parts.items()}
+def told(parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the parts for the log, without their gradient."""
+    return {name: value.detach() for name, value in parts.items()}

@@ -12,7 +12,7 @@ from unisemalign.model import Network
 class Teacher:
     """An exponential moving average of every trained part, batch norm statistics included.
 
-    A frozen encoder and the text tower are shared with the student, not copied.
+    A frozen encoder, its kept tokens and the text tower are shared with the student, not copied.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Teacher:
         self.step = 0
         frozen = [getattr(student.semantic.text, "tower", None)]
         if not student.train_encoder:
-            frozen.append(student.encoder)
+            frozen += [student.encoder, student.tokens]
         shared = {id(part): part for part in frozen if part is not None}
         self.network = copy.deepcopy(student, memo=shared).requires_grad_(False).eval()
 

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from unisemalign.methods.losses import confident_ce, confident_kl, next_threshold, ramp
 from unisemalign.methods.method import Batch, Unlabelled
-from unisemalign.methods.supervised import LabelledMethod, plain, total_loss
+from unisemalign.methods.supervised import LabelledMethod, told, total_loss
 from unisemalign.model import Network
 from unisemalign.model.network import Features, Logits
 from unisemalign.settings import UniSemAlignSettings
-
 
 SOFTNESS = 0.1
 """How far below the threshold a soft pseudo-label still counts (Gaussian σ)."""
@@ -95,7 +94,7 @@ class UniSemAlign(LabelledMethod):
         super().after_step()
         self.step += 1
 
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the step's loss (METHODS A9) and its parts, with ``tau`` and ``kept``."""
         if batch.unlabelled is None or batch.box is None:
             raise ValueError("UniSemAlign wants unlabelled crops and boxes in every batch")
@@ -130,8 +129,8 @@ class UniSemAlign(LabelledMethod):
                 )
         else:
             shared = None if net.train_encoder else tuple(e[labelled:] for e in encoded)
-            pseudo = self._teach(u, shared)
-        given = self._donor_labels(batch, pseudo)
+            pseudo = self._teach(u, words, shared)
+        given = self._donor_labels(batch, pseudo, words)
         mixed = PseudoLabels.joined([pseudo.with_donor(given, each) for each in box])
 
         with gathering_no_statistics(net) if s.clean_statistics else nullcontext():
@@ -171,8 +170,8 @@ class UniSemAlign(LabelledMethod):
                 * s.weight_dropout
                 * confident_ce(each, pseudo.label, self._weights(pseudo.confidence), pseudo.valid)
             )
-        kept = float((keep * mixed.valid).sum() / mixed.valid.sum().clamp(min=1))
-        return total_loss(parts), {**plain(parts), "tau": float(tau), "kept": round(kept, 4)}
+        kept = (keep * mixed.valid).sum() / mixed.valid.sum().clamp(min=1)
+        return total_loss(parts), {**told(parts), "tau": tau, "kept": kept}
 
     def _weights(self, confidence: Tensor) -> Tensor:
         """Return how much each pixel's pseudo-label counts, 0…1 (part E row 11)."""
@@ -183,20 +182,25 @@ class UniSemAlign(LabelledMethod):
         return torch.maximum(sure, torch.exp(-0.5 * below**2))
 
     @torch.no_grad()
-    def _teach(self, crops: Unlabelled, encoded: tuple[Tensor, ...] | None = None) -> PseudoLabels:
-        """Label weak views with the deployed network in evaluation mode, no gradient."""
+    def _teach(
+        self, crops: Unlabelled, words: Tensor, encoded: tuple[Tensor, ...] | None = None
+    ) -> PseudoLabels:
+        """Label weak views with the deployed network in evaluation mode, no gradient.
+
+        ``words`` are the student's, for all of a step share one run of the tower (METHODS A9).
+        """
         network = self.deployed
         mode = network.training
         network.eval()
         pair = (encoded[0], encoded[1]) if encoded else network.encode(crops.weak)
         features = network.project(pair, crops.weak)
-        logits = network.logits(features, network.words(), self.settings.temperature)
+        logits = network.logits(features, words, self.settings.temperature)
         network.train(mode)
         return self._judge(logits, crops.valid)
 
-    def _donor_labels(self, batch: Batch, pseudo: PseudoLabels) -> PseudoLabels:
+    def _donor_labels(self, batch: Batch, pseudo: PseudoLabels, words: Tensor) -> PseudoLabels:
         """Return the labels the donors carry into the box."""
-        labels = pseudo.flipped() if batch.donor is None else self._teach(batch.donor)
+        labels = pseudo.flipped() if batch.donor is None else self._teach(batch.donor, words)
         if self.settings.donor_label == "decoder":
             confidence, winner = labels.decoder.max(1)
             labels = PseudoLabels(labels.decoder, winner, confidence, labels.valid)

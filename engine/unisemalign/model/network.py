@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unisemalign.errors import SettingsError
 from unisemalign.model.decoder import Decoder, conv_bn_relu
 from unisemalign.model.encoders import Encoder, build_encoder
 from unisemalign.model.semantic import SemanticHead, cosines
 from unisemalign.model.text import build_text_tower
+from unisemalign.model.token_cache import TokenCache
 from unisemalign.settings import ModelSettings
 
 
@@ -105,6 +108,7 @@ class Network(nn.Module):
         self.n_classes = len(class_words)
         self.train_encoder = train_encoder
         self.encoder = encoder.requires_grad_(train_encoder)
+        self.tokens: TokenCache | None = None
         self.low = _projection(encoder.low_channels, settings.low_dim)
         self.high = _projection(encoder.high_channels, settings.high_dim)
         self.stem = _stem(settings.stem_dim) if settings.stem_dim else None
@@ -145,10 +149,28 @@ class Network(nn.Module):
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Encode images ``(B, 3, H, W)`` in 0…1; no gradient through a frozen encoder."""
+        pixels = self._zoomed(images)
+        if self.tokens is not None:
+            low, high = self.tokens(self.encoder, pixels)
+            return self._averaged(low), high
         with torch.set_grad_enabled(self.train_encoder and torch.is_grad_enabled()):
-            low, high = self.encoder(self._zoomed(images))
-        step = self.settings.low_stride // self.encoder.low_stride
-        return (F.avg_pool2d(low, step) if step > 1 else low), high
+            low, high = self.encoder(pixels)
+        return self._averaged(low), high
+
+    def keep_tokens(self, tokens: TokenCache) -> None:
+        """Let what the frozen encoder says be kept; the averaged teacher shares it.
+
+        Raises
+        ------
+        SettingsError
+            If the encoder is trained: what it says changes with every step.
+        """
+        if self.train_encoder:
+            raise SettingsError(
+                "Keeping tokens wants an encoder that does not change, this one is trained. Use "
+                "--set training.cache_gb=0, or freeze it with --set model.train_encoder=no."
+            )
+        self.tokens = tokens
 
     def project(self, encoded: tuple[Tensor, Tensor], images: Tensor) -> Features:
         """Return the projected features of what :meth:`encode` gave for ``images``."""
@@ -161,23 +183,29 @@ class Network(nn.Module):
         return self.project(self.encode(images), images)
 
     def decode(self, features: Features) -> Tensor:
-        """Return the decoder's logits S_dl ``(B, C, H, W)`` at image size."""
-        return self._to_image(self.decoder(features.low, features.high, features.stem), features)
+        """Return the decoder's logits S_dl ``(B, C, H, W)`` at image size, float32."""
+        logits = self.decoder(features.low, features.high, features.stem)
+        return self._to_image(logits.float(), features)
 
     def words(self) -> Tensor:
-        """Return the class texts as unit vectors ``(C, D)``: run once a step, share."""
-        return self.semantic.unit_words()
+        """Return the class texts as unit vectors ``(C, D)``, float32: run once a step, share."""
+        with _full_precision(self.mean):
+            return self.semantic.unit_words()
 
     def semantics(
         self, features: Features, words: Tensor, temperature: float
     ) -> tuple[Tensor, Tensor]:
-        """Return S_p and S_t ``(B, C, H, W)`` at image size, cosines over ``temperature``."""
-        embedded = self.semantic.pixels(features.high)
+        """Return S_p and S_t ``(B, C, H, W)`` at image size, cosines over ``temperature``, float32.
+
+        In half the digits a cosine divided by a temperature of 0.1 would be off by 0.04.
+        """
+        embedded = self.semantic.pixels(features.high).float()
         if self.settings.semantic_upsample == "features":
             embedded = self._to_image(embedded, features)
         embedded = F.normalize(embedded, dim=1)
         both = torch.cat([self.semantic.unit_prototypes(), words])
-        scores = cosines(embedded, both) / temperature
+        with _full_precision(embedded):
+            scores = cosines(embedded, both) / temperature
         if self.settings.semantic_upsample == "logits":
             scores = self._to_image(scores, features)
         return scores[:, : self.n_classes], scores[:, self.n_classes :]
@@ -185,6 +213,10 @@ class Network(nn.Module):
     def logits(self, features: Features, words: Tensor, temperature: float) -> Logits:
         """Return all three branches at image size."""
         return Logits(self.decode(features), *self.semantics(features, words, temperature))
+
+    def _averaged(self, low: Tensor) -> Tensor:
+        step = self.settings.low_stride // self.encoder.low_stride
+        return F.avg_pool2d(low, step) if step > 1 else low
 
     def _zoomed(self, images: Tensor) -> Tensor:
         """Normalise, and bring to the encoder's scale and a size it can take."""
@@ -220,6 +252,14 @@ def build_network(
     own = encoder.ours or not encoder.pretrained
     train = {"auto": own, "yes": True, "no": False}[settings.train_encoder]
     return Network(encoder, class_words, settings, train_encoder=train, text_weights=text_weights)
+
+
+def _full_precision(like: Tensor) -> AbstractContextManager[None]:
+    """Compute in float32 inside the block, whatever the precision around it."""
+    device = like.device.type
+    if not torch.amp.is_autocast_available(device):
+        return nullcontext()
+    return torch.autocast(device, enabled=False)
 
 
 def _projection(channels_in: int, channels_out: int) -> nn.Conv2d:

@@ -79,6 +79,9 @@ class PromptedText(TextTower):
         self.context = nn.Parameter(torch.randn(len(token_ids), context_tokens, width) / width**0.5)
         self.pooling = pooling
         self.masks = masks
+        # Columns of padding no kept token can see are dropped: all but one after the longest.
+        longest = int((token_ids != self._pad_id()).sum(1).max())
+        self.kept_columns = longest + 1 if masks else token_ids.shape[1]
         self.dim = int(_projection_dim(tower, width))
 
     def forward(self) -> Tensor:
@@ -105,12 +108,8 @@ class PromptedText(TextTower):
         return int(getattr(self.tower, "pad_id", 0))
 
     def _kept_ids(self) -> Tensor:
-        """Drop the columns of padding no kept token can see: all but one after the longest."""
         ids: Tensor = self.token_ids  # type: ignore[assignment]
-        if not self.masks:
-            return ids
-        longest = int((ids != self._pad_id()).sum(1).max())
-        return ids[:, : longest + 1]
+        return ids[:, : self.kept_columns]
 
     def _mask(self, ids: Tensor, tokens: Tensor) -> Tensor | None:
         if not self.masks:

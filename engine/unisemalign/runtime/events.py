@@ -6,6 +6,7 @@ An event is one flat JSON object. ``event`` names its kind; the kinds and their 
 ``start``       ``what`` (sentence), ``total`` (units, optional)
 ``progress``    ``done``, ``total``, ``eta_s`` (optional), ``what`` (optional)
 ``step``        one training step: ``step``, ``total``, ``loss``, ``eta_s``, each loss part, ``tau``
+                and ``wait_share`` (of the steps so far, spent waiting for crops)
 ``validation``  ``step`` and every score: ``mdice``, ``dice_per_class``, ``object_f1``, …
 ``message``     ``text``: a sentence for the person
 ``done``        the result: its fields depend on the verb
@@ -157,6 +158,8 @@ class ProgressBarEvents:
             return
         done = fields.get("done", fields.get("step", 0))
         note = f"loss {fields['loss']:.3f}" if "loss" in fields else ""
+        if "wait_share" in fields:
+            note += f", {100 * fields['wait_share']:.0f} % waiting for crops"
         self._progress.update(self._task, completed=done, total=fields.get("total"), note=note)
 
     def _close(self) -> None:

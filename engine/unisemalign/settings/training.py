@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from annotated_types import Ge, Gt, Le
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from unisemalign.settings.base import SettingsModel
 
@@ -27,6 +27,16 @@ class TrainingSettings(SettingsModel):
     batch_unlabelled: Annotated[int, Ge(2), Le(256)] = Field(
         4, title="Unlabelled crops a step", description="Unlabelled crops in each step."
     )
+    distinct_batches: Annotated[int, Ge(0)] = Field(
+        0,
+        description="Go round this many batches, in an order shuffled anew each time, instead of "
+        "drawing new crops every step (0).",
+    )
+    cache_gb: Annotated[float, Ge(0.0), Le(1000.0)] = Field(
+        0.0,
+        description="Disk, in gigabytes, for what a frozen encoder said of crops that come back: "
+        "about 12 MB a batch of 4 + 4 with a ViT-L. 0 keeps nothing. Wants distinct_batches.",
+    )
     optimizer: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or the paper's SGD.")
     learning_rate: Annotated[float, Gt(0.0), Le(1.0)] = Field(
         1e-3, title="Learning rate", description="Rate of the decoder and heads at the start."
@@ -42,9 +52,23 @@ class TrainingSettings(SettingsModel):
     poly_power: Annotated[float, Ge(0.0)] = Field(
         0.9, description="The rate falls as (1 − step/steps) to this power."
     )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Compile the network before training: faster steps after a minute or more. "
+        "auto does so for long rounds on a CUDA GPU.",
+    )
     validate_every: Annotated[int, Ge(1)] = Field(
         100, title="Validate every", description="Steps between two validations."
     )
     checkpoint_every: Annotated[int, Ge(1)] = Field(
         50, description="Steps between two checkpoints; a killed round goes on from the last."
     )
+
+    @model_validator(mode="after")
+    def _crops_come_back(self) -> Self:
+        if self.cache_gb > 0 and self.distinct_batches == 0:
+            raise ValueError(
+                "cache_gb wants crops that come back: set training.distinct_batches above 0, "
+                "for example to 100"
+            )
+        return self

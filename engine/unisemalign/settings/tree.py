@@ -46,6 +46,11 @@ class Settings(SettingsModel):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", title="Device", description="Where the engine computes; auto takes the fastest."
     )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="Number format of matrix products and convolutions; auto takes bfloat16 on a "
+        "GPU that has it, else float32. Losses, softmax, cosines and words are float32 always.",
+    )
     model: ModelSettings = ModelSettings()
     views: ViewSettings = ViewSettings()
     method: MethodSettings = Field(

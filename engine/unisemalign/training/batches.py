@@ -21,7 +21,7 @@ from unisemalign.slides.padding import read_padded
 from unisemalign.training.areas import LabelledArea, Tissue, UnlabelledArea
 from unisemalign.training.views import cutmix_box, strong_view, turned, weak_view
 
-_LABELLED, _UNLABELLED, _DONOR = range(3)
+_LABELLED, _UNLABELLED, _DONOR, _ORDER = range(4)
 
 
 class Batches:
@@ -55,7 +55,7 @@ class Batches:
         self._weights = weights / weights.sum()
 
     def draw(self, step: int) -> Batch:
-        """Return the batch of ``step`` (0-based), on the CPU."""
+        """Return batch number ``step`` (0-based), on the CPU."""
         settings, views = self._settings, self._settings.views
         labelled = [self._labelled_crop(step, k) for k in range(settings.training.batch_labelled)]
         images = torch.stack([image for image, _ in labelled])
@@ -82,16 +82,24 @@ class Batches:
             self._unlabelled_crops(step, _DONOR, count) if self._wants_donor else None,
         )
 
+    def place(self, step: int) -> int:
+        """Return which batch ``step`` uses: its own, or one of a few in shuffled turns."""
+        count = self._settings.training.distinct_batches
+        if count == 0:
+            return step
+        turn, place = divmod(step, count)
+        return int(self._rng(_ORDER, turn).permutation(count)[place])
+
     def iterate(self, start: int, stop: int) -> Iterator[Batch]:
         """Yield the batches of steps ``start…stop−1``, the next one drawn in the background."""
         # One thread draws, and keeps to one core (OpenMP's count is each thread's own): teams of
         # threads in both places would wait for one another.
         with ThreadPoolExecutor(1, "batches", torch.set_num_threads, (1,)) as pool:
-            coming = pool.submit(self.draw, start)
+            coming = pool.submit(self.draw, self.place(start))
             for step in range(start, stop):
                 batch = coming.result()
                 if step + 1 < stop:
-                    coming = pool.submit(self.draw, step + 1)
+                    coming = pool.submit(self.draw, self.place(step + 1))
                 yield batch
 
     def _rng(self, *key: int) -> np.random.Generator:

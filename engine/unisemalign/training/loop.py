@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,9 +21,10 @@ from unisemalign.errors import (
 )
 from unisemalign.inference import Predictor, score_split
 from unisemalign.inference.segmenting import best_weights, check_classes
-from unisemalign.methods import Method, build_method
+from unisemalign.methods import Batch, Method, build_method
 from unisemalign.model import Network, build_network, load_network, save_network
 from unisemalign.model.checkpoints import load_trained_state, trained_state
+from unisemalign.model.token_cache import TokenCache
 from unisemalign.project import Project, Round, Split
 from unisemalign.runtime import (
     CancelToken,
@@ -33,13 +35,20 @@ from unisemalign.runtime import (
     cancel_on_signals,
     write_json,
 )
-from unisemalign.runtime.device import choose_device, seed_everything
+from unisemalign.runtime.device import (
+    choose_device,
+    choose_precision,
+    computing_in,
+    seed_everything,
+)
 from unisemalign.settings import ModelSettings, Settings, read_settings, write_settings
 from unisemalign.slides import SpacedSlide
 from unisemalign.training.areas import open_tissue
 from unisemalign.training.batches import Batches
 from unisemalign.training.checkpoint import load_checkpoint, save_checkpoint
+from unisemalign.training.compiling import compile_networks, wants_compiling
 from unisemalign.training.optimiser import build_optimiser, set_rate
+from unisemalign.training.waiting import DataWait
 
 _CHECKPOINT = "last.pt"
 _CANCEL = "cancel"
@@ -185,13 +194,17 @@ class _Run:
 
     def go(self, *, resume: bool) -> dict[str, Any]:
         settings, training = self.settings, self.settings.training
-        seed_everything(settings.seed)
         device = choose_device(settings.device)
+        precision = choose_precision(settings.precision, device)
+        seed_everything(settings.seed, device)
         tissue = open_tissue(self.project)
         classes = {c.name: " ".join(c.words) or c.name for c in self.project.info.classes}
         network = build_network(list(classes.values()), settings.model)
         self._inherit(network)
         network = network.to(device).to(memory_format=torch.channels_last)
+        if training.cache_gb > 0:
+            folder = self.project.root / "cache" / "tokens"
+            network.keep_tokens(TokenCache(folder, int(training.cache_gb * 1e9), self.events))
         method = build_method(network, settings)
         optimiser = build_optimiser(network, training)
         checkpoint = self.round.folder / _CHECKPOINT
@@ -206,17 +219,28 @@ class _Run:
             step=first,
         )
         batches = Batches(tissue, settings, method)
-        pace = Pace(training.steps, first)
-        started, waited = time.monotonic(), 0.0
-        before = time.monotonic()
+        if wants_compiling(training.compile, device, training.steps - first):
+            compile_networks((method.student, method.deployed), device, self.events)
+        pace, wait = Pace(training.steps, first), DataWait()
+        started = before = time.monotonic()
         for step, batch in enumerate(batches.iterate(first, training.steps), start=first):
-            waited += time.monotonic() - before
+            drawn = time.monotonic()
             if self.cancel.requested:
                 save_checkpoint(checkpoint, method, optimiser, step, self.best)
                 self.cancel.check()
-            parts = _step(method, optimiser, settings, batch.to(device), step)
+            parts = train_step(method, optimiser, settings, batch.to(device), step, precision)
+            wait.add(drawn - before, time.monotonic() - drawn)
             pace.advance()
-            self.events.emit("step", step=step + 1, total=training.steps, eta_s=pace.eta_s, **parts)
+            self.events.emit(
+                "step",
+                step=step + 1,
+                total=training.steps,
+                eta_s=pace.eta_s,
+                wait_share=round(wait.share, 3),
+                **parts,
+            )
+            if warning := wait.warning():
+                self.events.emit("message", text=warning)
             last = step + 1 == training.steps
             if last or (step + 1) % training.validate_every == 0:
                 self._validate(method, step + 1, device, classes)
@@ -225,14 +249,16 @@ class _Run:
             before = time.monotonic()
         if first >= training.steps:  # killed after its last checkpoint: scores are all it lacks
             self._validate(method, first, device, classes)
-        fresh = max(1, training.steps - first)
+        fresh, tokens = max(1, training.steps - first), network.tokens
         seconds = time.monotonic() - started
         return {
             "best_val": self.best,
             "last_val": self.last,
             "seconds": round(seconds, 2),
             "seconds_per_step": round(seconds / fresh, 4),
-            "wait_per_step": round(waited / fresh, 4),
+            "wait_per_step": round(wait.waited_s / fresh, 4),
+            "wait_share": round(wait.share, 3),
+            **({"token_hits": tokens.hits, "token_misses": tokens.misses} if tokens else {}),
         }
 
     def _inherit(self, network: Network) -> None:
@@ -268,27 +294,37 @@ class _Run:
             save_network(method.deployed, best_weights(self.round.folder), self.settings, classes)
 
 
-def _step(
+def train_step(
     method: Method,
     optimiser: torch.optim.Optimizer,
     settings: Settings,
-    batch: Any,
+    batch: Batch,
     step: int,
+    precision: torch.dtype,
 ) -> dict[str, float]:
-    """Take one training step; return the loss and its parts."""
+    """Take one training step; return the loss and its parts.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is not finite. No weight has moved then.
+    """
     # Dropout draws from torch's generator: seeding it by step makes a resumed round identical.
     torch.manual_seed(settings.seed * 1_000_003 + step)
     method.student.train()
     set_rate(optimiser, settings.training, step)
     optimiser.zero_grad(set_to_none=True)
-    loss, parts = method.loss(batch)
-    if not torch.isfinite(loss):
+    with computing_in(precision, batch.images.device):
+        loss, parts = method.loss(batch)
+    loss.backward()  # type: ignore[no-untyped-call]
+    # One transfer for all numbers: on a GPU each one waits for everything before it.
+    values = torch.stack([loss.detach(), *parts.values()]).tolist()
+    if not math.isfinite(values[0]):
         raise TrainingError(
             f"The loss is no longer a number at step {step + 1}. The weights before are kept. "
             f"Train again with a lower rate: --set training.learning_rate="
             f"{settings.training.learning_rate / 4:g}."
         )
-    loss.backward()  # type: ignore[no-untyped-call]
     optimiser.step()
     method.after_step()
-    return {"loss": round(float(loss.detach()), 5), **parts}
+    return {name: round(value, 5) for name, value in zip(("loss", *parts), values, strict=True)}

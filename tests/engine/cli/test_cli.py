@@ -90,7 +90,10 @@ def test_the_whole_loop_from_a_terminal(images, tmp_path):
 
 def test_one_region_of_one_slide(study):
     with study:
-        run("train", study.root, "--json", *QUICK_FLAGS)
+        said = run("train", study.root, *QUICK_FLAGS)
+        assert "Round 1 is trained" in said.stdout
+        assert "s of it waiting for crops" in said.stdout
+        assert "% waiting for crops" in said.stderr
         done = json_of(run("segment", study.root, "b", "--region", "10,20,64,80", "--json"))[-1]
         assert done["rect"] == [10, 20, 64, 80]
         run("segment", study.root, "--region", "10,20,64,80", status=1)

@@ -19,8 +19,8 @@ from unisemalign.methods.method import Unlabelled
 from unisemalign.methods.teacher import Teacher
 from unisemalign.methods.unisemalign import PseudoLabels
 from unisemalign.model import build_network
-from unisemalign.model.network import Features
-from unisemalign.model.network import Logits
+from unisemalign.model.network import Features, Logits
+from unisemalign.runtime.device import computing_in
 from unisemalign.settings import build_settings
 
 SMALL = {
@@ -244,6 +244,49 @@ def sure_method(chosen):
     with torch.no_grad():
         network.decoder.classify.weight.mul_(200)
     return build_method(network, chosen)
+
+
+@pytest.mark.parametrize("preset", ["recommended", "paper"])
+def test_no_crop_is_encoded_twice_and_the_words_are_read_once(preset, monkeypatch):
+    """METHODS A9: 12 crops a step (16 where donors are drawn), one run of the text tower."""
+    chosen = build_settings(preset, overrides={**SMALL, "model.train_encoder": "no"})
+    method = build_method(build_network(["a", "b"], chosen.model).train(), chosen)
+    seen, read = [], []
+    method.student.encoder.register_forward_hook(lambda _m, args, _out: seen.append(args[0]))
+    towers = {id(n): n.semantic for n in (method.student, method.deployed)}.values()
+    for head in towers:
+        whole = head.unit_words
+        monkeypatch.setattr(head, "unit_words", lambda whole=whole: read.append(1) or whole())
+    method.loss(make_batch(count=4, donor=method.wants_drawn_donor))
+    crops = torch.cat(seen)
+    assert len(crops) == 12 + 4 * method.wants_drawn_donor
+    assert len(crops.flatten(1).unique(dim=0)) == len(crops)
+    assert len(read) == 1
+
+
+def test_a_step_in_bfloat16_goes_where_one_in_float32_goes():
+    gradients, losses = [], []
+    for precision in (torch.float32, torch.bfloat16):
+        # Every pixel passes the threshold: no label may tip over.
+        extra = {"method.ramp_steps": 0, "method.threshold": 0.0}
+        chosen = build_settings(overrides={**SMALL, **extra})
+        torch.manual_seed(1)
+        method = build_method(build_network(["a", "b"], chosen.model).train(), chosen)
+        with computing_in(precision, torch.device("cpu")):
+            loss, parts = method.loss(make_batch())
+        loss.backward()
+        assert loss.dtype == torch.float32
+        assert all(part.dtype == torch.float32 for part in parts.values())
+        losses.append(loss.item())
+        gradients.append(torch.cat([p.grad.flatten() for p in trained_parts(method)]))
+    assert gradients[0].dtype == gradients[1].dtype == torch.float32
+    assert losses[1] != losses[0]  # it was another precision
+    assert losses[1] == pytest.approx(losses[0], rel=0.03)
+    assert F.cosine_similarity(*gradients, dim=0) > 0.99
+
+
+def trained_parts(method):
+    return [p for p in method.student.parameters() if p.grad is not None]
 
 
 def test_the_loss_is_the_papers_weighted_half_sum_of_composed_targets():

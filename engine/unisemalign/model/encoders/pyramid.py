@@ -23,6 +23,10 @@ class PyramidEncoder(Encoder):
         self.mean = tuple(config.get("mean", self.mean))
         self.std = tuple(config.get("std", self.std))
 
+    def extra_repr(self) -> str:
+        """Return what the modules inside do not show."""
+        return f"taps={self.features.feature_info.module_name()}"
+
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Encode ``(B, 3, H, W)`` to the shallow and the deep level."""
         low, high = self.features(images)

@@ -37,6 +37,10 @@ class ViTEncoder(Encoder):
         self.mean = tuple(vit.pretrained_cfg.get("mean", self.mean))
         self.std = tuple(vit.pretrained_cfg.get("std", self.std))
 
+    def extra_repr(self) -> str:
+        """Return what the modules inside do not show."""
+        return f"taps={self.taps}"
+
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Encode ``(B, 3, H, W)`` to two maps ``(B, dim, H/patch, W/patch)``."""
         low, high = self.vit.forward_intermediates(

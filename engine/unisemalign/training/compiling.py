@@ -1,0 +1,53 @@
+"""torch.compile, where it is worth its minute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from unisemalign.model import Network
+from unisemalign.runtime import Events
+
+BACKEND = "inductor"
+WORTH_STEPS = 4000
+"""Steps from which on ``auto`` compiles: below, compiling costs more than it saves."""
+
+
+def wants_compiling(choice: Literal["auto", "on", "off"], device: torch.device, steps: int) -> bool:
+    """Tell whether to compile: ``auto`` does for long training on CUDA with triton at hand."""
+    if choice == "auto":
+        return device.type == "cuda" and steps >= WORTH_STEPS and find_spec("triton") is not None
+    return choice == "on"
+
+
+def compile_networks(networks: Iterable[Network], device: torch.device, events: Events) -> bool:
+    """Compile the heavy parts of ``networks`` in place; return whether that was possible.
+
+    Names of parameters stay as they are: a checkpoint does not tell.
+    """
+    try:
+        torch.compile(_probe, backend=BACKEND)(torch.ones(8, device=device))
+    except (RuntimeError, ImportError, OSError) as error:
+        reason = str(error).strip().split("\n", 1)[0]
+        events.emit(
+            "message",
+            text=f"Wanted to compile the network, which is not possible here ({reason}). Training "
+            f"goes on without. --set training.compile=off says so from the start.",
+        )
+        return False
+    parts = {
+        id(part): part
+        for network in networks
+        for part in (network.encoder, network.decoder, network.semantic.pixels)
+    }
+    for part in parts.values():
+        part.compile(backend=BACKEND)
+    return True
+
+
+def _probe(values: Tensor) -> Tensor:
+    return values * 2 + 1
