@@ -20,6 +20,8 @@ class Encoder(nn.Module):
         Sides of an image must be multiples of this.
     pretrained
         Whether it starts from weights: then it is frozen unless the person asks otherwise.
+    weights_sha256
+        SHA-256 of the published file the weights came from; ``None`` where there is none.
     """
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -30,6 +32,7 @@ class Encoder(nn.Module):
     high_stride: int
     multiple: int
     pretrained: bool
+    weights_sha256: str | None = None
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Encode normalised images ``(B, 3, H, W)`` to ``(B, C, H/stride, W/stride)``, twice."""
