@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unisemalign.cli.output import choose_events, errors_as_sentences, say, say_json
+from unisemalign.cli.output import FAILED, choose_events, errors_as_sentences, say, say_json
 from unisemalign.errors import DataError, SettingsError
 from unisemalign.exchange import Format, Source, area_by_class, export_labels
 from unisemalign.geometry import parse_rect
@@ -365,40 +365,62 @@ def serve(project: ProjectPath, overrides: Overrides = None) -> None:
 
 @weights_app.command("list")
 def weights_list(as_json: AsJson = False) -> None:
-    """List encoders and text towers, and whether their weights are here."""
-    from unisemalign.cli.weights import list_weights
+    """List encoders and text towers: what is here, what wants a licence, the disk each takes."""
+    from unisemalign.cli.weights import list_weights, state_of
 
     rows = list_weights()
     if as_json:
         return say_json(rows)
     for row in rows:
-        here = "here" if row["here"] else "not here"
-        say(f"{row['name']:10} {row['kind']:8} {here:9} {row['licence']}")
+        size = f"{row['megabytes']:.0f} MB" if row["megabytes"] else ""
+        speed = row["speed"] or ""
+        say(
+            f"{row['name']:18} {row['kind']:8} {size:>8}  {speed:7} {row['licence']:21} "
+            f"{state_of(row)}"
+        )
+    say("Any other timm (encoder) or open_clip (text) name works too, and NAME=PATH for your file.")
     return None
 
 
 @weights_app.command("get")
 def weights_get(name: str, as_json: AsJson = False) -> None:
-    """Fetch published weights once; they work offline from then on."""
+    """Fetch published weights once; they work offline from then on. The one verb that goes online.
+
+    A download that broke off goes on where it stopped; what arrives is checked by its hash.
+    """
     from unisemalign.cli.weights import get_weights
 
+    events = choose_events(as_json)
     with errors_as_sentences(as_json):
-        get_weights(name)
-    say_json({"name": name, "here": True}) if as_json else say(f"'{name}' is here now.")
+        files = get_weights(name, events)
+    events.emit("done", name=name, here=True, files=files)
+    if not as_json:
+        for file in files:
+            say(f"{file['file']}: {file['megabytes']} MB, SHA-256 {file['sha256']}")
+        say(f"'{name}' is here now. Next: unisemalign weights check {name}")
 
 
 @weights_app.command("check")
 def weights_check(names: list[str], as_json: AsJson = False) -> None:
-    """Load weights and run one forward pass."""
-    from unisemalign.cli.weights import check_weights
+    """Load weights by name and shape, and run one forward pass."""
+    from unisemalign.cli.weights import check_all
 
     with errors_as_sentences(as_json):
-        rows = [check_weights(name) for name in names]
+        rows = check_all(names)
     if as_json:
-        return say_json(rows)
-    for row in rows:
-        say(f"{row['name']}: loads and runs; output {row['output']}")
-    return None
+        say_json(rows)
+    for row in [] if as_json else rows:
+        if row["ok"]:
+            shapes = " and ".join("×".join(map(str, shape)) for shape in row["outputs"])
+            say(
+                f"{row['name']}: loads and runs; gives {shapes}; "
+                f"{row['parameters'] / 1e6:.1f} million parameters; loaded in "
+                f"{row['seconds_to_load']} s, ran in {row['seconds']} s"
+            )
+        else:
+            sys.stderr.write(f"{row['name']}: {row['text']}\n")
+    if not all(row["ok"] for row in rows):
+        raise SystemExit(FAILED)
 
 
 def _seeds(text: str) -> list[int]:
@@ -448,5 +470,6 @@ def main() -> None:
 
     The hub's client reads the variable when it is imported, so it is set before anything else.
     """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ["HF_HUB_OFFLINE"] = "0" if sys.argv[1:3] == ["weights", "get"] else "1"
     app()

@@ -51,10 +51,19 @@ def known_sha256(path: Path, *, again: bool = False) -> str:
             f"'{path.name}' is not the file that was fetched: its SHA-256 should be "
             f"{real.name[:12]}…, found {found[:12]}…. Delete '{real}' and fetch it again."
         )
+    remember_sha256(real, found)
+    return found
+
+
+def remember_sha256(path: Path, sha256: str) -> None:
+    """Record the SHA-256 of ``path`` as it is now."""
+    real = path.resolve()
+    stat = real.stat()
+    record: dict[str, Any] = read_json(_record()) or {}
+    record[str(real)] = {"stamp": [stat.st_size, stat.st_mtime_ns], "sha256": sha256}
     # A cache on a disk that takes no writing still serves; the file is then hashed each time.
     with suppress(OSError, ProjectError):
-        write_json(_record(), {**record, str(real): {"stamp": stamp, "sha256": found}})
-    return found
+        write_json(_record(), record)
 
 
 def _record() -> Path:

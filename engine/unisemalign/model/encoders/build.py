@@ -15,6 +15,7 @@ from unisemalign.model.encoders.published import load_encoder, random_encoder
 from unisemalign.model.encoders.pyramid import PyramidEncoder
 from unisemalign.model.encoders.vit import ViTEncoder
 from unisemalign.model.reading import assign_parts, check_fit, read_checkpoint, wanted_parts
+from unisemalign.weights.fetching import refused_sentence
 from unisemalign.weights.hashes import known_sha256
 from unisemalign.weights.registry import PUBLISHED, Published, find_published, split_name
 
@@ -157,11 +158,7 @@ def _check_hub(identifier: str, name: str) -> None:
 
 def _absent(name: str, error: Exception) -> str:
     if any(mark in str(error) for mark in ("401", "403", "gated", "GatedRepo")):
-        return (
-            f"The weights of '{name}' want a licence you have accepted. Three steps: 1. open the "
-            f"model's page on Hugging Face and accept its terms; 2. run 'hf auth login' once; "
-            f"3. run 'unisemalign weights get {name}'."
-        )
+        return refused_sentence(name.removeprefix("hf-hub:"), name)
     return (
         f"The weights of '{name}' are not on this machine. Run 'unisemalign weights get {name}' "
         f"where there is a network, or use the encoder 'embedded', which needs none."
