@@ -16,8 +16,9 @@ from unisemalign.errors import DataError, SettingsError
 from unisemalign.exchange import Format, Source, area_by_class, export_labels
 from unisemalign.geometry import parse_rect
 from unisemalign.project import Project, RegionState, Split
-from unisemalign.runtime import CancelToken, cancel_on_signals
+from unisemalign.runtime import CancelToken, Events, cancel_on_signals
 from unisemalign.settings import METHODS, PRESETS, Settings, build_settings
+from unisemalign.weights import PUBLISHED, is_here, spacing_advice
 
 app = typer.Typer(
     name="unisemalign",
@@ -42,15 +43,23 @@ MethodName = Annotated[
     str | None, typer.Option("--method", help=f"How tissue is used: {', '.join(METHODS)}.")
 ]
 
+ENCODER_HELP = "embedded, a name of 'weights list', a timm name, or NAME=PATH."
+TEXT_HELP = "free, a name of 'weights list', an open_clip name, or NAME=PATH."
+
 
 @app.command()
 def info(
+    project: Annotated[
+        Path | None, typer.Argument(metavar="[PROJECT]", help="Say more about this project.")
+    ] = None,
     as_json: AsJson = False,
     settings: Annotated[bool, typer.Option("--settings", help="List every setting.")] = False,
 ) -> None:
     """Print versions, devices and the encoders at hand."""
     if settings:
         return _list_settings(as_json)
+    with errors_as_sentences(as_json):
+        about = _about_project(project) if project else None
     import torch
 
     names = ("napari-unisemalign", "torch", "timm", "open_clip_torch", "napari", "zarr", "numpy")
@@ -60,17 +69,11 @@ def info(
         + [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         + (["mps"] if torch.backends.mps.is_available() else []),
         "cores": os.cpu_count(),
-        "encoders": {
-            "embedded": "here; starts untrained and learns with the head",
-            "uni": "gated; 'unisemalign weights get uni' after accepting its licence",
-            "timm": "any model by name; its weights must have been fetched",
-        },
-        "text": {
-            "free": "here; learnable class vectors, no words are read",
-            "open_clip": "any model by name; its weights must have been fetched",
-        },
+        "encoders": _at_hand("encoder", "timm"),
+        "text": _at_hand("text", "open_clip"),
         "presets": list(PRESETS),
         "methods": list(METHODS),
+        **({"project": about} if about else {}),
     }
     if as_json:
         return say_json(report)
@@ -91,8 +94,8 @@ def new(
     spacing_um: Annotated[
         float, typer.Option(min=0.01, max=100, help="Working pixel size in µm.")
     ] = 0.5,
-    encoder: Annotated[str, typer.Option(help="embedded, uni, or a timm name.")] = "embedded",
-    text: Annotated[str, typer.Option(help="free, or an open_clip name.")] = "free",
+    encoder: Annotated[str, typer.Option(help=ENCODER_HELP)] = "embedded",
+    text: Annotated[str, typer.Option(help=TEXT_HELP)] = "free",
     as_json: AsJson = False,
 ) -> None:
     """Make a project."""
@@ -106,6 +109,8 @@ def new(
     if as_json:
         return say_json(report)
     say(f"Made '{project}' with {len(names)} classes at {spacing_um} µm/px.")
+    if advice := spacing_advice(encoder, spacing_um, Settings().model.zoom):
+        say(advice)
     if encoder == "embedded":
         say("Its encoder starts untrained and learns with the head from your tissue.")
     if text == "free":
@@ -242,6 +247,7 @@ def train(
         settings = None
         if not resume:
             settings = build_settings(preset or PRESETS[0], method, overrides or [])
+            _advise(opened, settings, events)
         elif preset or method or overrides:
             raise SettingsError(
                 "--resume goes on with the settings the round was started with, found --preset, "
@@ -324,8 +330,8 @@ def benchmark(
     fraction: Annotated[int, typer.Option(help="Share of labelled images: 10 or 20.")] = 10,
     preset: Preset = "recommended",
     method: MethodName = None,
-    encoder: Annotated[str, typer.Option(help="embedded, uni, or a timm name.")] = "embedded",
-    text: Annotated[str, typer.Option(help="free, or an open_clip name.")] = "free",
+    encoder: Annotated[str, typer.Option(help=ENCODER_HELP)] = "embedded",
+    text: Annotated[str, typer.Option(help=TEXT_HELP)] = "free",
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0,1,2",
     out: Annotated[Path, typer.Option(help="Folder for the runs; they resume.")] = Path("runs"),
     overrides: Overrides = None,
@@ -392,12 +398,13 @@ def weights_get(name: str, as_json: AsJson = False) -> None:
 
     events = choose_events(as_json)
     with errors_as_sentences(as_json):
-        files = get_weights(name, events)
-    events.emit("done", name=name, here=True, files=files)
+        got = get_weights(name, events)
+    events.emit("done", **got)
     if not as_json:
-        for file in files:
+        for file in got["files"]:
             say(f"{file['file']}: {file['megabytes']} MB, SHA-256 {file['sha256']}")
-        say(f"'{name}' is here now. Next: unisemalign weights check {name}")
+        if got["here"]:
+            say(f"'{name}' is here now. Next: unisemalign weights check {name}")
 
 
 @weights_app.command("check")
@@ -421,6 +428,37 @@ def weights_check(names: list[str], as_json: AsJson = False) -> None:
             sys.stderr.write(f"{row['name']}: {row['text']}\n")
     if not all(row["ok"] for row in rows):
         raise SystemExit(FAILED)
+
+
+def _at_hand(kind: str, others: str) -> dict[str, str]:
+    """Say of each entry of the registry whether it can be used now."""
+    rows = {}
+    for entry in PUBLISHED:
+        if entry.kind == kind:
+            get = f"'unisemalign weights get {entry.name}'"
+            wants = f"{get} after accepting its licence" if entry.gated else get
+            rows[entry.name] = "here" if is_here(entry) else wants
+    return {**rows, others: "any model by name; its weights must have been fetched"}
+
+
+def _about_project(path: Path) -> dict[str, Any]:
+    with Project.open(path) as opened:
+        about = opened.info
+    advice = spacing_advice(about.encoder, about.spacing_um, Settings().model.zoom)
+    return {
+        "classes": [c.name for c in about.classes],
+        "spacing_um": about.spacing_um,
+        "encoder": about.encoder,
+        "text": about.text,
+        **({"advice": advice} if advice else {}),
+    }
+
+
+def _advise(project: Project, settings: Settings, events: Events) -> None:
+    """Tell when the encoder will see another pixel size than it was trained at."""
+    about = project.info
+    if advice := spacing_advice(about.encoder, about.spacing_um, settings.model.zoom):
+        events.emit("message", text=advice)
 
 
 def _seeds(text: str) -> list[int]:

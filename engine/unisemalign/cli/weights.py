@@ -57,7 +57,7 @@ def state_of(row: dict[str, Any]) -> str:
     return f"licence to accept at {row['page']}" if row["gated"] else "to fetch"
 
 
-def get_weights(name: str, events: Events) -> list[dict[str, Any]]:
+def get_weights(name: str, events: Events) -> dict[str, Any]:
     """Fetch the files ``name`` needs, and return what they are: the one verb that goes online.
 
     Raises
@@ -66,26 +66,27 @@ def get_weights(name: str, events: Events) -> list[dict[str, Any]]:
         If nobody knows the name, or the hub does not give the files.
     """
     from unisemalign.weights.fetching import fetch_entry, fetch_files
+    from unisemalign.weights.places import tokenizer_sentence
 
     plain, path = split_name(name)
     if path is not None:
         raise SettingsError(f"'{name}' is a file you have: there is nothing to fetch.")
     entry = find_published(plain)
-    if entry is not None and entry.repo is None:
-        events.emit("message", text=f"'{name}' needs no download.")
-        return []
-    if entry is not None:
-        files = fetch_entry(entry, events=events)
-    else:
+    if entry is None:
         from unisemalign.model.elsewhere import hub_files
 
         repo, wanted = hub_files(plain)
         files = fetch_files(repo, wanted, name=plain, events=events)
-    if entry is not None and not is_here(entry):
-        from unisemalign.weights.places import tokenizer_sentence
-
+    elif entry.repo is None:
+        events.emit("message", text=f"'{name}' needs no download.")
+        files = []
+    else:
+        events.emit("message", text=f"{entry.title}: {entry.licence}, terms at {entry.page}")
+        files = fetch_entry(entry, events=events)
+    here = entry is None or is_here(entry)
+    if entry is not None and not here:
         events.emit("message", text=tokenizer_sentence(entry, files[0]))
-    return [_about(file) for file in files]
+    return {"name": name, "here": here, "files": [_about(file) for file in files]}
 
 
 def check_weights(name: str) -> dict[str, Any]:

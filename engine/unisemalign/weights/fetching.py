@@ -120,7 +120,8 @@ def _download(about: Any, part: Path, what: str, events: Events) -> None:
     if free < size - have:
         raise WeightsError(
             f"{what} wants {(size - have) / _MEGABYTE:.0f} MB, found {free / _MEGABYTE:.0f} MB "
-            f"free where '{part.parent}' lies. Free some space there, or set HF_HOME to another disk."
+            f"free where '{part.parent}' lies. Free some space there, or set HF_HOME to another "
+            f"disk."
         )
     events.emit("start", what=what, total=round(size / _MEGABYTE, 1))
     for left in reversed(range(_TRIES)):

@@ -133,11 +133,14 @@ def split_name(name: str) -> tuple[str, Path | None]:
     Raises
     ------
     SettingsError
-        If there is nothing at ``PATH``.
+        If there is nothing at ``PATH``, or the name is one of ours that takes no file.
     """
     plain, equals, place = name.partition("=")
     if not equals:
         return name, None
+    entry = find_published(plain)
+    if entry is not None and entry.repo is None:
+        raise SettingsError(f"'{plain}' takes no file of weights, found '{place}'. Use '{plain}'.")
     path = Path(place).expanduser()
     if not path.exists():
         raise SettingsError(

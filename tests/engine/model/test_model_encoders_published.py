@@ -10,7 +10,12 @@ from tests.engine.model.published_files import ENCODERS, numbers, shrunk, vit_sh
 from unisemalign.errors import SettingsError, WeightsError
 from unisemalign.model import build_encoder
 from unisemalign.model.encoders.layouts import to_timm
-from unisemalign.model.encoders.published import _image_px, build_vit, load_encoder
+from unisemalign.model.encoders.published import (
+    _image_px,
+    build_vit,
+    load_encoder,
+    random_encoder,
+)
 from unisemalign.model.reading import check_fit, read_checkpoint, wanted_parts
 from unisemalign.weights import find_published
 
@@ -140,6 +145,43 @@ def test_models_of_transformers_compute_what_transformers_does(name, tmp_path):
     states = hf_forward(state, small, images)
     for tap, found in zip(small.taps, maps, strict=True):
         assert torch.allclose(found.flatten(2).transpose(1, 2), states[tap], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["uni", "uni2-h", "virchow", "virchow2", "h0-mini"])
+def test_class_and_register_tokens_are_stripped(name, tmp_path):
+    """The maps are the states after the tapped blocks, from the first patch on."""
+    small = shrunk(find_published(name))
+    encoder = load_encoder(small, write(small, numbers(vit_shapes(small)), tmp_path)).eval()
+    vit = encoder.vit
+    images = torch.rand(1, 3, 4 * small.patch, 4 * small.patch)
+    with torch.inference_mode():
+        maps = encoder(images)
+        states, tokens = [], vit.norm_pre(vit._pos_embed(vit.patch_embed(images)))
+        assert tokens.shape[1] == small.prefix_tokens + 16
+        for block in vit.blocks:
+            tokens = block(tokens)
+            states.append(tokens[:, small.prefix_tokens :])
+    for tap, found in zip(small.taps, maps, strict=True):
+        assert torch.allclose(found.flatten(2).transpose(1, 2), states[tap], atol=1e-5)
+
+
+def test_patches_of_14_px_take_images_of_any_size():
+    from unisemalign.model.network import Network
+    from unisemalign.settings import build_settings
+
+    encoder = random_encoder(shrunk(find_published("virchow2")))
+    settings = build_settings(overrides={"model.zoom": 1.0}).model
+    network = Network(encoder, ["a", "b"], settings, train_encoder=False).eval()
+    with torch.inference_mode():
+        assert network.decode(network.features(torch.rand(1, 3, 64, 100))).shape == (1, 2, 64, 100)
+
+
+def test_only_kept_blocks_are_made_without_weights():
+    with torch.device("meta"):
+        encoder = build_encoder("h-optimus-0", weights=False)
+    assert len(encoder.vit.blocks) == 16
+    assert encoder.pretrained
+    assert encoder.weights_sha256 is None
 
 
 def uni_parts():

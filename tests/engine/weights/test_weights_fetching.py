@@ -63,7 +63,13 @@ def test_get_then_offline_for_ever(hub, terminal, tmp_path):
     events = [
         json.loads(line) for line in terminal("get", entry.name, "--json").stdout.splitlines()
     ]
-    assert [events[0]["event"], events[-1]["event"]] == ["start", "done"]
+    assert [events[0]["event"], events[1]["event"], events[-1]["event"]] == [
+        "message",
+        "start",
+        "done",
+    ]
+    assert "kaiko-non-commercial, terms at https://" in events[0]["text"]
+    assert events[-1]["here"]
     done = [event["done"] for event in events if event["event"] == "progress"]
     assert done == sorted(done)
     assert done[-1] == pytest.approx(len(content) / 1e6, abs=0.1)

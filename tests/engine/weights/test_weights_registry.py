@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -74,6 +75,8 @@ def test_names_and_ones_own_files(tmp_path):
     assert find_weights(entry, tmp_path / "pytorch_model.bin") == tmp_path / "pytorch_model.bin"
     with pytest.raises(SettingsError, match="found nothing there"):
         split_name("uni=/nowhere/at/all")
+    with pytest.raises(SettingsError, match="'embedded' takes no file of weights"):
+        split_name(f"embedded={tmp_path}")
     with pytest.raises(
         WeightsError, match="'pytorch_model.bin' or 'model.safetensors', found none"
     ):
@@ -107,3 +110,12 @@ def test_the_advice_names_both_sizes_and_the_zoom_that_mends_it():
     assert "trained at 0.5 µm/px and sees 1 µm/px here" in advice
     assert "--set model.zoom=1," in advice
     assert spacing_advice("uni", 0.5, 1) is None
+
+
+def test_the_page_has_the_tables_of_the_registry():
+    root = Path(__file__).parents[3]
+    subprocess.run(
+        [sys.executable, str(root / "tools" / "encoders_page.py"), "--check"], check=True
+    )
+    page = (root / "docs" / "encoders.md").read_text(encoding="utf-8")
+    assert all(f"| `{entry.name}` |" in page for entry in FOREIGN)

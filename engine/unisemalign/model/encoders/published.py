@@ -75,8 +75,12 @@ def load_encoder(entry: Published, path: Path | None = None) -> ViTEncoder:
 
 
 def random_encoder(entry: Published) -> ViTEncoder:
-    """Return the encoder of ``entry`` with random numbers, for a checkpoint to be loaded into."""
-    return _encoder(build_vit(entry), entry)
+    """Return the encoder of ``entry`` with random numbers, for a checkpoint to be loaded into.
+
+    Only the blocks that are kept are made.
+    """
+    kept = {**entry.arguments, "depth": entry.taps[1] + 1} if entry.taps else entry.arguments
+    return _encoder(build_vit(entry.model_copy(update={"arguments": kept})), entry)
 
 
 def _encoder(vit: Any, entry: Published) -> ViTEncoder:

@@ -46,9 +46,8 @@ def load_tower(entry: Published, path: Path) -> nn.Module:
     Raises
     ------
     WeightsError
-        If the file is not what was fetched, or does not fit by name and shape.
+        If the file does not fit by name and shape.
     """
-    known_sha256(path)
     state: State = wanted_parts(read_checkpoint(path), entry.name, entry.keys, entry.left_out)
     if entry.layout == "hf_clip":
         state = clip_from_transformers(state)
@@ -78,15 +77,19 @@ def load_text(
     Raises
     ------
     WeightsError
-        If its weights or its tokenizer are not here, or do not fit.
+        If its weights or its tokenizer are not here, are not what was fetched, or do not fit.
     """
     found = find_weights(entry, path)
     if weights and found is None:
         raise WeightsError(absent_sentence(entry))
     ids = read_prompts(entry, write_prompts(class_words, context_tokens), found)
     check_contexts(ids, context_tokens, entry.name)
+    digest = known_sha256(found) if weights and found else None
     tower = load_tower(entry, found) if weights and found else build_tower(entry)
-    tower.eval()
+    text: PromptedTower
     if isinstance(tower, Bert):
-        return PromptedBert(tower, ids, context_tokens, pooling, masks=masks)
-    return PromptedText(tower, ids, context_tokens, pooling, masks=masks)
+        text = PromptedBert(tower.eval(), ids, context_tokens, pooling, masks=masks)
+    else:
+        text = PromptedText(tower.eval(), ids, context_tokens, pooling, masks=masks)
+    text.weights_sha256 = digest
+    return text

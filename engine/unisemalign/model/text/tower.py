@@ -11,9 +11,13 @@ Pooling = Literal["cls", "eos", "argmax"]
 
 
 class TextTower(nn.Module):
-    """Base of what gives one vector a class. A subclass sets ``dim``."""
+    """Base of what gives one vector a class. A subclass sets ``dim``.
+
+    ``weights_sha256`` is the SHA-256 of the published file, ``None`` where there is none.
+    """
 
     dim: int
+    weights_sha256: str | None = None
 
     def forward(self) -> Tensor:
         """Return ``(C, dim)``, not normalised; gradients reach what is learnable."""
