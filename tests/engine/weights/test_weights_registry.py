@@ -10,7 +10,14 @@ from typer.testing import CliRunner
 
 from unisemalign.cli.app import app
 from unisemalign.errors import SettingsError, WeightsError
-from unisemalign.weights import PUBLISHED, find_published, find_weights, spacing_advice, split_name
+from unisemalign.weights import (
+    PUBLISHED,
+    choice_sentence,
+    find_published,
+    find_weights,
+    spacing_advice,
+    split_name,
+)
 
 FOREIGN = [entry for entry in PUBLISHED if entry.repo]
 
@@ -110,6 +117,20 @@ def test_the_advice_names_both_sizes_and_the_zoom_that_mends_it():
     assert "trained at 0.5 µm/px and sees 1 µm/px here" in advice
     assert "--set model.zoom=1," in advice
     assert spacing_advice("uni", 0.5, 1) is None
+
+
+def test_what_is_said_while_choosing(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    assert choice_sentence("embedded", "encoder") == choice_sentence("free", "text") == ""
+    uni = choice_sentence("uni", "encoder")
+    assert "CC-BY-NC-ND-4.0" in uni
+    assert "1213 MB" in uni
+    assert "accept the terms" in uni
+    assert "accept" not in choice_sentence("kaiko-b8", "encoder")
+    assert "not on this machine" not in choice_sentence("uni=/data/uni.bin", "encoder")
+    assert "looked up in open_clip" in choice_sentence("uni", "text")
 
 
 def test_the_page_has_the_tables_of_the_registry():
