@@ -24,17 +24,15 @@ from qtpy.QtWidgets import (
 from napari_unisemalign.widgets.parts import SentenceWidget, color_icon
 from unisemalign.project import ClassInfo
 from unisemalign.project.colors import default_colors
+from unisemalign.weights import PUBLISHED, choice_sentence
+from unisemalign.weights.registry import Kind
 
 FIRST_CLASSES = ("background", "gland", "stroma")
-ENCODER_NOTE = (
-    "'embedded' is small and needs no download; it has seen colon tissue and goes on learning "
-    "from your labels. "
-    "Any other name is looked up in timm and may need weights: see 'unisemalign weights list'."
-)
-TEXT_NOTE = (
-    "'free' gives each class a free vector that is learned; no text tower reads the names. "
-    "Any other name is looked up in open_clip and may need weights."
-)
+OUR_NOTES = {
+    "encoder": "'embedded' is small and needs no download; it has seen colon tissue and goes "
+    "on learning from your labels.",
+    "text": "'free' gives each class a free vector that is learned; no text tower reads the names.",
+}
 
 
 class ClassRowWidget(QWidget):
@@ -92,17 +90,17 @@ class NewProjectDialog(QDialog):
         self.spacing.setValue(0.5)
         self.spacing.setSuffix(" µm/px")
         self.spacing.setToolTip("Labels and predictions are made at this pixel size.")
-        self.encoder = _editable("embedded", ENCODER_NOTE)
-        self.text = _editable("free", TEXT_NOTE)
+        self.encoder, self.encoder_note = _choice("encoder")
+        self.text, self.text_note = _choice("text")
         form = QFormLayout()
         form.addRow("Folder", where)
         form.addRow("Classes", self._class_rows)
         form.addRow("", add)
         form.addRow("Working spacing", self.spacing)
         form.addRow("Encoder", self.encoder)
-        form.addRow("", _note(ENCODER_NOTE))
+        form.addRow("", self.encoder_note)
         form.addRow("Words", self.text)
-        form.addRow("", _note(TEXT_NOTE))
+        form.addRow("", self.text_note)
         self.problem = SentenceWidget(color="#e5605a")
         self.buttons = QDialogButtonBox(
             QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
@@ -207,12 +205,17 @@ def _taken(root: Path) -> str:
     )
 
 
-def _editable(value: str, tooltip: str) -> QComboBox:
+def _choice(kind: Kind) -> tuple[QComboBox, SentenceWidget]:
+    """Return a list of the published names, any other may be typed, and a note on the chosen."""
     combo = QComboBox()
     combo.setEditable(True)
-    combo.addItem(value)
-    combo.setToolTip(tooltip)
-    return combo
+    combo.addItems([entry.name for entry in PUBLISHED if entry.kind == kind])
+    combo.setToolTip("A name of the list, any other of its library, or NAME=PATH for your own file")
+    note = _note(OUR_NOTES[kind])
+    combo.currentTextChanged.connect(
+        lambda name: note.say(choice_sentence(name, kind) or OUR_NOTES[kind])
+    )
+    return combo, note
 
 
 def _note(text: str) -> SentenceWidget:

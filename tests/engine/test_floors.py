@@ -15,6 +15,7 @@ FLOORS = {
     "runtime": 2,
     "slides": 2,
     "settings": 2,
+    "weights": 2,
     "project": 3,
     "exchange": 3,
     "model": 3,
@@ -32,6 +33,7 @@ NEIGHBOURS = {
     ("geometry", "errors"),
     ("slides", "runtime"),
     ("settings", "runtime"),
+    ("weights", "runtime"),
     ("exchange", "project"),
     ("benchmark", "training"),
     ("__main__", "cli"),
@@ -92,7 +94,7 @@ def test_the_engine_knows_no_viewer_and_the_viewer_no_torch_room():
 def test_importing_what_the_viewer_uses_loads_no_torch():
     code = (
         "import sys; import unisemalign.project, unisemalign.slides, unisemalign.exchange, "
-        "unisemalign.active, unisemalign.settings, unisemalign.runtime; "
+        "unisemalign.active, unisemalign.settings, unisemalign.runtime, unisemalign.weights; "
         "bad = {'torch', 'napari', 'qtpy'} & set(sys.modules); assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -128,6 +128,25 @@ def test_a_slide_dropped_in_can_be_added(dock, qtbot, tmp_path) -> None:
     assert not dock.open.add_shown.isVisibleTo(dock)
 
 
+def test_the_new_project_dialog_offers_the_published_names_with_their_licence(qtbot):
+    dialog = NewProjectDialog()
+    qtbot.addWidget(dialog)
+    assert dialog.encoder.currentText() == "embedded"
+    assert dialog.text.currentText() == "free"
+    assert "needs no download" in dialog.encoder_note.text()
+    dialog.encoder.setCurrentText("uni")
+    said = dialog.encoder_note.text()
+    assert "CC-BY-NC-ND-4.0; its terms: https://huggingface.co/MahmoodLab/uni" in said
+    assert "accept the terms on its page" in said
+    assert "unisemalign weights get uni" in said
+    dialog.text.setCurrentText("quiltnet-b-16")
+    assert "MIT" in dialog.text_note.text()
+    dialog.encoder.setCurrentText("resnet18")
+    assert "looked up in timm" in dialog.encoder_note.text()
+    dialog.encoder.setCurrentText("embedded")
+    assert "needs no download" in dialog.encoder_note.text()
+
+
 def test_the_dialog_says_what_is_missing(qtbot, tmp_path) -> None:
     dialog = NewProjectDialog(classes=("one",))
     qtbot.addWidget(dialog)

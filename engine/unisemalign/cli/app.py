@@ -12,14 +12,15 @@ from typing import Annotated, Any
 import typer
 
 from unisemalign.benchmark import SCORED_AT, run_benchmark, spread_text
-from unisemalign.cli.output import choose_events, errors_as_sentences, say, say_json
+from unisemalign.cli.output import FAILED, choose_events, errors_as_sentences, say, say_json
 from unisemalign.errors import DataError, SettingsError
 from unisemalign.exchange import Format, Source, area_by_class, export_labels
 from unisemalign.geometry import parse_rect
 from unisemalign.metrics import SCORE_NAMES
 from unisemalign.project import Project, RegionState, Split
-from unisemalign.runtime import CancelToken, cancel_on_signals
+from unisemalign.runtime import CancelToken, Events, cancel_on_signals
 from unisemalign.settings import METHODS, PRESETS, Settings, build_settings
+from unisemalign.weights import PUBLISHED, is_here, spacing_advice
 
 app = typer.Typer(
     name="unisemalign",
@@ -44,15 +45,23 @@ MethodName = Annotated[
     str | None, typer.Option("--method", help=f"How tissue is used: {', '.join(METHODS)}.")
 ]
 
+ENCODER_HELP = "embedded, a name of 'weights list', a timm name, or NAME=PATH."
+TEXT_HELP = "free, a name of 'weights list', an open_clip name, or NAME=PATH."
+
 
 @app.command()
 def info(
+    project: Annotated[
+        Path | None, typer.Argument(metavar="[PROJECT]", help="Say more about this project.")
+    ] = None,
     as_json: AsJson = False,
     settings: Annotated[bool, typer.Option("--settings", help="List every setting.")] = False,
 ) -> None:
     """Print versions, devices and the encoders at hand."""
     if settings:
         return _list_settings(as_json)
+    with errors_as_sentences(as_json):
+        about = _about_project(project) if project else None
     import torch
 
     names = ("napari-unisemalign", "torch", "timm", "open_clip_torch", "napari", "zarr", "numpy")
@@ -62,17 +71,11 @@ def info(
         + [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         + (["mps"] if torch.backends.mps.is_available() else []),
         "cores": os.cpu_count(),
-        "encoders": {
-            "embedded": "here; starts untrained and learns with the head",
-            "uni": "gated; 'unisemalign weights get uni' after accepting its licence",
-            "timm": "any model by name; its weights must have been fetched",
-        },
-        "text": {
-            "free": "here; learnable class vectors, no words are read",
-            "open_clip": "any model by name; its weights must have been fetched",
-        },
+        "encoders": _at_hand("encoder", "timm"),
+        "text": _at_hand("text", "open_clip"),
         "presets": list(PRESETS),
         "methods": list(METHODS),
+        **({"project": about} if about else {}),
     }
     if as_json:
         return say_json(report)
@@ -93,8 +96,8 @@ def new(
     spacing_um: Annotated[
         float, typer.Option(min=0.01, max=100, help="Working pixel size in µm.")
     ] = 0.5,
-    encoder: Annotated[str, typer.Option(help="embedded, uni, or a timm name.")] = "embedded",
-    text: Annotated[str, typer.Option(help="free, or an open_clip name.")] = "free",
+    encoder: Annotated[str, typer.Option(help=ENCODER_HELP)] = "embedded",
+    text: Annotated[str, typer.Option(help=TEXT_HELP)] = "free",
     as_json: AsJson = False,
 ) -> None:
     """Make a project."""
@@ -108,6 +111,8 @@ def new(
     if as_json:
         return say_json(report)
     say(f"Made '{project}' with {len(names)} classes at {spacing_um} µm/px.")
+    if advice := spacing_advice(encoder, spacing_um, Settings().model.zoom):
+        say(advice)
     if encoder == "embedded":
         say("Its encoder starts untrained and learns with the head from your tissue.")
     if text == "free":
@@ -244,6 +249,7 @@ def train(
         settings = None
         if not resume:
             settings = build_settings(preset or PRESETS[0], method, overrides or [])
+            _advise(opened, settings, events)
         elif preset or method or overrides:
             raise SettingsError(
                 "--resume goes on with the settings the round was started with, found --preset, "
@@ -326,8 +332,8 @@ def benchmark(
     fraction: Annotated[int, typer.Option(help="Share of labelled images: 10 or 20.")] = 10,
     preset: Preset = "recommended",
     method: MethodName = None,
-    encoder: Annotated[str, typer.Option(help="embedded, uni, or a timm name.")] = "embedded",
-    text: Annotated[str, typer.Option(help="free, or an open_clip name.")] = "free",
+    encoder: Annotated[str, typer.Option(help=ENCODER_HELP)] = "embedded",
+    text: Annotated[str, typer.Option(help=TEXT_HELP)] = "free",
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0,1,2",
     out: Annotated[Path, typer.Option(help="Folder for the runs; they resume.")] = Path("runs"),
     overrides: Overrides = None,
@@ -375,40 +381,94 @@ def serve(project: ProjectPath, overrides: Overrides = None) -> None:
 
 @weights_app.command("list")
 def weights_list(as_json: AsJson = False) -> None:
-    """List encoders and text towers, and whether their weights are here."""
-    from unisemalign.cli.weights import list_weights
+    """List encoders and text towers: what is here, what wants a licence, the disk each takes."""
+    from unisemalign.cli.weights import list_weights, state_of
 
     rows = list_weights()
     if as_json:
         return say_json(rows)
     for row in rows:
-        here = "here" if row["here"] else "not here"
-        say(f"{row['name']:10} {row['kind']:8} {here:9} {row['licence']}")
+        size = f"{row['megabytes']:.0f} MB" if row["megabytes"] else ""
+        speed = row["speed"] or ""
+        say(
+            f"{row['name']:18} {row['kind']:8} {size:>8}  {speed:7} {row['licence']:21} "
+            f"{state_of(row)}"
+        )
+    say("Any other timm (encoder) or open_clip (text) name works too, and NAME=PATH for your file.")
     return None
 
 
 @weights_app.command("get")
 def weights_get(name: str, as_json: AsJson = False) -> None:
-    """Fetch published weights once; they work offline from then on."""
+    """Fetch published weights once; they work offline from then on. The one verb that goes online.
+
+    A download that broke off goes on where it stopped; what arrives is checked by its hash.
+    """
     from unisemalign.cli.weights import get_weights
 
+    events = choose_events(as_json)
     with errors_as_sentences(as_json):
-        get_weights(name)
-    say_json({"name": name, "here": True}) if as_json else say(f"'{name}' is here now.")
+        got = get_weights(name, events)
+    events.emit("done", **got)
+    if not as_json:
+        for file in got["files"]:
+            say(f"{file['file']}: {file['megabytes']} MB, SHA-256 {file['sha256']}")
+        if got["here"]:
+            say(f"'{name}' is here now. Next: unisemalign weights check {name}")
 
 
 @weights_app.command("check")
 def weights_check(names: list[str], as_json: AsJson = False) -> None:
-    """Load weights and run one forward pass."""
-    from unisemalign.cli.weights import check_weights
+    """Load weights by name and shape, and run one forward pass."""
+    from unisemalign.cli.weights import check_all
 
     with errors_as_sentences(as_json):
-        rows = [check_weights(name) for name in names]
+        rows = check_all(names)
     if as_json:
-        return say_json(rows)
-    for row in rows:
-        say(f"{row['name']}: loads and runs; output {row['output']}")
-    return None
+        say_json(rows)
+    for row in [] if as_json else rows:
+        if row["ok"]:
+            shapes = " and ".join("×".join(map(str, shape)) for shape in row["outputs"])
+            say(
+                f"{row['name']}: loads and runs; gives {shapes}; "
+                f"{row['parameters'] / 1e6:.1f} million parameters; loaded in "
+                f"{row['seconds_to_load']} s, ran in {row['seconds']} s"
+            )
+        else:
+            sys.stderr.write(f"{row['name']}: {row['text']}\n")
+    if not all(row["ok"] for row in rows):
+        raise SystemExit(FAILED)
+
+
+def _at_hand(kind: str, others: str) -> dict[str, str]:
+    """Say of each entry of the registry whether it can be used now."""
+    rows = {}
+    for entry in PUBLISHED:
+        if entry.kind == kind:
+            get = f"'unisemalign weights get {entry.name}'"
+            wants = f"{get} after accepting its licence" if entry.gated else get
+            rows[entry.name] = "here" if is_here(entry) else wants
+    return {**rows, others: "any model by name; its weights must have been fetched"}
+
+
+def _about_project(path: Path) -> dict[str, Any]:
+    with Project.open(path) as opened:
+        about = opened.info
+    advice = spacing_advice(about.encoder, about.spacing_um, Settings().model.zoom)
+    return {
+        "classes": [c.name for c in about.classes],
+        "spacing_um": about.spacing_um,
+        "encoder": about.encoder,
+        "text": about.text,
+        **({"advice": advice} if advice else {}),
+    }
+
+
+def _advise(project: Project, settings: Settings, events: Events) -> None:
+    """Tell when the encoder will see another pixel size than it was trained at."""
+    about = project.info
+    if advice := spacing_advice(about.encoder, about.spacing_um, settings.model.zoom):
+        events.emit("message", text=advice)
 
 
 def _seeds(text: str) -> list[int]:
@@ -459,5 +519,6 @@ def main() -> None:
 
     The hub's client reads the variable when it is imported, so it is set before anything else.
     """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ["HF_HUB_OFFLINE"] = "0" if sys.argv[1:3] == ["weights", "get"] else "1"
     app()

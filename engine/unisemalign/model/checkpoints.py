@@ -61,10 +61,13 @@ def save_network(
 ) -> None:
     """Write our parts, with their settings and classes, to ``path`` (safetensors).
 
-    ``classes`` maps each class name to its words, in class order.
+    ``classes`` maps each class name to its words, in class order. Of published weights only the
+    encoder's name (a setting) and the hash of its file are written.
     """
     state = {k: v.detach().contiguous().cpu() for k, v in trained_state(network).items()}
     about = {"settings": settings.model_dump_json(), "classes": json.dumps(dict(classes))}
+    if network.encoder.weights_sha256:
+        about["encoder_sha256"] = network.encoder.weights_sha256
     with write_atomically(path) as part:
         part.write_bytes(save(state, metadata=about))
 
@@ -75,7 +78,8 @@ def load_network(path: Path) -> tuple[Network, Settings, list[str]]:
     Raises
     ------
     WeightsError
-        If the file is missing, damaged, or not one of ours.
+        If the file is missing, damaged, or not one of ours, or its encoder's published weights
+        are not the ones it was trained on.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -94,5 +98,16 @@ def load_network(path: Path) -> tuple[Network, Settings, list[str]]:
     classes: dict[str, str] = json.loads(about["classes"])
     published = not any(name.startswith("encoder.") for name in state)
     network = build_network(list(classes.values()), settings.model, encoder_weights=published)
+    _check_encoder(network, about.get("encoder_sha256"), settings.model.encoder)
     load_trained_state(network, state)
     return network.eval(), settings, list(classes)
+
+
+def _check_encoder(network: Network, trained_on: str | None, name: str) -> None:
+    found = network.encoder.weights_sha256
+    if trained_on and found and trained_on != found:
+        raise WeightsError(
+            f"This model was trained on other weights of '{name}' than lie here: their SHA-256 "
+            f"was {trained_on[:12]}…, found {found[:12]}…. Bring the former back, or train again "
+            f"with --set training.start_from=scratch."
+        )

@@ -241,6 +241,29 @@ def test_weights_that_are_not_here_say_what_to_do():
     run("weights", "check", "embedded")
 
 
+def test_check_tells_each_name_apart():
+    result = run("weights", "check", "free", "uni", "embedded", "--json", status=1)
+    rows = json_of(result)[0]
+    assert [row["ok"] for row in rows] == [True, False, True]
+    assert "weights get uni" in rows[1]["text"]
+    assert rows[2]["outputs"][0][1] > 0
+    assert rows[2]["parameters"] > 1000
+
+
+def test_a_pixel_size_foreign_to_the_encoder_is_told(tmp_path):
+    made = run("new", tmp_path / "a.unisem", "--classes", "a,b", "--encoder", "uni")
+    assert "trained at 0.5 µm/px and sees 1 µm/px here" in made.stdout
+    project = json_of(run("info", tmp_path / "a.unisem", "--json"))[0]["project"]
+    assert project["encoder"] == "uni"
+    assert "--set model.zoom=1," in project["advice"]
+    events = json_of(run("train", tmp_path / "a.unisem", "--json", status=1))
+    assert "sees 1 µm/px here" in events[0]["text"]
+    fits = json_of(run("train", tmp_path / "a.unisem", "--json", "--set=model.zoom=1", status=1))
+    assert "µm/px" not in fits[0]["text"]
+    made = run("new", tmp_path / "b.unisem", "--classes", "a,b")
+    assert "trained at" not in made.stdout
+
+
 def test_the_face_names_exist_and_load_late():
     for name in unisemalign.__all__:
         assert getattr(unisemalign, name) is not None

@@ -134,6 +134,17 @@ def test_a_frozen_untrained_encoder_comes_back_the_same(tmp_path):
         assert torch.equal(network.encode(images)[1], again.encode(images)[1])
 
 
+def test_a_model_says_which_weights_it_was_trained_on(tmp_path, monkeypatch):
+    settings = build_settings(overrides={"model.decoder_dim": 16})
+    network = build_network(TWO, settings.model).eval()
+    network.encoder.weights_sha256 = "a" * 64
+    save_network(network, tmp_path / "best.safetensors", settings, {n: n for n in TWO})
+    assert load_network(tmp_path / "best.safetensors")[0].encoder.weights_sha256 is None
+    monkeypatch.setattr(type(network.encoder), "weights_sha256", "b" * 64)
+    with pytest.raises(WeightsError, match="trained on other weights of 'embedded'.*aaaa.*bbbb"):
+        load_network(tmp_path / "best.safetensors")
+
+
 @pytest.mark.parametrize("name", ["mobilevit_xxs", "swin_tiny_patch4_window7_224"])
 def test_hierarchical_models_work_or_are_refused_in_words(name):
     if name.startswith("swin"):

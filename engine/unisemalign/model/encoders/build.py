@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -10,11 +11,13 @@ import torch
 from unisemalign.errors import SettingsError, WeightsError
 from unisemalign.model.encoders.embedded import EmbeddedEncoder
 from unisemalign.model.encoders.encoder import Encoder
+from unisemalign.model.encoders.published import load_encoder, random_encoder
 from unisemalign.model.encoders.pyramid import PyramidEncoder
 from unisemalign.model.encoders.vit import ViTEncoder
-
-SHORT_NAMES = {"uni": "hf-hub:MahmoodLab/uni"}
-"""Names a person may type, and what timm calls them."""
+from unisemalign.model.reading import assign_parts, check_fit, read_checkpoint, wanted_parts
+from unisemalign.weights.fetching import refused_sentence
+from unisemalign.weights.hashes import known_sha256
+from unisemalign.weights.registry import PUBLISHED, Published, find_published, split_name
 
 _UNI_DEPTH = 24
 
@@ -25,8 +28,9 @@ def build_encoder(name: str, *, weights: bool = True) -> Encoder:
     Parameters
     ----------
     name
-        ``embedded``, ``uni``, or any timm model (``vit_small_patch16_224``, ``resnet50``,
-        ``hf-hub:OWNER/NAME``).
+        A name of the registry (``embedded``, ``uni``, …), ``NAME=PATH`` for the person's own copy
+        of its file, or any timm model (``vit_small_patch16_224``, ``resnet50``,
+        ``hf-hub:OWNER/NAME``; ``NAME=PATH`` here too).
     weights
         Load the model's published weights, from the local cache unless the engine was started
         for fetching. Without them the shape is right and the numbers are random: for a checkpoint
@@ -35,30 +39,24 @@ def build_encoder(name: str, *, weights: bool = True) -> Encoder:
     Raises
     ------
     SettingsError
-        If timm knows no such model.
+        If neither the registry nor timm knows such an encoder.
     WeightsError
-        If the weights are not on this machine, or the person has no access to them.
+        If the weights are not on this machine, do not fit, or the person has no access to them.
     """
     if name == "embedded":
         return EmbeddedEncoder(weights=weights)
-    identifier = SHORT_NAMES.get(name, name)
-    if identifier == "hf-hub:MahmoodLab/uni" and not weights:
-        vit = timm.create_model(
-            "vit_large_patch16_224", init_values=1e-5, dynamic_img_size=True, num_classes=0
-        )
-        return ViTEncoder(vit, (2, 9), pretrained=True)
+    identifier, path = split_name(name)
+    entry = find_published(identifier, "encoder") or _by_repository(identifier)
+    if entry is not None:
+        return load_encoder(entry, path) if weights else random_encoder(entry)
     if not identifier.startswith("hf-hub:") and not timm.is_model(identifier):
-        raise SettingsError(
-            f"Wanted the encoder '{name}', found no model of that name in timm. Use 'embedded', "
-            f"'uni' or a name from timm.list_models()."
-        )
+        raise SettingsError(_unknown(identifier))
+    if path is not None:
+        return _from_file(identifier, path, weights=weights)
     if weights:
         _check_hub(identifier, name)
     if _is_vit(identifier):
-        extra: dict[str, Any] = {"dynamic_img_size": True, "num_classes": 0}
-        if identifier == "hf-hub:MahmoodLab/uni":
-            extra["init_values"] = 1e-5
-        vit = _create(identifier, name, weights, extra)
+        vit = _create(identifier, name, weights, {"dynamic_img_size": True, "num_classes": 0})
         return ViTEncoder(vit, _taps(len(vit.blocks)), pretrained=weights)
     levels = _create(identifier, name, weights, {"features_only": True})
     strides = levels.feature_info.reduction()
@@ -69,6 +67,48 @@ def build_encoder(name: str, *, weights: bool = True) -> Encoder:
     encoder = PyramidEncoder(features, pretrained=weights)
     _check_any_size(encoder, name)
     return encoder
+
+
+def _from_file(identifier: str, path: Path, *, weights: bool) -> Encoder:
+    """Return a timm vision transformer with the numbers in ``path``, fitted by name and shape."""
+    if identifier.startswith("hf-hub:") or not _is_vit(identifier):
+        raise SettingsError(
+            f"Weights of one's own want a vision transformer timm knows by name, found "
+            f"'{identifier}'. Example: vit_small_patch16_224=weights.safetensors."
+        )
+    extra = {"dynamic_img_size": True, "num_classes": 0}
+    if not weights:
+        vit = _create(identifier, identifier, False, extra)
+        return ViTEncoder(vit, _taps(len(vit.blocks)), pretrained=True)
+    state = wanted_parts(read_checkpoint(path), identifier, "", ("head.",))
+    with torch.device("meta"):
+        vit = _create(identifier, identifier, False, extra)
+    check_fit(state, vit.state_dict(), identifier)
+    encoder = ViTEncoder(vit, _taps(len(vit.blocks)), pretrained=True)
+    assign_parts(encoder.vit, state)
+    encoder.weights_sha256 = known_sha256(path)
+    return encoder
+
+
+def _by_repository(identifier: str) -> Published | None:
+    """Return the registry's entry for a hub name: what it knows is not guessed from the hub."""
+    repo = identifier.removeprefix("hf-hub:") if identifier.startswith("hf-hub:") else None
+    same = (e for e in PUBLISHED if repo and e.repo == repo and e.kind == "encoder")
+    return next(same, None)
+
+
+def _unknown(name: str) -> str:
+    other = find_published(name, "text")
+    if other is not None:
+        return f"'{name}' is a text tower ({other.title}). Choose an encoder: {_names()}."
+    return (
+        f"Wanted the encoder '{name}', found no model of that name in timm. Use one of "
+        f"{_names()}, or a name from timm.list_models()."
+    )
+
+
+def _names() -> str:
+    return ", ".join(entry.name for entry in PUBLISHED if entry.kind == "encoder")
 
 
 def _create(identifier: str, name: str, weights: bool, extra: dict[str, Any]) -> Any:
@@ -118,11 +158,7 @@ def _check_hub(identifier: str, name: str) -> None:
 
 def _absent(name: str, error: Exception) -> str:
     if any(mark in str(error) for mark in ("401", "403", "gated", "GatedRepo")):
-        return (
-            f"The weights of '{name}' want a licence you have accepted. Three steps: 1. open the "
-            f"model's page on Hugging Face and accept its terms; 2. run 'hf auth login' once; "
-            f"3. run 'unisemalign weights get {name}'."
-        )
+        return refused_sentence(name.removeprefix("hf-hub:"), name)
     return (
         f"The weights of '{name}' are not on this machine. Run 'unisemalign weights get {name}' "
         f"where there is a network, or use the encoder 'embedded', which needs none."

@@ -23,6 +23,8 @@ class Encoder(nn.Module):
     ours
         Whether its weights are this project's own: then they are written with a round's, and
         trained on unless the person asks otherwise.
+    weights_sha256
+        SHA-256 of the published file the weights came from; ``None`` where there is none.
     """
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -34,6 +36,7 @@ class Encoder(nn.Module):
     multiple: int
     pretrained: bool
     ours: bool = False
+    weights_sha256: str | None = None
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Encode normalised images ``(B, 3, H, W)`` to ``(B, C, H/stride, W/stride)``, twice."""
