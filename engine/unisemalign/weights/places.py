@@ -87,11 +87,26 @@ def tokenizer_sentence(entry: Published, weights: Path | None) -> str:
 def _cached(entry: Published, names: Sequence[str]) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    for name in names:
-        found = try_to_load_from_cache(str(entry.repo), name)
-        if isinstance(found, str):
-            return Path(found)
+    for repo in _spellings(str(entry.repo)):
+        for name in names:
+            found = try_to_load_from_cache(repo, name)
+            if isinstance(found, str):
+                return Path(found)
     return None
+
+
+def _spellings(repo: str) -> list[str]:
+    """Return ``repo`` as the table and as the cache write it: the hub takes ``UNI`` and ``uni``."""
+    from huggingface_hub import constants
+
+    mark = "models--"
+    wanted = mark + repo.replace("/", "--")
+    try:
+        folders = sorted(path.name for path in Path(constants.HF_HUB_CACHE).iterdir())
+    except OSError:
+        folders = []
+    others = [each for each in folders if each.lower() == wanted.lower() and each != wanted]
+    return [repo, *(each.removeprefix(mark).replace("--", "/", 1) for each in others)]
 
 
 def _in_conch_package() -> Path | None:

@@ -114,9 +114,10 @@ def official_clip(model, ids):
     return model.encode_text(ids)
 
 
-def test_towers_that_read_another_way_are_refused():
+@pytest.mark.parametrize("name", ["ViT-B-16-SigLIP", "roberta-ViT-B-32"])
+def test_towers_that_read_another_way_are_refused(name):
     with pytest.raises(SettingsError, match="not supported yet"):
-        build_text_tower("ViT-B-16-SigLIP", ["a", "b"], weights=False)
+        build_text_tower(name, ["a", "b"], weights=False)
 
 
 def test_words_may_change_between_rounds():

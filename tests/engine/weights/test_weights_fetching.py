@@ -41,6 +41,7 @@ def terminal(hub, tmp_path):
                 "HF_HOME": str(tmp_path),
                 "HF_TOKEN": LOGIN,
                 "HF_HUB_DISABLE_XET": "1",
+                "NO_PROXY": "127.0.0.1,localhost",
             },
         )
         assert result.returncode == status, result.stderr + result.stdout

@@ -15,6 +15,7 @@ from unisemalign.weights import (
     choice_sentence,
     find_published,
     find_weights,
+    is_here,
     spacing_advice,
     split_name,
 )
@@ -117,6 +118,23 @@ def test_the_advice_names_both_sizes_and_the_zoom_that_mends_it():
     assert "trained at 0.5 µm/px and sees 1 µm/px here" in advice
     assert "--set model.zoom=1," in advice
     assert spacing_advice("uni", 0.5, 1) is None
+
+
+@pytest.mark.parametrize("spelling", ["MahmoodLab--uni", "MahmoodLab--UNI"])
+def test_a_cache_is_read_however_the_repository_is_spelled(spelling, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    entry = find_published("uni")
+    assert not is_here(entry)
+    folder = tmp_path / f"models--{spelling}"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("c" * 40)
+    (folder / "snapshots" / ("c" * 40)).mkdir(parents=True)
+    file = folder / "snapshots" / ("c" * 40) / "pytorch_model.bin"
+    file.touch()
+    assert find_weights(entry) == file
+    assert is_here(entry)
 
 
 def test_what_is_said_while_choosing(tmp_path, monkeypatch):

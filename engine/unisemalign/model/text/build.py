@@ -79,6 +79,8 @@ def build_text_tower(
     except (OSError, RuntimeError, UnpicklingError) as error:
         if path is not None:
             raise WeightsError(f"'{path}' does not fit '{plain}': {error}") from error
+        if "transformers" in str(error):
+            raise SettingsError(_unreadable(name)) from error
         raise WeightsError(
             f"The weights of the text tower '{name}' are not on this machine. Run 'unisemalign "
             f"weights get {name}' where there is a network, or use 'free', which needs none."
@@ -106,8 +108,12 @@ def _check_readable(tower: Any, name: str) -> None:
     pools = getattr(tower, "pool_type", getattr(tower, "text_pool_type", "argmax"))
     causal = getattr(tower, "attn_mask", None) is not None
     if not all(hasattr(tower, part) for part in parts) or not causal or pools != "argmax":
-        raise SettingsError(
-            f"A text tower wants causal attention and the end token's answer, as CLIP and CoCa "
-            f"have; '{name}' reads another way, which is not supported yet. Use 'free' or another "
-            f"open_clip model."
-        )
+        raise SettingsError(_unreadable(name))
+
+
+def _unreadable(name: str) -> str:
+    return (
+        f"A text tower wants causal attention and the end token's answer, as CLIP and CoCa have, "
+        f"or to be one of {_names()}; '{name}' reads another way, which is not supported yet. "
+        f"Choose another."
+    )
