@@ -114,7 +114,7 @@ def new(
     if advice := spacing_advice(encoder, spacing_um, Settings().model.zoom):
         say(advice)
     if encoder == "embedded":
-        say("Its encoder starts untrained and learns with the head from your tissue.")
+        say("Its encoder knows colon glands and goes on learning, with the head, from your tissue.")
     if text == "free":
         say("No text tower: classes are free vectors, their names are not read.")
     say(f"Next: unisemalign add {project} SLIDE…")
