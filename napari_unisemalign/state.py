@@ -373,7 +373,7 @@ def _about_model(session: Session) -> str:
         return ""
     info = session.project.info
     encoder = (
-        "The embedded encoder starts untrained and learns from your labels."
+        "The embedded encoder knows colon glands and goes on learning from your labels."
         if info.encoder == "embedded"
         else f"Encoder: {info.encoder}."
     )

@@ -27,7 +27,8 @@ from unisemalign.project.colors import default_colors
 
 FIRST_CLASSES = ("background", "gland", "stroma")
 ENCODER_NOTE = (
-    "'embedded' is small and needs no download; it starts untrained and learns from your labels. "
+    "'embedded' is small and needs no download; it has seen colon tissue and goes on learning "
+    "from your labels. "
     "Any other name is looked up in timm and may need weights: see 'unisemalign weights list'."
 )
 TEXT_NOTE = (

@@ -1,6 +1,8 @@
 """A data set laid out as GlaS is, small enough to train on in seconds."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +10,20 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tests.engine.conftest import QUICK, draw_textures
+from unisemalign.benchmark import spread_over_seeds, spread_text
 from unisemalign.cli.app import app
+from unisemalign.inference import load_predictor, predict_split
+from unisemalign.metrics import SCORE_NAMES, OverlapScores
+from unisemalign.project import Project, Split
 
 FLAGS = [f"--set={key}={value}" for key, value in QUICK.items()]
+
+
+def draw_pair(root, name, seed):
+    """Draw an image and its 1-bit mask, as GlaS has them here."""
+    truth = draw_textures(root / "images" / f"{name}.png", seed)
+    mask = Image.fromarray(((truth == 2) * 255).astype(np.uint8)).convert("1")
+    mask.save(root / "masks" / f"{name}.png")
 
 
 @pytest.fixture
@@ -20,9 +33,7 @@ def data(tmp_path):
         (root / folder).mkdir(parents=True)
     names = [f"train_{n}" for n in range(4)]
     for index, name in enumerate(names):
-        truth = draw_textures(root / "images" / f"{name}.png", index)
-        mask = Image.fromarray(((truth == 2) * 255).astype(np.uint8)).convert("1")
-        mask.save(root / "masks" / f"{name}.png")
+        draw_pair(root, name, index)
     (root / "splits.toml").write_text(
         f'[glas_10]\nlabeled = ["{names[0]}"]\nunlabeled = ["{names[1]}", "{names[2]}"]\n'
         f'val = ["{names[3]}"]\n'
@@ -30,10 +41,15 @@ def data(tmp_path):
     return root
 
 
-def run(*arguments, status=0):
-    result = CliRunner().invoke(app, ["benchmark", *(str(a) for a in arguments), "--json"])
+def invoke(*arguments, status=0):
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
     assert result.exit_code == status, result.output
-    return [json.loads(line) for line in result.stdout.splitlines()]
+    return result.stdout
+
+
+def run(*arguments, status=0):
+    told = invoke("benchmark", *arguments, "--json", status=status)
+    return [json.loads(line) for line in told.splitlines()]
 
 
 def test_mean_and_sd_over_seeds_and_runs_that_are_there_are_read(data, tmp_path):
@@ -42,13 +58,134 @@ def test_mean_and_sd_over_seeds_and_runs_that_are_there_are_read(data, tmp_path)
     scores = [100 * r["best_val"]["mdice"] for r in report["runs"]]
     assert report["best"]["mean"] == pytest.approx(np.mean(scores), abs=1e-3)
     assert report["best"]["sd"] == pytest.approx(np.std(scores, ddof=1), abs=1e-3)
+    for place in ("best_val", "last_val"):
+        for key in SCORE_NAMES:
+            values = [100 * r[place][key] for r in report["runs"]]
+            assert report[place][key]["mean"] == pytest.approx(np.mean(values), abs=1e-3), key
+            assert report[place][key]["sd"] == pytest.approx(np.std(values, ddof=1), abs=1e-3), key
+    assert report["seconds_per_step"]["mean"] > 0
+    assert "best_test" not in report, "no test images, no test scores"
     assert [r["seed"] for r in report["runs"]] == [0, 1]
     again = run("glas", "--data", data, "--fraction", "10", *out)
     assert not [e for e in again if e["event"] == "step"]
     assert again[-1] == report
+    page = Path(report["report"])
+    assert page.parent == tmp_path / "runs"
+    text = page.read_text(encoding="utf-8")
+    for key in SCORE_NAMES:
+        assert spread_text(report["best_val"][key]) in text, key
+    assert text.count("data:image/jpeg;base64,") == 1, "the only val image"
+    assert text.count('<polyline class="curve') == 4, "two seeds: a line and its key"
+    page.unlink()
+    for run_folder in report["runs"]:
+        shutil.rmtree(Path(run_folder["folder"]) / "glas.unisem")
+    bare = run("glas", "--data", data, "--fraction", "10", *out)
+    assert bare[-1] == report, "scores that are there need no weights"
+    assert "no pictures" in [e for e in bare if e["event"] == "message"][-1]["text"]
+    assert "Not shown." in page.read_text(encoding="utf-8")
     other = run("glas", "--data", data, "--method", "supervised", *out)
     assert other[-1]["method"] == "supervised"
     assert [e for e in other if e["event"] == "step"]
+
+
+def test_the_report_shows_the_worst_and_the_best_image(data, tmp_path):
+    draw_pair(data, "val_2", 9)
+    draw_pair(data, "val_3", 4)
+    text = (data / "splits.toml").read_text()
+    (data / "splits.toml").write_text(text.replace('"train_3"]', '"train_3", "val_2", "val_3"]'))
+    arguments = ["--data", data, "--out", tmp_path / "runs", "--seeds", "0", *FLAGS]
+    report = run("glas", *arguments)[-1]
+    project = Path(report["runs"][0]["folder"]) / "glas.unisem"
+    with Project.open(project) as opened:
+        predictor, _ = load_predictor(opened)
+        dice = {}
+        for region in predict_split(opened, predictor, Split.VAL):
+            scores = OverlapScores(2)
+            scores.add(region.predicted, region.truth)
+            dice[region.slide] = scores.summary()["mdice"]
+    ranked = sorted(dice, key=dice.get)
+    page = Path(report["report"]).read_text(encoding="utf-8")
+    assert len(ranked) == 3
+    for title, name in (("Worst", ranked[0]), ("Best", ranked[-1])):
+        assert f"<b>{title}: {name}</b>. mDice {100 * dice[name]:.2f}," in page
+
+
+def test_the_best_weights_are_scored_on_test_images_when_they_are_there(data, tmp_path):
+    arguments = ["glas", "--data", data, "--out", tmp_path / "runs", "--seeds", "0", *FLAGS]
+    assert "best_test" not in run(*arguments)[-1]
+    for name, seed in (("testA_1", 10), ("testA_2", 11), ("testB_1", 12)):
+        draw_pair(data, name, seed)
+    events = run(*arguments)
+    assert not [e for e in events if e["event"] == "step"], "the run is read, not trained again"
+    assert [e for e in events if e.get("what") == "Scoring the test images"]
+    report = events[-1]
+    scores = report["runs"][0]["best_test"]
+    assert scores["images"] == 3
+    assert report["best_test"]["mdice"] == {"mean": round(100 * scores["mdice"], 4), "sd": None}
+    again = run(*arguments)
+    assert not [e for e in again if e.get("what") == "Scoring the test images"], "nor scored again"
+    assert again[-1] == report
+
+    # The same images through the verbs of a person's own study give the same scores.
+    folder = tmp_path / "outside"
+    (folder / "images").mkdir(parents=True)
+    (folder / "masks").mkdir()
+    for name, seed in (("one", 10), ("two", 11), ("three", 12)):
+        draw_pair(folder, name, seed)
+    project = next((tmp_path / "runs").glob("*-s0")) / "glas.unisem"
+    with Project.open(project) as opened:
+        for record in opened.slides(Split.TEST):
+            opened.set_slide_split(record.name, Split.VAL)
+    invoke("add", project, folder / "images", "--masks", folder / "masks", "--split", "test",
+           "--spacing-um", "0.62")  # fmt: skip
+    theirs = json.loads(invoke("evaluate", project, "--split", "test", "--json").splitlines()[-1])
+    assert theirs["images"] == 3
+    for key in SCORE_NAMES:
+        assert theirs[key] == pytest.approx(scores[key]), key
+
+
+def test_test_images_may_be_named_and_want_their_masks(data, tmp_path):
+    arguments = ["glas", "--data", data, "--out", tmp_path / "runs", "--seeds", "0", *FLAGS]
+    draw_pair(data, "held_1", 10)
+    with (data / "splits.toml").open("a") as file:
+        file.write('test = ["held_1"]\n')
+    assert run(*arguments)[-1]["runs"][0]["best_test"]["images"] == 1
+    (data / "splits.toml").write_text(
+        (data / "splits.toml").read_text().replace('["held_1"]', '["held_1", "held_2"]')
+    )
+    assert "'held_2'" in run(*arguments, status=1)[-1]["text"]
+
+
+def test_a_test_image_that_was_trained_on_is_refused(data, tmp_path):
+    with (data / "splits.toml").open("a") as file:
+        file.write('test = ["train_1"]\n')
+    arguments = ["glas", "--data", data, "--out", tmp_path / "runs", "--seeds", "0", *FLAGS]
+    assert "'train_1' in use for train" in run(*arguments, status=1)[-1]["text"]
+
+
+def test_a_person_reads_a_table(data, tmp_path):
+    arguments = ["glas", "--data", data, "--out", tmp_path / "runs", "--seeds", "0", *FLAGS]
+    report = run(*arguments)[-1]
+    lines = invoke("benchmark", *arguments).splitlines()
+    header = next(line for line in lines if "val, best step" in line)
+    assert header.split("  ")[-1].strip() == "val, last step"
+    row = next(line for line in lines if line.strip().startswith("object F1"))
+    assert row.split()[2] == spread_text(report["best_val"]["object_f1"])
+
+
+def test_a_spread_of_one_seed_or_with_a_gap():
+    def runs(*values):
+        return [{"best_val": {"mdice": value}, "seconds_per_step": 0.5} for value in values]
+
+    two = spread_over_seeds(runs(0.8, 0.9))
+    assert two["best_val"]["mdice"] == {"mean": 85.0, "sd": pytest.approx(7.0711)}
+    assert two["seconds_per_step"] == {"mean": 0.5, "sd": 0.0}
+    assert two["best_val"]["object_f1"] is None
+    assert "best_test" not in two
+    assert spread_text(two["best_val"]["mdice"]) == "85.00 ± 7.07"
+    assert spread_text(spread_over_seeds(runs(0.8))["best_val"]["mdice"]) == "80.00"
+    assert spread_over_seeds(runs(0.8, None))["best_val"]["mdice"] is None
+    assert spread_text(None) == "–"
 
 
 @pytest.mark.parametrize(

@@ -110,9 +110,9 @@ def test_while_jobs_run(session: Session, with_model) -> None:
     assert state.mark.possible
 
 
-def test_untrained_parts_are_said_plainly(session: Session) -> None:
+def test_the_encoder_and_the_words_are_said_plainly(session: Session) -> None:
     about = resolve_state(session).about_model
-    assert "starts untrained" in about
+    assert "goes on learning from your labels" in about
     assert "no text tower" in about
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import statistics
 import tomllib
 from pathlib import Path
 from typing import Any
 
+from unisemalign.benchmark.gathering import gather_content
+from unisemalign.benchmark.report import write_report
+from unisemalign.benchmark.spread import SCORED_AT, spread_over_seeds
 from unisemalign.errors import DataError
 from unisemalign.exchange import import_mask
 from unisemalign.project import Project, Split
@@ -18,6 +20,8 @@ from unisemalign.settings import Settings
 
 SPACING_UM = 0.62
 """GlaS is scanned at this pixel size (Sirinukunwattana et al. 2017)."""
+
+_PROJECT = "glas.unisem"
 
 
 def run_benchmark(
@@ -32,64 +36,117 @@ def run_benchmark(
     out: Path,
     events: Events,
 ) -> dict[str, Any]:
-    """Train once a seed and report val scores, mean ± SD in percent.
+    """Train once a seed and report the scores, mean ± SD in percent.
 
     Each run lives in a folder of its own under ``out``, named after its settings: a run that is
-    there already is read, one that was interrupted goes on.
+    there already is read, one that was interrupted goes on. The best weights of each run are
+    scored on the test images too where ``data`` holds them, now or at a later call.
+
+    Returns
+    -------
+    dict
+        What was run, ``spread_over_seeds`` of it, ``best`` and ``last`` (its val mDice), and
+        ``runs``: seed, folder and scores of each. ``report``: where it lies as a page.
 
     Raises
     ------
     DataError
         For an unknown data set, fraction, or a folder that does not hold it.
     """
-    from unisemalign.training import train_round
-
     if dataset != "glas":
         raise DataError(f"A benchmark wants the name 'glas', found '{dataset}'.")
+    part = _partition(data, fraction)
+    tests = _test_names(data, part)
+    tower = settings.model.model_copy(update={"encoder": encoder, "text": text})
     runs = []
     for seed in seeds:
-        mine = settings.model_copy(update={"seed": seed})
-        tower = mine.model.model_copy(update={"encoder": encoder, "text": text})
-        mine = mine.model_copy(update={"model": tower})
+        mine = settings.model_copy(update={"seed": seed, "model": tower})
         digest = hashlib.sha256(mine.model_dump_json().encode()).hexdigest()[:10]
         folder = out / f"glas{fraction}-{mine.preset}-{mine.method.name}-{digest}-s{seed}"
         scores = read_json(folder / "scores.json")
         if scores is None:
-            with _open_glas(folder / "glas.unisem", data, fraction, encoder, text) as project:
-                rounds = project.rounds()
-                if not rounds or rounds[-1].state != "done":
-                    train_round(project, mine, resume=bool(rounds), events=events)
-                scores = project.rounds()[-1].scores
+            with _open_glas(folder / _PROJECT, data, part, encoder, text) as project:
+                scores = _train(project, mine, events)
             write_json(folder / "scores.json", scores)
-        events.emit(
-            "message",
-            text=f"seed {seed}: best {100 * scores['best_val']['mdice']:.2f}, "
-            f"last {100 * scores['last_val']['mdice']:.2f}",
-        )
+        if tests and "best_test" not in scores and (folder / _PROJECT).exists():
+            with Project.open(folder / _PROJECT) as project:
+                scores["best_test"] = _score_test(project, data, tests, settings, events)
+            write_json(folder / "scores.json", scores)
+        events.emit("message", text=_sentence(seed, scores))
         runs.append({"seed": seed, "folder": str(folder), **scores})
-    return {
+    spread = spread_over_seeds(runs)
+    result = {
         "dataset": dataset,
         "fraction": fraction,
         "preset": settings.preset,
         "method": settings.method.name,
         "encoder": encoder,
-        "best": _spread([run["best_val"]["mdice"] for run in runs]),
-        "last": _spread([run["last_val"]["mdice"] for run in runs]),
-        "best_jaccard": _spread([run["best_val"]["mjaccard"] for run in runs]),
-        "seconds_per_step": _spread([run["seconds_per_step"] for run in runs], 1),
+        "best": spread["best_val"]["mdice"],
+        "last": spread.get("last_val", {}).get("mdice"),
+        **spread,
         "runs": runs,
     }
+    chosen = settings.model_copy(update={"seed": 0, "model": tower})
+    digest = hashlib.sha256(f"{chosen.model_dump_json()} {seeds}".encode()).hexdigest()[:10]
+    path = out / f"report-glas{fraction}-{settings.preset}-{settings.method.name}-{digest}.html"
+    images = {"labelled": len(part["labeled"]), "unlabelled": len(part["unlabeled"])}
+    images |= {"val": len(part["val"]), "test": len(tests)}
+    write_report(path, gather_content(result, chosen, images, project=_PROJECT, events=events))
+    return {**result, "report": str(path)}
 
 
-def _spread(values: list[float], scale: float = 100) -> dict[str, float]:
-    sd = statistics.stdev(values) if len(values) > 1 else 0.0
-    return {"mean": round(scale * statistics.mean(values), 4), "sd": round(scale * sd, 4)}
+def _train(project: Project, settings: Settings, events: Events) -> dict[str, Any]:
+    """Train the project's one round, or go on with it, or read it; return its scores."""
+    from unisemalign.training import train_round
+
+    rounds = project.rounds()
+    if rounds and rounds[-1].state == "done":
+        return rounds[-1].scores
+    return train_round(project, settings, resume=bool(rounds), events=events).scores
 
 
-def _open_glas(root: Path, data: Path, fraction: int, encoder: str, text: str) -> Project:
+def _sentence(seed: int, scores: dict[str, Any]) -> str:
+    parts = [
+        f"{words} {100 * scores[place]['mdice']:.2f}"
+        for place, words in SCORED_AT.items()
+        if scores.get(place)
+    ]
+    return f"seed {seed}, mDice: {'; '.join(parts)}"
+
+
+def _score_test(
+    project: Project, data: Path, names: list[str], settings: Settings, events: Events
+) -> dict[str, Any]:
+    """Score the best weights on the test images; return the summary."""
+    from unisemalign.inference import load_predictor, score_split
+
+    events.emit("start", what="Scoring the test images", total=len(names))
+    there = {record.path.resolve(): record for record in project.slides()}
+    for name in names:
+        path = _image(data, name)
+        record = there.get(path.resolve()) or project.add_slide(
+            path, spacing_um=SPACING_UM, split=Split.TEST
+        )
+        if record.split != Split.TEST:
+            raise DataError(
+                f"A test image wants to be seen by nothing before, found '{name}' in use for "
+                f"{record.split.value}. Take it out of the test images."
+            )
+        if not project.regions(slide=record.name):
+            import_mask(project, record.name, _mask(data, name))
+    predictor, _ = load_predictor(project, overrides=[f"device={settings.device}"])
+
+    def on_region(done: int, total: int) -> None:
+        events.emit("progress", done=done, total=total)
+
+    return score_split(project, predictor, Split.TEST, on_region=on_region).summary()
+
+
+def _open_glas(
+    root: Path, data: Path, part: dict[str, list[str]], encoder: str, text: str
+) -> Project:
     if root.exists():
         return Project.open(root)
-    part = _partition(data, fraction)
     # Made under another name first: a project cut off half way is never trained on.
     making = root.with_name(f"making-{root.name}")
     shutil.rmtree(making, ignore_errors=True)
@@ -107,14 +164,20 @@ def _open_glas(root: Path, data: Path, fraction: int, encoder: str, text: str) -
         (part["val"], Split.VAL, True),
     ):
         for name in names:
-            record = project.add_slide(
-                data / "images" / f"{name}.png", spacing_um=SPACING_UM, split=split
-            )
+            record = project.add_slide(_image(data, name), spacing_um=SPACING_UM, split=split)
             if labelled:
-                import_mask(project, record.name, data / "masks" / f"{name}.png")
+                import_mask(project, record.name, _mask(data, name))
     project.close()
     making.rename(root)
     return Project.open(root)
+
+
+def _image(data: Path, name: str) -> Path:
+    return data / "images" / f"{name}.png"
+
+
+def _mask(data: Path, name: str) -> Path:
+    return data / "masks" / f"{name}.png"
 
 
 def _partition(data: Path, fraction: int) -> dict[str, list[str]]:
@@ -131,3 +194,22 @@ def _partition(data: Path, fraction: int) -> dict[str, list[str]]:
         raise DataError(f"GlaS wants a fraction of 10 or 20, found {fraction}.")
     found: dict[str, list[str]] = splits[key]
     return found
+
+
+def _test_names(data: Path, part: dict[str, list[str]]) -> list[str]:
+    """Return the test images ``data`` holds: those the partition names, else ``test*`` (A and B).
+
+    None of them has a mask: nothing is to be scored. Some have none: :class:`DataError`.
+    """
+    stems = sorted(path.stem for path in (data / "images").glob("test*.png"))
+    names = part.get("test", stems)
+    missing = [n for n in names if not (_image(data, n).exists() and _mask(data, n).exists())]
+    if len(missing) == len(names):
+        return []
+    if missing:
+        raise DataError(
+            f"The test split wants an image and a mask for each of its {len(names)} names, found "
+            f"{len(missing)} without (first: '{missing[0]}'). Add them to images/ and masks/, or "
+            f"take the others away."
+        )
+    return names

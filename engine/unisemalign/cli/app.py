@@ -11,10 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
+from unisemalign.benchmark import SCORED_AT, run_benchmark, spread_text
 from unisemalign.cli.output import choose_events, errors_as_sentences, say, say_json
 from unisemalign.errors import DataError, SettingsError
 from unisemalign.exchange import Format, Source, area_by_class, export_labels
 from unisemalign.geometry import parse_rect
+from unisemalign.metrics import SCORE_NAMES
 from unisemalign.project import Project, RegionState, Split
 from unisemalign.runtime import CancelToken, cancel_on_signals
 from unisemalign.settings import METHODS, PRESETS, Settings, build_settings
@@ -288,8 +290,8 @@ def evaluate(
     if not as_json:
         names = [c.name for c in opened.info.classes]
         say(f"Round {found.number} on {scores['images']} regions of {split.value}:")
-        for key in ("mdice", "mjaccard", "foreground_dice", "per_image_mdice"):
-            say(f"  {key:18} {_percent(scores[key])}")
+        for key, words in SCORE_NAMES.items():
+            say(f"  {words:18} {_percent(scores[key])}")
         for name, value in zip(names, scores["dice_per_class"], strict=True):  # type: ignore[arg-type]
             say(f"  Dice {name:13} {_percent(value)}")
 
@@ -331,10 +333,13 @@ def benchmark(
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train and score on a public benchmark, over seeds."""
-    with errors_as_sentences(as_json):
-        from unisemalign.benchmark import run_benchmark
+    """Train and score on a public benchmark, over seeds.
 
+    Test images (test* in images/ and masks/, or 'test' in splits.toml) are scored where there are
+    any.
+    """
+    with errors_as_sentences(as_json):
+        events = choose_events(as_json)
         report = run_benchmark(
             dataset,
             data,
@@ -344,14 +349,19 @@ def benchmark(
             text=text,
             seeds=_seeds(seeds),
             out=out,
-            events=choose_events(as_json),
+            events=events,
         )
+        events.emit("done", **report)
     if as_json:
-        return say_json({"event": "done", **report})
+        return
     say(f"{dataset} {fraction} %, {preset}, {report['method']}, seeds {seeds}:")
-    for name in ("best", "last"):
-        say(f"  {name} val mDice  {report[name]['mean']:.2f} ± {report[name]['sd']:.2f}")
-    return None
+    places = [place for place in SCORED_AT if place in report]
+    say(f"  {'':18}" + "".join(f"{SCORED_AT[place]:18}" for place in places).rstrip())
+    for key, words in SCORE_NAMES.items():
+        row = "".join(f"{spread_text(report[place][key]):18}" for place in places)
+        say(f"  {words:18}{row.rstrip()}")
+    say(f"  {'seconds per step':18}{spread_text(report['seconds_per_step'], 3)}")
+    say(f"  {'report':18}{report['report']}")
 
 
 @app.command()

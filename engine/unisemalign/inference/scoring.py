@@ -2,19 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from unisemalign.geometry import Rect
 from unisemalign.inference.bands import predict_rect
 from unisemalign.inference.predictor import Predictor
-from unisemalign.metrics import IGNORE, OverlapScores
+from unisemalign.metrics import Scores
 from unisemalign.project import Project, RegionState, Split
 from unisemalign.slides import SpacedSlide
 
 
 def _ignore(_done: int, _total: int) -> None:
     """Take progress and do nothing."""
+
+
+@dataclass(frozen=True)
+class ScoredRegion:
+    """An accepted region beside what a predictor says of it.
+
+    Attributes
+    ----------
+    slide
+        The slide's name.
+    rect
+        In working pixels of the slide.
+    predicted, truth
+        Class indices ``(Y, X)`` uint8 of shape ``rect.shape``; 255 = not predicted, not labelled.
+    """
+
+    slide: str
+    rect: Rect
+    predicted: NDArray[np.uint8]
+    truth: NDArray[np.uint8]
+
+
+def predict_split(
+    project: Project,
+    predictor: Predictor,
+    split: Split,
+    *,
+    slides: dict[str, SpacedSlide] | None = None,
+    on_region: Callable[[int, int], None] = _ignore,
+) -> Iterator[ScoredRegion]:
+    """Label every accepted region of ``split``, glass included, beside its truth.
+
+    Parameters
+    ----------
+    project
+        Holds the regions and their labels.
+    predictor
+        Labels each region.
+    split
+        Which regions.
+    slides
+        Slides opened before, by name; what is opened here is added, for the next call.
+    on_region
+        Called with (regions done, regions in all) once a region has been used. May raise, to stop.
+    """
+    opened = {} if slides is None else slides
+    regions = project.regions(state=RegionState.ACCEPTED, split=split)
+    for index, region in enumerate(regions):
+        if region.slide not in opened:
+            opened[region.slide] = project.open_slide(region.slide)
+        band = predict_rect(opened[region.slide], predictor, region.rect)
+        truth = project.labels(region.slide).read(band.rect)
+        # 0 (not predicted, not labelled) becomes 255 on both sides: uint8 wraps.
+        yield ScoredRegion(region.slide, band.rect, band.classes - np.uint8(1), truth - np.uint8(1))
+        on_region(index + 1, len(regions))
 
 
 def score_split(
@@ -24,34 +82,13 @@ def score_split(
     *,
     slides: dict[str, SpacedSlide] | None = None,
     on_region: Callable[[int, int], None] = _ignore,
-) -> OverlapScores:
+) -> Scores:
     """Compare the predictor with every accepted region of ``split`` (METHODS A7).
 
-    Parameters
-    ----------
-    project
-        Holds the regions and their labels.
-    predictor
-        Labels each region, glass included.
-    split
-        Which regions.
-    slides
-        Slides opened before, by name; what is opened here is added, for the next call.
-    on_region
-        Called with (regions done, regions in all). May raise, to stop.
+    The parameters are :func:`predict_split`'s. Object scores cost about as much as pixel
+    scores (some 12 ms for 775 × 522 px), so training's validations compute them too.
     """
-    opened = {} if slides is None else slides
-    scores = OverlapScores(predictor.n_classes)
-    regions = project.regions(state=RegionState.ACCEPTED, split=split)
-    for index, region in enumerate(regions):
-        if region.slide not in opened:
-            opened[region.slide] = project.open_slide(region.slide)
-        slide = opened[region.slide]
-        band = predict_rect(slide, predictor, region.rect)
-        truth = project.labels(region.slide).read(band.rect)
-        # 0 (not predicted, not labelled) becomes 255 on both sides.
-        scores.add(
-            (band.classes - np.uint8(1)), np.where(truth == 0, IGNORE, truth - 1).astype(np.uint8)
-        )
-        on_region(index + 1, len(regions))
+    scores = Scores(predictor.n_classes)
+    for region in predict_split(project, predictor, split, slides=slides, on_region=on_region):
+        scores.add(region.predicted, region.truth)
     return scores

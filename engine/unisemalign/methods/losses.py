@@ -32,15 +32,15 @@ def soft_dice(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def confident_ce(logits: Tensor, target: Tensor, keep: Tensor, valid: Tensor) -> Tensor:
-    """Return Σ keep·CE / |valid| (L_h and L_c)."""
+    """Return Σ keep·CE / |valid| (L_h and L_c); ``keep`` are weights 0…1."""
     ce = F.cross_entropy(logits, target, reduction="none")
-    return (ce * (keep & valid)).sum() / valid.sum().clamp(min=1)
+    return (ce * keep * valid).sum() / valid.sum().clamp(min=1)
 
 
 def confident_kl(logits: Tensor, target: Tensor, keep: Tensor, valid: Tensor) -> Tensor:
     """Return Σ keep·KL(target ‖ σ(logits)) / |valid| (L_s); ``target`` are probabilities."""
     kl = F.kl_div(logits.log_softmax(1), target, reduction="none").sum(1)
-    return (kl * (keep & valid)).sum() / valid.sum().clamp(min=1)
+    return (kl * keep * valid).sum() / valid.sum().clamp(min=1)
 
 
 def alignment(

@@ -13,7 +13,11 @@ from unisemalign.model import Network
 
 @dataclass(frozen=True)
 class Unlabelled:
-    """Unlabelled crops: weak and strong views ``(B, 3, H, W)`` in 0…1, valid ``(B, H, W)``."""
+    """Unlabelled crops in 0…1.
+
+    ``weak`` ``(B, 3, H, W)``, ``strong`` ``(V, B, 3, H, W)`` with V strong views of each, ``valid``
+    ``(B, H, W)``.
+    """
 
     weak: Tensor
     strong: Tensor
@@ -25,7 +29,7 @@ class Unlabelled:
 
     def flipped(self) -> Unlabelled:
         """Return the batch in reverse: sample b's donor is sample B−1−b (METHODS A9)."""
-        return Unlabelled(self.weak.flip(0), self.strong.flip(0), self.valid.flip(0))
+        return Unlabelled(self.weak.flip(0), self.strong.flip(1), self.valid.flip(0))
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Batch:
     unlabelled
         Unlabelled crops, or ``None`` for a method that wants none.
     box
-        ``(B, H, W)``, true where a donor is pasted (CutMix).
+        ``(V, B, H, W)``, true where a donor is pasted into a strong view (CutMix).
     donor
         The donors when they were drawn on their own; ``None``: the batch reversed.
     """
@@ -67,6 +71,7 @@ class Method(Protocol):
     student: Network
     wants_unlabelled: bool
     wants_drawn_donor: bool
+    strong_views: int
 
     @property
     def deployed(self) -> Network:

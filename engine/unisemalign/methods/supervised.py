@@ -27,6 +27,7 @@ class LabelledMethod:
 
     wants_unlabelled = False
     wants_drawn_donor = False
+    strong_views = 0
 
     def __init__(self, student: Network, settings: LabelledLosses) -> None:
         self.student = student

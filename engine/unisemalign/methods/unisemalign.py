@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -15,6 +15,9 @@ from unisemalign.methods.supervised import LabelledMethod, told, total_loss
 from unisemalign.model import Network
 from unisemalign.model.network import Features, Logits
 from unisemalign.settings import UniSemAlignSettings
+
+SOFTNESS = 0.1
+"""How far below the threshold a soft pseudo-label still counts (Gaussian σ)."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,16 @@ class PseudoLabels:
     label: Tensor
     confidence: Tensor
     valid: Tensor
+
+    @staticmethod
+    def joined(batches: Sequence[PseudoLabels]) -> PseudoLabels:
+        """Return several batches as one, in order."""
+        return PseudoLabels(
+            torch.cat([b.decoder for b in batches]),
+            torch.cat([b.label for b in batches]),
+            torch.cat([b.confidence for b in batches]),
+            torch.cat([b.valid for b in batches]),
+        )
 
     def flipped(self) -> PseudoLabels:
         """Return the batch in reverse."""
@@ -58,6 +71,7 @@ class UniSemAlign(LabelledMethod):
         super().__init__(student, settings)
         self.settings = settings
         self.wants_drawn_donor = settings.donor == "draw"
+        self.strong_views = settings.strong_views
         self.threshold = torch.tensor(settings.threshold)
         self.step = 0
 
@@ -87,7 +101,7 @@ class UniSemAlign(LabelledMethod):
         s, net = self.settings, self.student
         labelled, box, u = len(batch.images), batch.box, batch.unlabelled
         donor = batch.donor or u.flipped()
-        strong = torch.where(box.unsqueeze(1), donor.strong, u.strong)
+        strong = torch.where(box.unsqueeze(2), donor.strong, u.strong).flatten(0, 1)
 
         words = net.words()
         images = torch.cat([batch.images, u.weak])
@@ -97,14 +111,14 @@ class UniSemAlign(LabelledMethod):
         weak = features.rows(labelled, len(images))
         clean_weak = s.labeller == "student"
         clean = [clear, weak] if clean_weak else [clear]
-        dropped_weak = weak.with_dropout(s.feature_dropout)
+        dropped_weak = [weak.with_dropout(s.feature_dropout)] if s.weight_dropout > 0 else []
         if s.clean_statistics:
             decoded = net.decode(_stacked(clean))
             with gathering_no_statistics(net):
-                dropped = net.decode(dropped_weak)
+                dropped = [net.decode(features) for features in dropped_weak]
         else:
-            decoded = net.decode(_stacked([*clean, dropped_weak]))
-            dropped = decoded[-len(u.weak) :]
+            decoded = net.decode(_stacked([*clean, *dropped_weak]))
+            dropped = [decoded[-len(u.weak) :]] if dropped_weak else []
         parts = self.labelled_losses(decoded[:labelled], clear, words, batch.labels)
 
         if clean_weak:
@@ -116,12 +130,16 @@ class UniSemAlign(LabelledMethod):
         else:
             shared = None if net.train_encoder else tuple(e[labelled:] for e in encoded)
             pseudo = self._teach(u, words, shared)
-        mixed = pseudo.with_donor(self._donor_labels(batch, pseudo, words), box)
+        given = self._donor_labels(batch, pseudo, words)
+        mixed = PseudoLabels.joined([pseudo.with_donor(given, each) for each in box])
 
         with gathering_no_statistics(net) if s.clean_statistics else nullcontext():
             strong_features = net.features(strong)
+            if s.strong_views == 2:
+                strong_features = strong_features.with_complements()
             strong_decoded = net.decode(strong_features)
-        valid_map = mixed.valid if s.threshold_map == "composite" else pseudo.valid
+        composed = s.threshold_map == "composite"
+        valid_map = mixed.valid[: len(u.weak)] if composed else pseudo.valid
         self.threshold = self.threshold.to(strong.device)
         self.threshold = next_threshold(
             self.threshold, pseudo.decoder, valid_map, s.threshold_momentum
@@ -136,22 +154,32 @@ class UniSemAlign(LabelledMethod):
                     strong_decoded.detach(), *net.semantics(strong_features, words, s.temperature)
                 )
                 target = self._judge(own_logits, mixed.valid)
-        keep = target.confidence >= tau
+        keep = self._weights(target.confidence)
         share = ramp(self.step, s.ramp_steps)
         parts["hard"] = (
             share * s.weight_hard * confident_ce(strong_decoded, target.label, keep, mixed.valid)
         )
-        soft = mixed if s.soft_target == "composite" else pseudo
+        plainly = PseudoLabels.joined([pseudo] * s.strong_views)
+        soft = mixed if s.soft_target == "composite" else plainly
         parts["soft"] = (
             share * s.weight_soft * confident_kl(strong_decoded, soft.decoder, keep, mixed.valid)
         )
-        parts["dropout"] = (
-            share
-            * s.weight_dropout
-            * confident_ce(dropped, pseudo.label, pseudo.confidence >= tau, pseudo.valid)
-        )
-        kept = (keep & mixed.valid).sum() / mixed.valid.sum().clamp(min=1)
+        for each in dropped:
+            parts["dropout"] = (
+                share
+                * s.weight_dropout
+                * confident_ce(each, pseudo.label, self._weights(pseudo.confidence), pseudo.valid)
+            )
+        kept = (keep * mixed.valid).sum() / mixed.valid.sum().clamp(min=1)
         return total_loss(parts), {**told(parts), "tau": tau, "kept": kept}
+
+    def _weights(self, confidence: Tensor) -> Tensor:
+        """Return how much each pixel's pseudo-label counts, 0…1 (part E row 11)."""
+        sure = (confidence >= self.threshold).to(confidence.dtype)
+        if self.settings.confidence == "hard":
+            return sure
+        below = (confidence - self.threshold) / SOFTNESS
+        return torch.maximum(sure, torch.exp(-0.5 * below**2))
 
     @torch.no_grad()
     def _teach(

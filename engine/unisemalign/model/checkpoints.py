@@ -20,11 +20,12 @@ from unisemalign.settings.tree import validate_settings
 def trained_state(network: Network) -> dict[str, Tensor]:
     """Return the state of every part of our own.
 
-    Left out are the text tower and a frozen encoder with published weights: they are someone
-    else's, and come from where they were published.
+    Left out are the text tower and a frozen encoder with someone else's weights: they come from
+    where they were published.
     """
     frozen = ["semantic.text.tower."]
-    if network.encoder.pretrained and not network.train_encoder:
+    theirs = network.encoder.pretrained and not network.encoder.ours
+    if theirs and not network.train_encoder:
         frozen.append("encoder.")
     return {
         name: value

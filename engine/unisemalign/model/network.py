@@ -38,6 +38,21 @@ class Features:
             F.dropout2d(self.low, share), F.dropout2d(self.high, share), self.stem, self.size
         )
 
+    def with_complements(self) -> Features:
+        """Return a copy in which the batch's two halves, views of the same crops, share channels.
+
+        Of each crop, the first view keeps a random half of ``low``'s and ``high``'s channels,
+        doubled, the second the other half; for half of the crops nothing is dropped (UniMatch V2).
+        """
+
+        def shared(maps: Tensor) -> Tensor:
+            half = len(maps) // 2
+            mask = 2 * torch.bernoulli(maps.new_full((half, maps.shape[1], 1, 1), 0.5))
+            mask[torch.randperm(half, device=mask.device)[: half // 2]] = 1.0
+            return maps * torch.cat([mask, 2 - mask])
+
+        return Features(shared(self.low), shared(self.high), self.stem, self.size)
+
     def rows(self, start: int, stop: int) -> Features:
         """Return samples ``start…stop`` of the batch."""
         stem = None if self.stem is None else self.stem[start:stop]
@@ -136,10 +151,11 @@ class Network(nn.Module):
         """Encode images ``(B, 3, H, W)`` in 0…1; no gradient through a frozen encoder."""
         pixels = self._zoomed(images)
         if self.tokens is not None:
-            return self.tokens(self.encoder, pixels)
+            low, high = self.tokens(self.encoder, pixels)
+            return self._averaged(low), high
         with torch.set_grad_enabled(self.train_encoder and torch.is_grad_enabled()):
             low, high = self.encoder(pixels)
-        return low, high
+        return self._averaged(low), high
 
     def keep_tokens(self, tokens: TokenCache) -> None:
         """Let what the frozen encoder says be kept; the averaged teacher shares it.
@@ -198,6 +214,10 @@ class Network(nn.Module):
         """Return all three branches at image size."""
         return Logits(self.decode(features), *self.semantics(features, words, temperature))
 
+    def _averaged(self, low: Tensor) -> Tensor:
+        step = self.settings.low_stride // self.encoder.low_stride
+        return F.avg_pool2d(low, step) if step > 1 else low
+
     def _zoomed(self, images: Tensor) -> Tensor:
         """Normalise, and bring to the encoder's scale and a size it can take."""
         images = (images - self.mean) / self.std
@@ -229,7 +249,8 @@ def build_network(
     Published weights are left out where the flags say so: a checkpoint brings its own.
     """
     encoder = build_encoder(settings.encoder, weights=encoder_weights)
-    train = {"auto": not encoder.pretrained, "yes": True, "no": False}[settings.train_encoder]
+    own = encoder.ours or not encoder.pretrained
+    train = {"auto": own, "yes": True, "no": False}[settings.train_encoder]
     return Network(encoder, class_words, settings, train_encoder=train, text_weights=text_weights)
 
 

@@ -7,7 +7,7 @@ An event is one flat JSON object. ``event`` names its kind; the kinds and their 
 ``progress``    ``done``, ``total``, ``eta_s`` (optional), ``what`` (optional)
 ``step``        one training step: ``step``, ``total``, ``loss``, ``eta_s``, each loss part, ``tau``
                 and ``wait_share`` (of the steps so far, spent waiting for crops)
-``validation``  ``step``, ``mdice``, ``dice_per_class``
+``validation``  ``step`` and every score: ``mdice``, ``dice_per_class``, ``object_f1``, …
 ``message``     ``text``: a sentence for the person
 ``done``        the result: its fields depend on the verb
 ``failed``      ``text``: the error's sentence

@@ -52,6 +52,16 @@ class UniSemAlignSettings(LabelledLosses):
         description="Steps over which the three weights above rise from e⁻⁵ to full: an encoder "
         "that starts untrained would else believe its first guesses. 0: full at once.",
     )
+    strong_views: Literal[1, 2] = Field(
+        1,
+        description="Strong views of each crop. 2: each has a box of its own, and the two keep "
+        "complementary channels (UniMatch V2).",
+    )
+    confidence: Literal["hard", "soft"] = Field(
+        "hard",
+        description="Pixels below the threshold count nothing, or less the further they lie below "
+        "it (a Gaussian of 0.1).",
+    )
     feature_dropout: Annotated[float, Ge(0.0), Lt(1.0)] = Field(
         0.5, description="Share of channels dropped in the feature-dropout stream."
     )

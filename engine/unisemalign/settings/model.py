@@ -35,16 +35,21 @@ class ModelSettings(SettingsModel):
         description="Images are scaled by this before the encoder: below 1 is cheaper and sees "
         "further, above 1 is finer.",
     )
-    low_dim: Channels = Field(64, description="Channels of the projected shallow features.")
+    low_stride: Annotated[int, Ge(0), Le(64)] = Field(
+        0,
+        description="Pixels of the encoder's input per pixel of the shallow features: finer maps "
+        "are averaged down to it. 0: as fine as the encoder gives them.",
+    )
+    low_dim: Channels = Field(48, description="Channels of the projected shallow features.")
     high_dim: Channels = Field(128, description="Channels of the projected deep features.")
     skip_dim: Channels = Field(32, description="Channels of the shallow features in the decoder.")
-    decoder_dim: Channels = Field(64, description="Channels inside the decoder.")
+    decoder_dim: Channels = Field(48, description="Channels inside the decoder.")
     embed_dim: Channels = Field(128, description="Dimension of the shared embedding space.")
     dilations: tuple[int, int, int] = Field(
         (1, 3, 6), description="Dilations of the three dilated branches of the pyramid pooling."
     )
     stem_dim: Annotated[int, Ge(0), Le(256)] = Field(
-        32, description="Channels of an extra high-resolution convolution path; 0 leaves it out."
+        0, description="Channels of an extra high-resolution convolution path; 0 leaves it out."
     )
     align_corners: bool = Field(False, description="How logits are stretched to the image.")
     semantic_upsample: Literal["logits", "features"] = Field(

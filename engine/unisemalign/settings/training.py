@@ -39,7 +39,7 @@ class TrainingSettings(SettingsModel):
     )
     optimizer: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or the paper's SGD.")
     learning_rate: Annotated[float, Gt(0.0), Le(1.0)] = Field(
-        2e-3, title="Learning rate", description="Rate of the decoder and heads at the start."
+        1e-3, title="Learning rate", description="Rate of the decoder and heads at the start."
     )
     backbone_rate: Annotated[float, Ge(0.0), Le(10.0)] = Field(
         1.0, description="Rate of the encoder and its projections, as a share of the above."

@@ -42,6 +42,7 @@ class Batches:
         self._settings = settings
         self._wants_unlabelled = method.wants_unlabelled
         self._wants_donor = method.wants_drawn_donor
+        self._strong_views = method.strong_views
         crop_area = settings.views.crop_px**2
         # A region as large as several crops stands in the list several times, so that every
         # labelled pixel is about as likely to be seen as any other.
@@ -64,8 +65,13 @@ class Batches:
         count = settings.training.batch_unlabelled
         boxes = torch.stack(
             [
-                cutmix_box(views.crop_px, views, self._rng(step, _UNLABELLED, k, 1))
-                for k in range(count)
+                torch.stack(
+                    [
+                        cutmix_box(views.crop_px, views, self._rng(step, _UNLABELLED, k, 1 + v))
+                        for k in range(count)
+                    ]
+                )
+                for v in range(self._strong_views)
             ]
         )
         return Batch(
@@ -115,7 +121,7 @@ class Batches:
     def _unlabelled_crops(self, step: int, stream: int, count: int) -> Unlabelled:
         crops = [self._unlabelled_crop(self._rng(step, stream, k, 0)) for k in range(count)]
         weak, strong, valid = (torch.stack(parts) for parts in zip(*crops, strict=True))
-        return Unlabelled(weak, strong, valid)
+        return Unlabelled(weak, strong.transpose(0, 1).contiguous(), valid)
 
     def _unlabelled_crop(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         views = self._settings.views
@@ -124,7 +130,8 @@ class Batches:
         pixels, inside = self._resized(area, rect)
         pixels, inside = turned([pixels, inside], views, rng)
         weak = weak_view(pixels, views, rng)
-        return weak, strong_view(weak, views, rng), torch.from_numpy(inside > 0)
+        strong = [strong_view(weak, views, rng) for _ in range(self._strong_views)]
+        return weak, torch.stack(strong), torch.from_numpy(inside > 0)
 
     def _drawn_side(self, rng: np.random.Generator) -> int:
         """Return the side, at working spacing, of a crop at a random zoom."""

@@ -247,6 +247,8 @@ class _Run:
             if last or (step + 1) % training.checkpoint_every == 0:
                 save_checkpoint(checkpoint, method, optimiser, step + 1, self.best)
             before = time.monotonic()
+        if first >= training.steps:  # killed after its last checkpoint: scores are all it lacks
+            self._validate(method, first, device, classes)
         fresh, tokens = max(1, training.steps - first), network.tokens
         seconds = time.monotonic() - started
         return {

@@ -73,7 +73,10 @@ def test_the_whole_loop_from_a_terminal(images, tmp_path):
     scores = json_of(run("evaluate", project, "--json"))[-1]
     assert scores["round"] == 1
     assert 0 <= scores["mdice"] <= 1
-    assert "Dice stripes" in run("evaluate", project).stdout
+    assert 0 <= scores["object_f1"] <= 1
+    told = run("evaluate", project).stdout
+    assert "Dice stripes" in told
+    assert "object Dice" in told
 
     for fmt in ("png", "geojson"):
         files = json_of(run("export", project, "--format", fmt, "--out", tmp_path / fmt, "--json"))[

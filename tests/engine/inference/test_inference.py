@@ -247,9 +247,11 @@ def test_damaged_weights_are_told(trained):
 def test_scores_come_from_held_out_regions_only(trained):
     predictor, _ = load_predictor(trained)
     scores = score_split(trained, predictor, Split.VAL)
-    assert scores.images == 1
+    assert scores.overlap.images == 1
     band = predict_rect(trained.open_slide("c"), predictor, Rect(0, 0, 192, 256))
     truth = trained.labels("c").read(Rect(0, 0, 192, 256))
     inter = [((band.classes == k) & (truth == k)).sum() for k in (1, 2)]
     sizes = [(band.classes == k).sum() + (truth == k).sum() for k in (1, 2)]
-    assert scores.dice == pytest.approx([2 * i / s for i, s in zip(inter, sizes, strict=True)])
+    assert scores.overlap.dice == pytest.approx(
+        [2 * i / s for i, s in zip(inter, sizes, strict=True)]
+    )

@@ -19,7 +19,7 @@ from unisemalign.methods.method import Unlabelled
 from unisemalign.methods.teacher import Teacher
 from unisemalign.methods.unisemalign import PseudoLabels
 from unisemalign.model import build_network
-from unisemalign.model.network import Logits
+from unisemalign.model.network import Features, Logits
 from unisemalign.runtime.device import computing_in
 from unisemalign.settings import build_settings
 
@@ -32,20 +32,21 @@ SMALL = {
 }
 
 
-def make_batch(side=64, count=2, seed=0, donor=False):
+def make_batch(side=64, count=2, seed=0, donor=False, views=1):
     g = torch.Generator().manual_seed(seed)
 
     def crops():
         return Unlabelled(
             torch.rand(count, 3, side, side, generator=g),
-            torch.rand(count, 3, side, side, generator=g),
+            torch.rand(views, count, 3, side, side, generator=g),
             torch.rand(count, side, side, generator=g) > 0.1,
         )
 
     labels = torch.randint(0, 2, (count, side, side), generator=g)
     labels[:, :4] = 255
-    box = torch.zeros(count, side, side, dtype=torch.bool)
-    box[0, 8:40, 8:40] = True
+    box = torch.zeros(views, count, side, side, dtype=torch.bool)
+    for view in range(views):
+        box[view, 0, 8 : 40 - 8 * view, 8:40] = True
     images = torch.rand(count, 3, side, side, generator=g)
     return Batch(images, labels, crops(), box, crops() if donor else None)
 
@@ -210,6 +211,7 @@ def test_the_teacher_shares_a_frozen_encoder():
         {"method.soft_target": "plain", "method.threshold_map": "composite"},
         {"method.donor": "draw", "method.donor_label": "decoder"},
         {"method.align": "kl", "model.stem_dim": 8},
+        {"method.strong_views": 2, "method.confidence": "soft"},
         {"model.train_encoder": "no"},
     ],
     ids=str,
@@ -218,7 +220,7 @@ def test_every_variant_gives_a_finite_loss_that_moves_the_student(overrides):
     chosen = build_settings(overrides={**SMALL, "method.ramp_steps": 0, **overrides})
     method = sure_method(chosen)
     network = method.student
-    loss, parts = method.loss(make_batch(donor=method.wants_drawn_donor))
+    loss, parts = method.loss(make_batch(donor=method.wants_drawn_donor, views=method.strong_views))
     assert min(parts["hard"], parts["soft"], parts["dropout"], parts["kept"]) > 0
     loss.backward()
     assert math.isfinite(loss.item())
@@ -296,7 +298,7 @@ def test_the_loss_is_the_papers_weighted_half_sum_of_composed_targets():
     for module in net.modules():
         if isinstance(module, torch.nn.Dropout2d):
             module.p = 0.0
-    u, box = batch.unlabelled, batch.box
+    u, box = batch.unlabelled, batch.box[0]
     with torch.no_grad():
         t = teacher.logits(teacher.features(u.weak), teacher.words(), 0.1)
         fused = (t.decoder + 0.1 * t.prototype + 0.1 * t.text).softmax(1)
@@ -307,7 +309,7 @@ def test_the_loss_is_the_papers_weighted_half_sum_of_composed_targets():
             where = box.unsqueeze(1) if value.dim() == 4 else box
             return torch.where(where, value.flip(0), value)
 
-        strong = torch.where(box.unsqueeze(1), u.strong.flip(0), u.strong)
+        strong = torch.where(box.unsqueeze(1), u.strong[0].flip(0), u.strong[0])
         features = net.features(torch.cat([batch.images, u.weak]))
         words = net.words()
         x = features.rows(0, 2)
@@ -367,3 +369,28 @@ def test_a_methods_state_round_trips():
     assert again.teacher.step == 1
     mine, theirs = method.teacher.network.state_dict(), again.teacher.network.state_dict()
     assert all(torch.equal(mine[k], theirs[k]) for k in mine)
+
+
+def test_two_strong_views_keep_complementary_channels():
+    """UniMatch V2: m and 2 − m for the two views of a crop; half of the crops are left whole."""
+    torch.manual_seed(0)
+    ones = Features(torch.ones(8, 6, 2, 2), torch.ones(8, 4, 1, 1), None, (8, 8))
+    got = ones.with_complements()
+    for maps in (got.low, got.high):
+        assert torch.equal(maps[:4] + maps[4:], torch.full_like(maps[:4], 2.0))
+        assert set(maps.unique().tolist()) == {0.0, 1.0, 2.0}
+        whole = (maps[:4] == 1).flatten(1).all(1)
+        assert whole.sum() == 2
+
+
+def test_soft_confidence_lets_doubtful_pixels_count_a_little():
+    chosen = build_settings(overrides={**SMALL, "method.confidence": "soft"})
+    method = sure_method(chosen)
+    weights = method._weights(torch.tensor([0.5, 0.6, 0.7, 0.9]))
+    assert weights.tolist() == pytest.approx([math.exp(-2), math.exp(-0.5), 1.0, 1.0], abs=1e-4)
+
+
+def test_a_stream_without_weight_is_not_computed():
+    chosen = build_settings(overrides={**SMALL, "method.weight_dropout": 0.0})
+    _, parts = sure_method(chosen).loss(make_batch())
+    assert "dropout" not in parts

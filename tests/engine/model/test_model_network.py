@@ -120,7 +120,7 @@ def test_published_weights_are_never_written_and_our_own_always_are():
     settings = build_settings().model.model_copy(update={"train_encoder": "no"})
     network = build_network(TWO, settings)
     assert any(k.startswith("encoder.") for k in trained_state(network))
-    network.encoder.pretrained = True
+    network.encoder.ours = False
     assert not any(k.startswith("encoder.") for k in trained_state(network))
 
 

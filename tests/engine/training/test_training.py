@@ -107,6 +107,17 @@ def test_a_resumed_round_is_bit_identical(study, tmp_path):
     assert again.scores["best_val"] == whole.scores["best_val"]
 
 
+def test_a_round_killed_after_its_last_checkpoint_still_has_scores(study):
+    whole = train_round(study, settings(), events=SilentEvents())
+    weights = load_file(whole.folder / "best.safetensors")
+    study.set_round(whole.number, state="running", scores={})
+    again = train_round(study, None, resume=True, events=SilentEvents())
+    for key in ("best_val", "last_val"):
+        assert again.scores[key] == whole.scores[key]
+    mine = load_file(again.folder / "best.safetensors")
+    assert all(torch.equal(mine[k], weights[k]) for k in weights)
+
+
 def test_a_second_round_goes_on_from_the_first(study):
     first = train_round(study, settings(), events=SilentEvents())
     chosen = settings(**{"training.steps": 1, "training.learning_rate": 1e-9, "method.ema": 0.0})

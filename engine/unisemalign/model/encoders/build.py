@@ -40,7 +40,7 @@ def build_encoder(name: str, *, weights: bool = True) -> Encoder:
         If the weights are not on this machine, or the person has no access to them.
     """
     if name == "embedded":
-        return EmbeddedEncoder()
+        return EmbeddedEncoder(weights=weights)
     identifier = SHORT_NAMES.get(name, name)
     if identifier == "hf-hub:MahmoodLab/uni" and not weights:
         vit = timm.create_model(

@@ -1,49 +1,93 @@
-"""The encoder that needs no download: small, hybrid, trained with the head."""
+"""The encoder that needs no download: small, hybrid, its weights inside the package."""
 
 from __future__ import annotations
 
+from importlib.resources import files
+from typing import Any
+
 import timm
+from safetensors.torch import load
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from unisemalign.model.encoders.encoder import Encoder
 
-CHANNELS = (32, 64, 128, 128)
-BLOCKS = 2
+STEM = 24
+CHANNELS = (48, 96, 192)
+TOP_DOWN = (48, 64, 64)
+BLOCKS = 3
+HEADS = 6
+WEIGHTS = "embedded.safetensors"
 
 
 class EmbeddedEncoder(Encoder):
-    """Three residual convolution stages to stride 16, then self-attention over the 1/16 map.
+    """A thin ResNet-18-D to stride 16, self-attention there, and a way back to stride 2.
 
-    The convolution stages (a thin timm ResNet-10-t) find borders; the attention blocks (timm's
-    ViT blocks, without position embedding, so any size works) let a gland's lumen speak to its
-    rim. Nothing is pretrained: it learns from the person's own tissue.
+    The convolutions find borders; the attention blocks (timm's ViT blocks, without position
+    embedding, so any size works) let a gland's lumen speak to its rim; the top-down path (feature
+    pyramid, Lin et al. 2017) carries what they know back to the fine map.
+
+    Parameters
+    ----------
+    weights
+        Start from the weights in the package (``pretraining/``), else from random numbers.
     """
 
-    low_channels = CHANNELS[0]
-    high_channels = CHANNELS[2]
-    low_stride = 4
+    low_channels = TOP_DOWN[0]
+    high_channels = CHANNELS[-1]
+    low_stride = 2
     high_stride = 16
     multiple = 16
-    pretrained = False
+    ours = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, weights: bool = True) -> None:
         super().__init__()
+        self.pretrained = weights
         self.stages = timm.create_model(
-            "resnet10t",
+            "resnet18d",
             pretrained=False,
             features_only=True,
-            out_indices=(1, 3),
-            channels=CHANNELS,
-            stem_width=16,
-            stem_type="deep",
+            out_indices=(0, 1, 2, 3),
+            channels=(*CHANNELS, CHANNELS[-1]),
+            stem_width=STEM,
         )
         self.blocks = nn.Sequential(
-            *(Block(CHANNELS[2], num_heads=4, init_values=1e-2) for _ in range(BLOCKS))
+            *(Block(CHANNELS[-1], num_heads=HEADS, init_values=1e-2) for _ in range(BLOCKS))
         )
+        given = self.stages.feature_info.channels()
+        self.laterals = nn.ModuleList(
+            nn.Conv2d(c, t, 1) for c, t in zip(given[:3], TOP_DOWN, strict=True)
+        )
+        self.downs = nn.ModuleList(
+            nn.Conv2d(c, t, 1) for c, t in zip((*TOP_DOWN[1:], CHANNELS[-1]), TOP_DOWN, strict=True)
+        )
+        self.smooth = nn.ModuleList(_smooth(t) for t in TOP_DOWN)
+        if weights:
+            self.load_state_dict(packaged_weights())
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode ``(B, 3, H, W)`` to ``(B, 32, H/4, W/4)`` and ``(B, 128, H/16, W/16)``."""
-        low, high = self.stages(images)
-        tokens = self.blocks(high.flatten(2).transpose(1, 2))
-        return low, tokens.transpose(1, 2).reshape(high.shape)
+        """Encode ``(B, 3, H, W)`` to ``(B, 48, H/2, W/2)`` and ``(B, 192, H/16, W/16)``."""
+        *fine, deep = self.stages(images)
+        tokens = self.blocks(deep.flatten(2).transpose(1, 2))
+        high = tokens.transpose(1, 2).reshape(deep.shape)
+        top = high
+        for level in (2, 1, 0):
+            down = F.interpolate(self.downs[level](top), size=fine[level].shape[2:])
+            top = self.smooth[level](self.laterals[level](fine[level]) + down)
+        return top, high
+
+
+def packaged_weights() -> dict[str, Tensor]:
+    """Return the encoder's weights that come with the package, as float32."""
+    content = files("unisemalign.model.encoders").joinpath(WEIGHTS).read_bytes()
+    state: dict[str, Any] = load(content)
+    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+
+
+def _smooth(channels: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(inplace=True),
+    )

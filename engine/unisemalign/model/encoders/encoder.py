@@ -20,6 +20,9 @@ class Encoder(nn.Module):
         Sides of an image must be multiples of this.
     pretrained
         Whether it starts from weights: then it is frozen unless the person asks otherwise.
+    ours
+        Whether its weights are this project's own: then they are written with a round's, and
+        trained on unless the person asks otherwise.
     """
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -30,6 +33,7 @@ class Encoder(nn.Module):
     high_stride: int
     multiple: int
     pretrained: bool
+    ours: bool = False
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Encode normalised images ``(B, 3, H, W)`` to ``(B, C, H/stride, W/stride)``, twice."""

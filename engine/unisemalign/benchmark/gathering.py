@@ -1,0 +1,133 @@
+"""What a report shows beside the scores: settings, learning curves, pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unisemalign.benchmark.curve import validation_points
+from unisemalign.benchmark.pictures import Example
+from unisemalign.benchmark.report import ReportContent
+from unisemalign.errors import UnisemalignError
+from unisemalign.metrics import OverlapScores
+from unisemalign.project import Project, Split
+from unisemalign.runtime import Events
+from unisemalign.runtime.events import read_log
+from unisemalign.settings import Settings, build_settings
+from unisemalign.slides import SpacedSlide
+
+_TOLD_ELSEWHERE = {"seed", "model.encoder", "model.text"}
+
+
+def gather_content(
+    result: Mapping[str, Any],
+    settings: Settings,
+    images: Mapping[str, int],
+    *,
+    project: str,
+    events: Events,
+) -> ReportContent:
+    """Return the content of a report; what cannot be read any more is left out and told.
+
+    Parameters
+    ----------
+    result
+        As ``run_benchmark`` returns it.
+    settings
+        Those of every seed.
+    images
+        How many images: use → number.
+    project
+        Name of the project in each run's folder. Its log gives the curve; the median seed's best
+        weights label the val images once more, for the pictures.
+    events
+        Told of the labelling.
+    """
+    runs = result["runs"]
+    ranked = sorted(runs, key=lambda run: float(run["best_val"]["mdice"]))
+    median = ranked[(len(ranked) - 1) // 2]
+    examples: list[Example] = []
+    why = ""
+    try:
+        examples = _examples(Path(median["folder"]) / project, settings, events)
+    except UnisemalignError as error:  # the figures stand without pictures
+        why = str(error)
+        events.emit("message", text=f"The report has no pictures. {why}")
+    curves = {f"seed {run['seed']}": _curve(Path(run["folder"]) / project) for run in runs}
+    return ReportContent(
+        result=result,
+        images=images,
+        text=settings.model.text,
+        changed=changed_settings(settings),
+        curves={name: curve for name, curve in curves.items() if curve},
+        examples=examples,
+        examples_seed=median["seed"],
+        no_examples=why,
+    )
+
+
+def changed_settings(settings: Settings) -> list[tuple[str, str, str]]:
+    """Return what is not the preset's, as JSON: address, the preset's value, this value.
+
+    The seed and the names of encoder and text tower are told elsewhere.
+    """
+    preset = build_settings(settings.preset, settings.method.name)
+    before, now = (_flat(each.model_dump(mode="json")) for each in (preset, settings))
+    return [
+        (address, json.dumps(before[address]), json.dumps(value))
+        for address, value in now.items()
+        if value != before[address] and address not in _TOLD_ELSEWHERE
+    ]
+
+
+def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{above}{name}.")
+        else:
+            found[f"{above}{name}"] = value
+    return found
+
+
+def _curve(root: Path) -> list[tuple[int, float]]:
+    if not root.exists():
+        return []
+    with Project.open(root) as project:
+        return validation_points(read_log(project.rounds()[-1].folder / "log.jsonl"))
+
+
+def _examples(root: Path, settings: Settings, events: Events) -> list[Example]:
+    """Return the worst and the best val image by their own mDice; one where there is one."""
+    from unisemalign.inference import load_predictor, predict_split
+
+    events.emit("start", what="Drawing the report")
+
+    def on_region(done: int, total: int) -> None:
+        events.emit("progress", done=done, total=total)
+
+    kept: list[Example] = []
+    slides: dict[str, SpacedSlide] = {}
+    with Project.open(root) as project:
+        predictor, _ = load_predictor(project, overrides=[f"device={settings.device}"])
+        for region in predict_split(
+            project, predictor, Split.VAL, slides=slides, on_region=on_region
+        ):
+            scores = OverlapScores(predictor.n_classes)
+            scores.add(region.predicted, region.truth)
+            gland = float(scores.dice[1])
+            example = Example(
+                name=region.slide,
+                mdice=float(np.nanmean(scores.dice)),
+                gland_dice=None if np.isnan(gland) else gland,
+                image=slides[region.slide].read(region.rect),
+                predicted=region.predicted,
+                truth=region.truth,
+            )
+            kept = sorted([*kept, example], key=lambda each: each.mdice)
+            kept = kept if len(kept) < 3 else [kept[0], kept[-1]]
+    return kept

@@ -1,0 +1,205 @@
+"""A benchmark as one page: no script, nothing from outside, pictures inside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from html import escape
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from unisemalign.benchmark.curve import draw_curves
+from unisemalign.benchmark.pictures import (
+    ERROR_COLORS,
+    PREDICTED_COLOR,
+    TRUTH_COLOR,
+    Example,
+    draw_outlines,
+    error_map,
+    error_map_uri,
+    jpeg_uri,
+)
+from unisemalign.benchmark.spread import SCORED_AT, spread_text
+from unisemalign.metrics import SCORE_NAMES
+from unisemalign.runtime.files import write_atomically
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """What a report says.
+
+    Attributes
+    ----------
+    result
+        As ``run_benchmark`` returns it.
+    images
+        How many images: use (``labelled``, ``val``, …) → number.
+    text
+        Name of the text tower.
+    changed
+        Settings that differ from the preset: address, the preset's value, this value.
+    curves
+        Seed in words → points (step, val mDice in per cent).
+    examples
+        The worst val image first, the best last; one where there is only one.
+    examples_seed
+        The seed whose best weights made them.
+    no_examples
+        Why there are none: a sentence.
+    """
+
+    result: Mapping[str, Any]
+    images: Mapping[str, int]
+    text: str
+    changed: Sequence[tuple[str, str, str]]
+    curves: Mapping[str, list[tuple[int, float]]]
+    examples: Sequence[Example] = ()
+    examples_seed: int | None = None
+    no_examples: str = ""
+
+
+def write_report(path: Path, content: ReportContent) -> None:
+    """Write the page, atomically. Everything that is not a number is escaped."""
+    page = Template(
+        files("unisemalign.benchmark").joinpath("report.html").read_text(encoding="utf-8")
+    )
+    result = content.result
+    seeds = [str(run["seed"]) for run in result["runs"]]
+    images = ", ".join(f"{count} {use}" for use, count in content.images.items() if count)
+    many = "mean ± SD over seeds" if len(seeds) > 1 else "one seed"
+    text = page.substitute(
+        title=escape(f"GlaS, {result['fraction']} % of the images labelled"),
+        subtitle=escape(
+            f"{result['method']}, preset {result['preset']}, encoder {result['encoder']}, text "
+            f"{content.text}; {'seeds' if len(seeds) > 1 else 'seed'} {', '.join(seeds)}. "
+            f"Images: {images}."
+        ),
+        tiles=_tiles(result),
+        scores_sentence=escape(f"In per cent, {many}."),
+        scores_table=_scores_table(result),
+        seeds_table=_seeds_table(result["runs"]),
+        curve=draw_curves(content.curves) or '<p class="soft">The runs\' logs are not here.</p>',
+        examples=_examples(content),
+        settings=_settings(content.changed, str(result["preset"])),
+        footer=escape(
+            f"napari-unisemalign {version('napari-unisemalign')}, {date.today().isoformat()}. "
+            f"Research use only."
+        ),
+    )
+    with write_atomically(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _tiles(result: Mapping[str, Any]) -> str:
+    shown = [
+        (f"mDice, {words}", spread_text(result[place]["mdice"]))
+        for place, words in SCORED_AT.items()
+        if place in result
+    ]
+    shown.append(("seconds per step", spread_text(result["seconds_per_step"], 3)))
+    return "\n".join(
+        f'<div class="tile"><div class="name">{escape(name)}</div>'
+        f'<div class="value">{escape(value)}</div></div>'
+        for name, value in shown
+    )
+
+
+def _scores_table(result: Mapping[str, Any]) -> str:
+    places = [place for place in SCORED_AT if place in result]
+    return _table(
+        ["", *(SCORED_AT[place] for place in places)],
+        [
+            [words, *(spread_text(result[place][key]) for place in places)]
+            for key, words in SCORE_NAMES.items()
+        ],
+    )
+
+
+def _seeds_table(runs: Sequence[Mapping[str, Any]]) -> str:
+    rows = []
+    for run in runs:
+        best_step = (run.get("best_val") or {}).get("step")
+        for place, words in SCORED_AT.items():
+            scores = run.get(place)
+            if not scores:
+                continue
+            cells = [f"{run['seed']}", words, f"{scores.get('step', best_step)}"]
+            cells += [_percent(scores.get(key)) for key in SCORE_NAMES]
+            rows.append([*cells, f"{run['seconds_per_step']:.3f}"])
+    return _table(["seed", "scored on", "step", *SCORE_NAMES.values(), "s per step"], rows, left=2)
+
+
+def _settings(changed: Sequence[tuple[str, str, str]], preset: str) -> str:
+    if not changed:
+        return f"<p>All as in the preset <code>{escape(preset)}</code>.</p>"
+    rows = [list(row) for row in changed]
+    head = ["setting", f"in {preset}", "here"]
+    return (
+        f"<p>What differs from the preset <code>{escape(preset)}</code>.</p>"
+        f'<div class="wide">{_table(head, rows)}</div>'
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Return a table whose first ``left`` columns are names.
+
+    With more than one, rows of the same first cell are a group: a rule parts it from the last.
+    """
+
+    def side(index: int) -> str:
+        return ' class="left"' if index < left else ""
+
+    lines = ["<table><thead><tr>"]
+    lines += [f'<th scope="col"{side(i)}>{escape(cell)}</th>' for i, cell in enumerate(head)]
+    lines.append("</tr></thead><tbody>")
+    for number, row in enumerate(rows):
+        grouped = left > 1 and number > 0 and rows[number - 1][0] != row[0]
+        lines.append('<tr class="first">' if grouped else "<tr>")
+        lines.append(f'<th scope="row" class="left">{escape(row[0])}</th>')
+        lines += [f"<td{side(i)}>{escape(cell)}</td>" for i, cell in enumerate(row) if i > 0]
+        lines.append("</tr>")
+    return "\n".join([*lines, "</tbody></table>"])
+
+
+def _examples(content: ReportContent) -> str:
+    if not content.examples:
+        return f'<p class="soft">Not shown. {escape(content.no_examples)}</p>'
+    maps = [error_map(example) for example in content.examples]
+    judged_all = not any((kinds == len(ERROR_COLORS) - 1).any() for kinds in maps)
+    shown = [(n, c) for n, c in ERROR_COLORS.items() if not (judged_all and n == "not judged")]
+    outlines = {"outline, truth": TRUTH_COLOR, "outline, predicted": PREDICTED_COLOR}
+    keys = "\n".join(
+        f'<li><i style="background:{color}"></i>{escape(name)}</li>'
+        for name, color in [*outlines.items(), *shown]
+    )
+    names = ["The only val image"] if len(maps) == 1 else ["Worst", "Best"]
+    figures = []
+    for title, example, kinds in zip(names, content.examples, maps, strict=True):
+        name = escape(example.name)
+        figures.append(
+            f"<figure><figcaption><b>{escape(title)}: {name}</b>. "
+            f"mDice {_percent(example.mdice)}, gland Dice {_percent(example.gland_dice)}."
+            f'</figcaption><div class="pair">'
+            f'<img alt="{name} with true and predicted outlines of glands" '
+            f'src="{jpeg_uri(draw_outlines(example))}">'
+            f'<img alt="{name}: where the prediction is right and wrong" '
+            f'src="{error_map_uri(kinds)}">'
+            f"</div></figure>"
+        )
+    middle = ", in the middle by best val mDice" if len(content.result["runs"]) > 1 else ""
+    return "\n".join(
+        [
+            f"<p>By the image's own mDice, with the best weights of seed {content.examples_seed}"
+            f"{middle}.</p>",
+            f'<ul class="key">{keys}</ul>',
+            *figures,
+        ]
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2f}"

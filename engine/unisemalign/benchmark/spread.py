@@ -1,0 +1,56 @@
+"""Mean ± SD over the seeds of a benchmark."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from unisemalign.metrics import SCORE_NAMES
+
+SCORED_AT = {
+    "best_val": "val, best step",
+    "last_val": "val, last step",
+    "best_test": "test, best step",
+}
+"""Where a run is scored: the keys of its scores, in words. Best: by mDice on the val images."""
+
+
+def spread_over_seeds(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return mean and SD of every headline score, in per cent, and of the seconds a step.
+
+    Parameters
+    ----------
+    runs
+        The scores of each seed's round (``scores.json``).
+
+    Returns
+    -------
+    dict
+        For each key of :data:`SCORED_AT` that some run has: score name → spread. Then
+        ``seconds_per_step``, in seconds. A spread is ``{"mean": …, "sd": …}``, or ``None`` unless
+        every seed has the score; ``sd`` is ``None`` for a single seed.
+    """
+    found: dict[str, Any] = {}
+    for place in SCORED_AT:
+        scores = [run.get(place) or {} for run in runs]
+        if any(scores):
+            found[place] = {key: _spread([s.get(key) for s in scores], 100) for key in SCORE_NAMES}
+    found["seconds_per_step"] = _spread([run.get("seconds_per_step") for run in runs], 1)
+    return found
+
+
+def spread_text(spread: dict[str, float | None] | None, digits: int = 2) -> str:
+    """Return ``88.15 ± 0.40``; the mean alone for one seed, a dash where there is no figure."""
+    if spread is None:
+        return "–"
+    sd = "" if spread["sd"] is None else f" ± {spread['sd']:.{digits}f}"
+    return f"{spread['mean']:.{digits}f}{sd}"
+
+
+def _spread(values: Sequence[float | None], scale: float) -> dict[str, float | None] | None:
+    known = [scale * value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return None
+    sd = round(statistics.stdev(known), 4) if len(known) > 1 else None
+    return {"mean": round(statistics.mean(known), 4), "sd": sd}
