@@ -110,10 +110,11 @@ def count_step(kind: str) -> float:
     method = build_method(network, settings)
     method.student.train()
     crops = draw_batch(meta)
-    valid = torch.ones_like(crops.box)
-    batch = Batch(
-        crops.images, crops.labels, Unlabelled(crops.weak, crops.strong, valid), crops.box
-    )
+    views = settings.method.strong_views
+    strong = crops.strong.expand(views, *crops.strong.shape)
+    unlabelled = Unlabelled(crops.weak, strong, torch.ones_like(crops.box))
+    box = crops.box.expand(views, *crops.box.shape)
+    batch = Batch(crops.images, crops.labels, unlabelled, box)
     return _gflop(lambda: method.loss(batch)[0].backward())
 
 

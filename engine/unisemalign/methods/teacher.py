@@ -36,12 +36,17 @@ class Teacher:
         """Move towards the student."""
         alpha = min(1 - 1 / (self.step + 1), self.decay)
         mine = self.network.state_dict()
+        averages, news = [], []
         for name, theirs in student.state_dict().items():
             value = mine[name]
             if value.data_ptr() == theirs.data_ptr():
                 continue
             if value.is_floating_point():
-                value.mul_(alpha).add_(theirs, alpha=1 - alpha)
+                averages.append(value)
+                news.append(theirs)
             else:
                 value.copy_(theirs)
+        # All at once: on a GPU hundreds of small kernels would take longer than their work.
+        torch._foreach_mul_(averages, alpha)
+        torch._foreach_add_(averages, news, alpha=1 - alpha)
         self.step += 1

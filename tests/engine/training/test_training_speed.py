@@ -52,7 +52,7 @@ def test_a_round_in_bfloat16_keeps_float32_weights_and_segments_as_it_learned(st
     assert [p.precision for p in predictors] == [torch.bfloat16, torch.float32, torch.float32]
     assert predictors[1].identity == predictors[2].identity != predictors[0].identity
     scores = [score_split(study, p, Split.VAL).summary()["mdice"] for p in predictors[:2]]
-    assert done.scores["last_val"]["mdice"] == scores[0]
+    assert done.scores["best_val"]["mdice"] == scores[0]
     assert scores[0] == pytest.approx(scores[1], abs=0.02)
 
 
