@@ -1,0 +1,122 @@
+"""What the embedded encoder is worth: GlaS val scores of one head on several encoders.
+
+    python benchmarks/encoders.py --data GLAS [--mobilenet DIR] [--fraction 10] [--seeds 0,1,2]
+
+Rows: the embedded encoder frozen and trained on; the same untrained, learning and frozen; a filter
+bank (scikit-image's multiscale features); ImageNet's MobileNetV2, frozen, where ``--mobilenet``
+names the folder with ``mobilenetv2.py`` and its weights. The yardsticks live here and nowhere in
+the package. Everything but the encoder is `recommended`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from skimage.feature import multiscale_basic_features
+from tables import print_row, print_table_head
+from torch import Tensor
+from torch.nn import functional as F
+
+from unisemalign import build_settings
+from unisemalign.model import network
+from unisemalign.model.encoders import Encoder
+from unisemalign.model.encoders.embedded import EmbeddedEncoder
+
+
+class FilterBank(Encoder):
+    """Colour, edges and texture at five scales; at stride 2, and averaged to stride 16."""
+
+    low_channels = high_channels = 60
+    low_stride, high_stride, multiple = 2, 16, 16
+    mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    pretrained = True
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Filter ``(B, 3, H, W)`` to ``(B, 60, H/2, W/2)`` and ``(B, 60, H/16, W/16)``."""
+        maps = torch.stack([self._one(image) for image in images])
+        return F.avg_pool2d(maps, 2), F.avg_pool2d(maps, 16)
+
+    def _one(self, image: Tensor) -> Tensor:
+        pixels = image.permute(1, 2, 0).cpu().numpy()
+        found = multiscale_basic_features(
+            pixels, channel_axis=-1, sigma_min=1, sigma_max=16, num_workers=1
+        )
+        # Edges and texture are a hundredth of the colours: one scale for all, or nothing learns.
+        spread = found.std((0, 1), keepdims=True) + 1e-6
+        return torch.from_numpy(((found - 0.5) / spread).astype(np.float32)).permute(2, 0, 1)
+
+
+class MobileNet(Encoder):
+    """ImageNet's MobileNetV2: strides 4 to 32 side by side at stride 4, and stride 16."""
+
+    low_channels, high_channels = 24 + 32 + 96 + 320, 96
+    low_stride, high_stride, multiple = 4, 16, 32
+    mean, std = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    pretrained = True
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        spec = importlib.util.spec_from_file_location("mobilenetv2", folder / "mobilenetv2.py")
+        if spec is None or spec.loader is None:
+            raise SystemExit(f"--mobilenet wants a folder with mobilenetv2.py, found {folder}.")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        self.features: Any = module.MobileNetV2Features()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode ``(B, 3, H, W)`` to ``(B, 472, H/4, W/4)`` and ``(B, 96, H/16, W/16)``."""
+        maps = self.features(images)[1:]
+        size = maps[0].shape[2:]
+        low = torch.cat([F.interpolate(m, size=size, mode="bilinear") for m in maps], dim=1)
+        return low, maps[2]
+
+
+def main() -> None:
+    """Read the command line, train what is missing, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="GlaS")
+    parser.add_argument("--mobilenet", type=Path, help="folder with mobilenetv2.py")
+    parser.add_argument("--fraction", type=int, default=10, choices=(10, 20))
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--steps", type=int, help="else the preset's own")
+    parser.add_argument("--method", help="else UniSemAlign")
+    parser.add_argument("--out", type=Path, default=Path("runs"))
+    parser.add_argument("--only", action="append", metavar="ROW", help="rows to make")
+    given = parser.parse_args()
+    yardsticks: dict[str, Callable[[], Encoder]] = {
+        "untrained": lambda: EmbeddedEncoder(weights=False),
+        "filter-bank": FilterBank,
+    }
+    rows: dict[str, tuple[str, tuple[str, ...]]] = {
+        "embedded, frozen": ("embedded", ("model.train_encoder=no",)),
+        "embedded, trained on": ("embedded", ()),
+        "the same from scratch": ("untrained", ("training.backbone_rate=1.0",)),
+        "the same, random and frozen": ("untrained", ("model.train_encoder=no",)),
+        "filter bank": ("filter-bank", ()),
+    }
+    if given.mobilenet:
+        yardsticks["mobilenetv2"] = lambda: MobileNet(given.mobilenet)
+        rows["ImageNet MobileNetV2, frozen"] = ("mobilenetv2", ("model.zoom=1.0",))
+    known = network.build_encoder
+
+    def build(name: str, *, weights: bool = True) -> Encoder:
+        return yardsticks[name]() if name in yardsticks else known(name, weights=weights)
+
+    network.build_encoder = build
+    steps = () if given.steps is None else (f"training.steps={given.steps}",)
+    print_table_head()
+    for row, (encoder, overrides) in rows.items():
+        if given.only and row not in given.only:
+            continue
+        settings = build_settings("recommended", given.method, [*overrides, *steps])
+        print_row(row, settings, encoder, given)
+
+
+if __name__ == "__main__":
+    main()
