@@ -48,8 +48,8 @@ class UniSemAlignSettings(LabelledLosses):
     weight_soft: Weight = Field(0.25, description="Weight of soft agreement, L_s.")
     weight_dropout: Weight = Field(0.25, description="Weight of feature-dropout agreement, L_c.")
     ramp_steps: Annotated[int, Ge(0)] = Field(
-        150,
-        description="Steps over which the three weights above rise from e⁻⁵ to full: an encoder "
+        50,
+        description="Steps over which the three weights above rise from e⁻⁵ to full: a decoder "
         "that starts untrained would else believe its first guesses. 0: full at once.",
     )
     strong_views: Literal[1, 2] = Field(

@@ -42,7 +42,7 @@ class TrainingSettings(SettingsModel):
         1e-3, title="Learning rate", description="Rate of the decoder and heads at the start."
     )
     backbone_rate: Annotated[float, Ge(0.0), Le(10.0)] = Field(
-        1.0, description="Rate of the encoder and its projections, as a share of the above."
+        0.2, description="Rate of the encoder and its projections, as a share of the above."
     )
     momentum: Annotated[float, Ge(0.0), Le(1.0)] = Field(0.9, description="Momentum of SGD.")
     weight_decay: Annotated[float, Ge(0.0), Le(1.0)] = Field(0.01, description="Weight decay.")

@@ -26,7 +26,7 @@ class ViewSettings(SettingsModel):
         "reflect", description="What stands outside an image smaller than the crop."
     )
     stain_weak: Share = Field(
-        0.1, description="Stain strength varies by this share in every view (optical density)."
+        0.25, description="Stain strength varies by this share in every view (optical density)."
     )
     stain_strong: Share = Field(0.25, description="The same in strong views.")
     jitter: Share = Field(
