@@ -44,7 +44,7 @@ class Recipe:
     """What shapes the encoder."""
 
     seed: int = 0
-    steps: int = 4000
+    steps: int = 1500
     batch: int = 16
     crop_px: int = 160
     rate: float = 1.5e-3
