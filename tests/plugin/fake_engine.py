@@ -115,8 +115,8 @@ def train(project: Project, options: list[str]) -> int:
         last = found.folder / "last"
         first = int(last.read_text()) if resume and last.exists() else 0
         told.emit("start", what="Training", total=steps, round=found.number)
-        try:
-            with cancel_on_signals(token):
+        with cancel_on_signals(token):
+            try:
                 for step in range(first + 1, steps + 1):
                     token.check()
                     if os.environ.get("FAKE_DIE_AT") == str(step):
@@ -128,13 +128,13 @@ def train(project: Project, options: list[str]) -> int:
                     told.emit("step", step=step, total=steps, loss=2.0 / step + 0.3, eta_s=1.0)
                     if step % 10 == 0:
                         told.emit("validation", step=step, mdice=1 - 1 / step)
-        except CancelledError as error:
-            project.set_round(found.number, state="cancelled")
-            told.emit("cancelled", text=str(error))
-            return 130
-        (found.folder / "best.safetensors").write_bytes(b"weights")
-        project.set_round(found.number, state="done", scores={"mdice": 0.83})
-        told.emit("done", round=found.number, mdice=0.83)
+            except CancelledError as error:
+                project.set_round(found.number, state="cancelled")
+                told.emit("cancelled", text=str(error))
+                return 130
+            (found.folder / "best.safetensors").write_bytes(b"weights")
+            project.set_round(found.number, state="done", scores={"mdice": 0.83})
+            told.emit("done", round=found.number, mdice=0.83)
     return 0
 
 

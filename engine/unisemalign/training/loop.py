@@ -102,27 +102,29 @@ def train_round(
         (found.folder / _CANCEL).unlink(missing_ok=True)
         token = cancel or CancelToken(found.folder / _CANCEL)
         told = ManyEvents([events, LogFileEvents(found.folder / "log.jsonl")])
-        project.set_round(found.number, state="running")
-        try:
-            with cancel_on_signals(token):
+        # Signals stay with the token until the round's end is on disk: one that comes while the
+        # round closes would otherwise end the process with a round that seems to be running.
+        with cancel_on_signals(token):
+            project.set_round(found.number, state="running")
+            try:
                 scores = _Run(project, settings, found, told, token).go(resume=resume)
-        except CancelledError as error:
-            project.set_round(found.number, state="cancelled")
-            stopped = CancelledError(f"{error} Round {found.number} can be resumed.")
-            told.emit("cancelled", text=str(stopped))
-            stopped.told = True
-            raise stopped from None
-        except BaseException as error:
-            with suppress(UnisemalignError):  # a full disk may take no last words either
-                project.set_round(found.number, state="failed")
-            with suppress(UnisemalignError):
-                told.emit("failed", text=_sentence(error))
-            if isinstance(error, UnisemalignError):
-                error.told = True
-            raise
-        project.set_round(found.number, state="done", scores=scores)
-        write_json(found.folder / "scores.json", scores)
-        told.emit("done", round=found.number, **scores)
+            except CancelledError as error:
+                project.set_round(found.number, state="cancelled")
+                stopped = CancelledError(f"{error} Round {found.number} can be resumed.")
+                told.emit("cancelled", text=str(stopped))
+                stopped.told = True
+                raise stopped from None
+            except BaseException as error:
+                with suppress(UnisemalignError):  # a full disk may take no last words either
+                    project.set_round(found.number, state="failed")
+                with suppress(UnisemalignError):
+                    told.emit("failed", text=_sentence(error))
+                if isinstance(error, UnisemalignError):
+                    error.told = True
+                raise
+            project.set_round(found.number, state="done", scores=scores)
+            write_json(found.folder / "scores.json", scores)
+            told.emit("done", round=found.number, **scores)
         return project.round(found.number)
 
 
