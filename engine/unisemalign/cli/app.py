@@ -18,7 +18,7 @@ from unisemalign.exchange import Format, Source, area_by_class, export_labels
 from unisemalign.geometry import parse_rect
 from unisemalign.metrics import SCORE_NAMES
 from unisemalign.project import Project, RegionState, Split
-from unisemalign.runtime import CancelToken, Events, cancel_on_signals
+from unisemalign.runtime import CancelToken, Events, SilentEvents, cancel_on_signals
 from unisemalign.settings import METHODS, PRESETS, Settings, build_settings
 from unisemalign.weights import PUBLISHED, is_here, spacing_advice
 
@@ -243,9 +243,15 @@ def train(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a round from the labelled and the unlabelled tissue."""
-    events = choose_events(as_json)
+    """Train a round from the labelled and the unlabelled tissue.
+
+    On several GPUs or machines: accelerate launch -m unisemalign train PROJECT …
+    """
     with errors_as_sentences(as_json), Project.open(project) as opened:
+        from unisemalign.training import gather_team, train_round
+
+        team = gather_team()
+        events = choose_events(as_json) if team.rank == 0 else SilentEvents()
         settings = None
         if not resume:
             settings = build_settings(preset or PRESETS[0], method, overrides or [])
@@ -255,13 +261,11 @@ def train(
                 "--resume goes on with the settings the round was started with, found --preset, "
                 "--method or --set too. Leave them out."
             )
-        from unisemalign.training import train_round
-
         if hasattr(os, "nice"):
             os.nice(10)  # the viewer and the person come first
 
-        done = train_round(opened, settings, resume=resume, events=events)
-    if not as_json:
+        done = train_round(opened, settings, resume=resume, events=events, team=team)
+    if not as_json and team.rank == 0:
         say(_round_sentence(done.number, done.scores))
 
 

@@ -82,6 +82,10 @@ class Method(Protocol):
         """Return the step's loss and its parts, for the log: 0-d, no gradient, on the device."""
         ...
 
+    def statistics(self) -> list[Tensor]:
+        """Return what a step gathers besides gradients, for several processes to average."""
+        ...
+
     def after_step(self) -> None:
         """Follow the student after the optimiser has moved it."""
         ...

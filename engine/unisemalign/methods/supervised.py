@@ -73,6 +73,10 @@ class LabelledMethod:
         if self.teacher:
             self.teacher.follow(self.student)
 
+    def statistics(self) -> list[Tensor]:
+        """Return what a step gathers besides gradients: the student's running statistics."""
+        return [b for b in self.student.buffers() if b.is_floating_point()]
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return the teacher's state."""
         if not self.teacher:

@@ -89,6 +89,10 @@ class UniSemAlign(LabelledMethod):
         self.threshold = state["threshold"].clone()
         self.step = int(state["step"])
 
+    def statistics(self) -> list[Tensor]:
+        """Return the student's running statistics and the threshold."""
+        return [*super().statistics(), self.threshold]
+
     def after_step(self) -> None:
         """Let the teacher follow, and unlabelled tissue count a little more."""
         super().after_step()

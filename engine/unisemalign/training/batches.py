@@ -19,6 +19,7 @@ from unisemalign.settings import Settings
 from unisemalign.slides import SpacedSlide
 from unisemalign.slides.padding import read_padded
 from unisemalign.training.areas import LabelledArea, Tissue, UnlabelledArea
+from unisemalign.training.team import ALONE, Team
 from unisemalign.training.views import cutmix_box, strong_view, turned, weak_view
 
 _LABELLED, _UNLABELLED, _DONOR, _ORDER = range(4)
@@ -35,14 +36,20 @@ class Batches:
         Crop size, views, batch sizes and seed.
     method
         Tells whether unlabelled crops and donors of their own are wanted.
+    team
+        The processes a step's crops are shared out to, in turns.
     """
 
-    def __init__(self, tissue: Tissue, settings: Settings, method: Method) -> None:
+    def __init__(
+        self, tissue: Tissue, settings: Settings, method: Method, team: Team = ALONE
+    ) -> None:
         self._tissue = tissue
         self._settings = settings
         self._wants_unlabelled = method.wants_unlabelled
         self._wants_donor = method.wants_drawn_donor
         self._strong_views = method.strong_views
+        self._labelled = range(team.rank, settings.training.batch_labelled, team.size)
+        self._unlabelled = range(team.rank, settings.training.batch_unlabelled, team.size)
         crop_area = settings.views.crop_px**2
         # A region as large as several crops stands in the list several times, so that every
         # labelled pixel is about as likely to be seen as any other.
@@ -55,20 +62,19 @@ class Batches:
         self._weights = weights / weights.sum()
 
     def draw(self, step: int) -> Batch:
-        """Return batch number ``step`` (0-based), on the CPU."""
-        settings, views = self._settings, self._settings.views
-        labelled = [self._labelled_crop(step, k) for k in range(settings.training.batch_labelled)]
+        """Return this process's share of batch number ``step`` (0-based), on the CPU."""
+        views = self._settings.views
+        labelled = [self._labelled_crop(step, k) for k in self._labelled]
         images = torch.stack([image for image, _ in labelled])
         labels = torch.stack([target for _, target in labelled])
         if not self._wants_unlabelled:
             return Batch(images, labels)
-        count = settings.training.batch_unlabelled
         boxes = torch.stack(
             [
                 torch.stack(
                     [
                         cutmix_box(views.crop_px, views, self._rng(step, _UNLABELLED, k, 1 + v))
-                        for k in range(count)
+                        for k in self._unlabelled
                     ]
                 )
                 for v in range(self._strong_views)
@@ -77,9 +83,9 @@ class Batches:
         return Batch(
             images,
             labels,
-            self._unlabelled_crops(step, _UNLABELLED, count),
+            self._unlabelled_crops(step, _UNLABELLED),
             boxes,
-            self._unlabelled_crops(step, _DONOR, count) if self._wants_donor else None,
+            self._unlabelled_crops(step, _DONOR) if self._wants_donor else None,
         )
 
     def place(self, step: int) -> int:
@@ -118,8 +124,8 @@ class Batches:
         pixels, targets = turned([pixels, targets], views, rng)
         return weak_view(pixels, views, rng), torch.from_numpy(targets).long()
 
-    def _unlabelled_crops(self, step: int, stream: int, count: int) -> Unlabelled:
-        crops = [self._unlabelled_crop(self._rng(step, stream, k, 0)) for k in range(count)]
+    def _unlabelled_crops(self, step: int, stream: int) -> Unlabelled:
+        crops = [self._unlabelled_crop(self._rng(step, stream, k, 0)) for k in self._unlabelled]
         weak, strong, valid = (torch.stack(parts) for parts in zip(*crops, strict=True))
         return Unlabelled(weak, strong.transpose(0, 1).contiguous(), valid)
 

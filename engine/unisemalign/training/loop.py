@@ -32,6 +32,7 @@ from unisemalign.runtime import (
     LogFileEvents,
     ManyEvents,
     Pace,
+    SilentEvents,
     cancel_on_signals,
     write_json,
 )
@@ -48,6 +49,7 @@ from unisemalign.training.batches import Batches
 from unisemalign.training.checkpoint import load_checkpoint, save_checkpoint
 from unisemalign.training.compiling import compile_networks, wants_compiling
 from unisemalign.training.optimiser import build_optimiser, set_rate
+from unisemalign.training.team import ALONE, Team, check_shares
 from unisemalign.training.waiting import DataWait
 
 _CHECKPOINT = "last.pt"
@@ -61,6 +63,7 @@ def train_round(
     resume: bool = False,
     events: Events,
     cancel: CancelToken | None = None,
+    team: Team = ALONE,
 ) -> Round:
     """Train one round of a project and return it.
 
@@ -77,6 +80,8 @@ def train_round(
         Told of each step; the round's ``log.jsonl`` is told too.
     cancel
         Stops the round at its next step, with a checkpoint.
+    team
+        The processes that share the work; all of them call this function alike.
 
     Raises
     ------
@@ -87,18 +92,14 @@ def train_round(
     CancelledError
         If it was stopped; ``resume`` goes on from there.
     """
+    if team.rank > 0:
+        return _assist(project, team)
     with project.lock_training():
-        for stale in project.rounds():
-            if stale.state == "running":  # killed: whoever runs holds the lock, and that is us
-                project.set_round(stale.number, state="cancelled")
-        if resume:
-            found = _unfinished(project)
-            settings = read_settings(found.folder / "run.toml")
-        else:
-            if settings is None:
-                raise ProjectError("A new round wants settings, found none.")
-            settings = _with_towers(project, settings)
-            found = _start(project, settings)
+        try:
+            found, settings = _opened(project, settings, resume, team)
+        except BaseException:
+            team.told_by_leader(None)
+            raise
         (found.folder / _CANCEL).unlink(missing_ok=True)
         token = cancel or CancelToken(found.folder / _CANCEL)
         told = ManyEvents([events, LogFileEvents(found.folder / "log.jsonl")])
@@ -107,7 +108,8 @@ def train_round(
         with cancel_on_signals(token):
             project.set_round(found.number, state="running")
             try:
-                scores = _Run(project, settings, found, told, token).go(resume=resume)
+                team.told_by_leader((found.number, resume))
+                scores = _Run(project, settings, found, told, token, team).go(resume=resume)
             except CancelledError as error:
                 project.set_round(found.number, state="cancelled")
                 stopped = CancelledError(f"{error} Round {found.number} can be resumed.")
@@ -126,6 +128,40 @@ def train_round(
             write_json(found.folder / "scores.json", scores)
             told.emit("done", round=found.number, **scores)
         return project.round(found.number)
+
+
+def _opened(
+    project: Project, settings: Settings | None, resume: bool, team: Team
+) -> tuple[Round, Settings]:
+    """Return the round to train, new or taken up again, and its settings."""
+    for stale in project.rounds():
+        if stale.state == "running":  # killed: whoever runs holds the lock, and that is us
+            project.set_round(stale.number, state="cancelled")
+    if resume:
+        found = _unfinished(project)
+        settings = read_settings(found.folder / "run.toml")
+        check_shares(settings.training, team)
+        return found, settings
+    if settings is None:
+        raise ProjectError("A new round wants settings, found none.")
+    check_shares(settings.training, team)
+    settings = _with_towers(project, settings)
+    return _start(project, settings), settings
+
+
+def _assist(project: Project, team: Team) -> Round:
+    """Train beside the leader, who alone validates, writes and tells."""
+    given: tuple[int, bool] | None = team.told_by_leader(None)
+    if given is None:
+        stopped = CancelledError("The first process of this training could not begin.")
+        stopped.told = True
+        raise stopped
+    number, resume = given
+    found, token = project.round(number), CancelToken()
+    settings = read_settings(found.folder / "run.toml")
+    with cancel_on_signals(token):
+        _Run(project, settings, found, SilentEvents(), token, team).go(resume=resume)
+    return found
 
 
 def _sentence(error: BaseException) -> str:
@@ -190,13 +226,14 @@ class _Run:
     round: Round
     events: Events
     cancel: CancelToken
+    team: Team
     best: dict[str, Any] | None = None
     last: dict[str, Any] | None = None
     slides: dict[str, SpacedSlide] = field(default_factory=dict)
 
     def go(self, *, resume: bool) -> dict[str, Any]:
-        settings, training = self.settings, self.settings.training
-        device = choose_device(settings.device)
+        settings, training, team = self.settings, self.settings.training, self.team
+        device = team.device or choose_device(settings.device)
         precision = choose_precision(settings.precision, device)
         seed_everything(settings.seed, device)
         tissue = open_tissue(self.project)
@@ -205,8 +242,10 @@ class _Run:
         self._inherit(network)
         network = network.to(device).to(memory_format=torch.channels_last)
         if training.cache_gb > 0:
-            folder = self.project.root / "cache" / "tokens"
-            network.keep_tokens(TokenCache(folder, int(training.cache_gb * 1e9), self.events))
+            # Each process keeps what it has seen; together they stay within the bound.
+            folder = self.project.root / "cache" / ("tokens", f"tokens-{team.rank}")[team.rank > 0]
+            room = int(training.cache_gb * 1e9 / team.size)
+            network.keep_tokens(TokenCache(folder, room, self.events))
         method = build_method(network, settings)
         optimiser = build_optimiser(network, training)
         checkpoint = self.round.folder / _CHECKPOINT
@@ -220,17 +259,19 @@ class _Run:
             round=self.round.number,
             step=first,
         )
-        batches = Batches(tissue, settings, method)
+        batches = Batches(tissue, settings, method, team)
         if wants_compiling(training.compile, device, training.steps - first):
             compile_networks((method.student, method.deployed), device, self.events)
         pace, wait = Pace(training.steps, first), DataWait()
         started = before = time.monotonic()
         for step, batch in enumerate(batches.iterate(first, training.steps), start=first):
             drawn = time.monotonic()
-            if self.cancel.requested:
-                save_checkpoint(checkpoint, method, optimiser, step, self.best)
+            if team.told_by_leader(self.cancel.requested):
+                if team.rank == 0:
+                    save_checkpoint(checkpoint, method, optimiser, step, self.best)
+                self.cancel.request()
                 self.cancel.check()
-            parts = train_step(method, optimiser, settings, batch.to(device), step, precision)
+            parts = train_step(method, optimiser, settings, batch.to(device), step, precision, team)
             wait.add(drawn - before, time.monotonic() - drawn)
             pace.advance()
             self.events.emit(
@@ -243,13 +284,15 @@ class _Run:
             )
             if warning := wait.warning():
                 self.events.emit("message", text=warning)
-            last = step + 1 == training.steps
-            if last or (step + 1) % training.validate_every == 0:
+            last, leads = step + 1 == training.steps, team.rank == 0
+            if leads and (last or (step + 1) % training.validate_every == 0):
                 self._validate(method, step + 1, device, classes)
-            if last or (step + 1) % training.checkpoint_every == 0:
+            if leads and (last or (step + 1) % training.checkpoint_every == 0):
                 save_checkpoint(checkpoint, method, optimiser, step + 1, self.best)
             before = time.monotonic()
-        if first >= training.steps:  # killed after its last checkpoint: scores are all it lacks
+        if (
+            first >= training.steps and team.rank == 0
+        ):  # killed after its last checkpoint: scores are all it lacks
             self._validate(method, first, device, classes)
         fresh, tokens = max(1, training.steps - first), network.tokens
         seconds = time.monotonic() - started
@@ -303,8 +346,9 @@ def train_step(
     batch: Batch,
     step: int,
     precision: torch.dtype,
+    team: Team = ALONE,
 ) -> dict[str, float]:
-    """Take one training step; return the loss and its parts.
+    """Take one training step; return the loss and its parts, averaged over the team.
 
     Raises
     ------
@@ -312,7 +356,7 @@ def train_step(
         If the loss is not finite. No weight has moved then.
     """
     # Dropout draws from torch's generator: seeding it by step makes a resumed round identical.
-    torch.manual_seed(settings.seed * 1_000_003 + step)
+    torch.manual_seed(settings.seed * 1_000_003 + step + (team.rank << 40))
     method.student.train()
     set_rate(optimiser, settings.training, step)
     optimiser.zero_grad(set_to_none=True)
@@ -320,7 +364,10 @@ def train_step(
         loss, parts = method.loss(batch)
     loss.backward()  # type: ignore[no-untyped-call]
     # One transfer for all numbers: on a GPU each one waits for everything before it.
-    values = torch.stack([loss.detach(), *parts.values()]).tolist()
+    numbers = torch.stack([loss.detach(), *parts.values()])
+    gradients = [p.grad for p in method.student.parameters() if p.grad is not None]
+    team.average([numbers, *gradients, *method.statistics()])
+    values = numbers.tolist()
     if not math.isfinite(values[0]):
         raise TrainingError(
             f"The loss is no longer a number at step {step + 1}. The weights before are kept. "
