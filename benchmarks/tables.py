@@ -97,7 +97,9 @@ def print_table_head() -> None:
     print("|---|---|---|---|---|---|")
 
 
-def print_row(name: str, settings: Settings, encoder: str, given: argparse.Namespace) -> None:
+def print_row(
+    name: str, settings: Settings, encoder: str, given: argparse.Namespace, text: str = "free"
+) -> None:
     """Train what is missing of a row, and print it.
 
     ``given`` holds ``data``, ``fraction``, ``seeds`` and ``out`` of the command line.
@@ -108,7 +110,7 @@ def print_row(name: str, settings: Settings, encoder: str, given: argparse.Names
         given.fraction,
         settings,
         encoder=encoder,
-        text="free",
+        text=text,
         seeds=[int(seed) for seed in given.seeds.split(",")],
         out=given.out,
         events=SilentEvents(),
