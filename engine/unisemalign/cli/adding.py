@@ -42,9 +42,13 @@ def add_slides(
             f"{len(found)} slides (first: '{found[0].name}')."
         )
     there = {record.path.resolve(): record for record in project.slides()}
+    remarks: dict[str, list[str]] = {}
     for path, _ in pairs:
         if path.resolve() not in there:
-            _check_slide(path, spacing_um)
+            for remark in _checked_remarks(path, spacing_um):
+                remarks.setdefault(remark, []).append(path.name)
+    for remark, names in remarks.items():
+        events.emit("message", text=f"{_named(names)}: {remark}")
     added = []
     events.emit("start", what="Adding slides", total=len(pairs))
     for index, (path, mask) in enumerate(pairs):
@@ -65,7 +69,14 @@ def add_slides(
     return added
 
 
-def _check_slide(path: Path, spacing_um: float | None) -> None:
+def _named(names: list[str]) -> str:
+    """Return ``'a.svs'``, or the first of many and their number."""
+    more = "" if len(names) == 1 else f" and {len(names) - 1} more"
+    return f"'{names[0]}'{more}"
+
+
+def _checked_remarks(path: Path, spacing_um: float | None) -> tuple[str, ...]:
+    """Open a slide as :meth:`Project.add_slide` will, and return what is to be told of it."""
     slide = open_slide(path, spacing_um=spacing_um)
     slide.close()
     if slide.spacing_um is None:
@@ -73,6 +84,7 @@ def _check_slide(path: Path, spacing_um: float | None) -> None:
             f"Cannot read the pixel size of '{path.name}': the file does not say it. "
             f"Pass --spacing-um, for example --spacing-um 0.5."
         )
+    return slide.remarks
 
 
 def _slides_in(path: Path) -> list[Path]:

@@ -16,7 +16,7 @@ from slide_files import halved, write_png, write_tiff
 from unisemalign.errors import SpacingError
 from unisemalign.geometry import Rect
 from unisemalign.slides import SpacedSlide, open_slide
-from unisemalign.slides.slide import level_downsamples
+from unisemalign.slides.levels import level_downsamples
 from unisemalign.slides.spacing import spacing_from_resolution, spacing_from_sizes
 
 
@@ -47,7 +47,8 @@ def test_a_part_is_the_crop_of_the_whole(
         inside = rect.intersect(Rect(0, 0, *slide.shape_yx))
         read = slide.read(rect).astype(int)
         slide.slide.close()
-    assert np.abs(read[inside.relative_to(rect).slices] - whole[inside.slices]).max() <= 1
+    # Rows and columns are rounded one after the other, and the kernel overshoots: 1 may become 2.
+    assert np.abs(read[inside.relative_to(rect).slices] - whole[inside.slices]).max() <= 2
     assert (read[inside.h :] == 255).all()
     assert (read[:, inside.w :] == 255).all()
 
