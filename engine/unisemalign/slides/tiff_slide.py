@@ -208,6 +208,7 @@ def _pyramid_pages(file: Any) -> tuple[list[Sequence[Any]], str, Sequence[int]]:
     ]
     if any(page is None for page in chain.from_iterable(levels)):
         raise ValueError("some of its pages are missing")
+    levels[1:] = sorted(levels[1:], key=lambda pages: -pages[0].keyframe.imagelength)
     return levels, series.axes, series.shape
 
 
