@@ -104,7 +104,7 @@ class SpacedSlide:
     def _resample(self, rect: Rect, unreadable: list[UnreadableTileError]) -> NDArray[np.uint8]:
         factor = self._factor
         if factor == 1.0:
-            return self.slide.read_level(self._level, rect, unreadable)
+            return self._read_clamped(rect, unreadable)  # levels may lack an odd row at the end
         margin = math.ceil(_SUPPORT * max(1.0, factor)) + 1
         source = rect.scaled(factor).grown(margin)
         pixels = self._read_clamped(source, unreadable)
@@ -120,14 +120,13 @@ class SpacedSlide:
         self, source: Rect, unreadable: list[UnreadableTileError]
     ) -> NDArray[np.uint8]:
         """Read with the edge repeated outside, so that white does not bleed into the rim."""
-        extent = Rect(0, 0, *self.slide.level_shapes[self._level])
-        inside = source.intersect(extent)
+        h, w = self.slide.level_shapes[self._level]
+        rows = np.clip(np.arange(source.y, source.y1), 0, h - 1)
+        columns = np.clip(np.arange(source.x, source.x1), 0, w - 1)
+        y, x = int(rows[0]), int(columns[0])
+        inside = Rect(y, x, int(rows[-1]) + 1 - y, int(columns[-1]) + 1 - x)
         pixels = self.slide.read_level(self._level, inside, unreadable)
-        if inside == source:
-            return pixels
-        rows = inside.y - source.y, source.y1 - inside.y1
-        columns = inside.x - source.x, source.x1 - inside.x1
-        return np.pad(pixels, (rows, columns, (0, 0)), mode="edge")
+        return pixels if inside == source else pixels[rows - y][:, columns - x]
 
 
 def _halves(rect: Rect) -> tuple[Rect, Rect]:
