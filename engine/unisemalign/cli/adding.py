@@ -9,7 +9,7 @@ from unisemalign.errors import DataError, SpacingError
 from unisemalign.exchange import import_mask
 from unisemalign.project import Project, Split
 from unisemalign.runtime import Events
-from unisemalign.slides import SLIDE_SUFFIXES, open_slide
+from unisemalign.slides import SLIDE_SUFFIXES, one_file_a_slide, open_slide
 
 _MASK_SUFFIXES = (".png", ".tif", ".tiff")
 
@@ -94,7 +94,7 @@ def _slides_in(path: Path) -> list[Path]:
             raise DataError(
                 f"'{path}' wants at least one slide ({', '.join(SLIDE_SUFFIXES)}), found none."
             )
-        return slides
+        return one_file_a_slide(slides)
     return [path]
 
 

@@ -4,7 +4,7 @@ Colour profiles (ICC) are left alone in every format: pixels are the file's own 
 and :attr:`Slide.remarks` says so.
 """
 
-from unisemalign.slides.opening import SLIDE_SUFFIXES, open_slide
+from unisemalign.slides.opening import SLIDE_SUFFIXES, one_file_a_slide, open_slide
 from unisemalign.slides.openslide_slide import OpenSlideSlide
 from unisemalign.slides.plain_slide import PlainSlide
 from unisemalign.slides.pyramid import PyramidLevel, pyramid_levels
@@ -25,6 +25,7 @@ __all__ = [
     "TissueMask",
     "UnreadableTileError",
     "ZarrSlide",
+    "one_file_a_slide",
     "open_slide",
     "pyramid_levels",
     "tissue_mask",

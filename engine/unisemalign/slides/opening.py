@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import openslide
@@ -25,7 +26,6 @@ SLIDE_SUFFIXES: tuple[str, ...] = (
 
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _APERIO_FAST = {7, 33005}  # the tag Compression: JPEG, JPEG 2000 in RGB
-_JPEG_2000_YCBCR = 33003
 
 
 def open_slide(path: str | os.PathLike[str], *, spacing_um: float | None = None) -> Slide:
@@ -64,6 +64,26 @@ def open_slide(path: str | os.PathLike[str], *, spacing_um: float | None = None)
     return TiffSlide(path, spacing_um) if is_tiff else PlainSlide(path, spacing_um)
 
 
+def one_file_a_slide(paths: Iterable[Path]) -> list[Path]:
+    """Leave out files that are further levels of a slide already listed: a DICOM series is many.
+
+    Files that are no DICOM, or cannot be read, stay.
+    """
+    kept, known = [], set()
+    for path in paths:
+        series = None
+        if path.suffix.lower() == ".dcm":
+            try:
+                with openslide.OpenSlide(path) as file:
+                    series = file.properties.get("dicom.SeriesInstanceUID")
+            except openslide.OpenSlideError:
+                series = None  # opening it as a slide says what is wrong
+        if series is None or series not in known:
+            kept.append(path)
+        known.add(series)
+    return kept
+
+
 def _first_bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
@@ -89,7 +109,7 @@ def _tifffile_serves(path: Path, vendor: str) -> bool:
 
     Of OME-TIFF and generic TIFF it knows more codecs. Aperio's JPEG and JPEG 2000 (RGB) tiles give
     the same pixels five times as fast; empty tiles of coarser levels only OpenSlide fills from the
-    finer one. JPEG 2000 in YCbCr comes out in the right colours from OpenSlide only.
+    finer one.
     """
     try:
         with tifffile.TiffFile(path) as file:
@@ -97,8 +117,6 @@ def _tifffile_serves(path: Path, vendor: str) -> bool:
                 tiled = [page for page in file.pages if page.is_tiled]
                 fit = all(page.compression in _APERIO_FAST for page in tiled)
                 return fit and all(all(page.databytecounts) for page in tiled[1:])
-            if vendor == "generic-tiff":
-                return bool(file.pages.first.compression != _JPEG_2000_YCBCR)
-            return bool(file.is_ome)
+            return vendor == "generic-tiff" or bool(file.is_ome)
     except UNREADABLE:
         return False  # OpenSlide says what is wrong

@@ -37,6 +37,7 @@ from unisemalign.slides.tiles import TILES, UndecodableError, read_tiles
 
 _GRAY, _GRAY_INVERTED, _RGB, _YCBCR = 1, 0, 2, 6  # the tag PhotometricInterpretation
 _JPEGS = {6, 7, 34892, 33007}  # the tag Compression, where decoders turn YCbCr into RGB
+_JPEG_2000_YCBCR = 33003  # the decoder leaves these colours as they are
 _PREMULTIPLIED = 1  # the tag ExtraSamples
 
 
@@ -108,11 +109,12 @@ class TiffSlide(OneProcess):
 
     def _colours(self, page: Any, channels: int) -> Colours:
         photometric, compression = int(page.photometric), int(page.compression)
-        known = photometric in (_GRAY, _GRAY_INVERTED, _RGB)
+        known = photometric in (_GRAY, _GRAY_INVERTED, _RGB) and compression != _JPEG_2000_YCBCR
         if not known and not (photometric == _YCBCR and compression in _JPEGS):
             raise SlideError(
                 f"A slide wants gray or RGB; '{self.path.name}' stores its colours as "
-                f"{getattr(page.photometric, 'name', photometric)}. {CONVERT}"
+                f"{_name(page.photometric)} with the compression {_name(page.compression)}. "
+                f"{CONVERT}"
             )
         found = Colours.find(self.path.name, page.dtype, channels).with_bits(
             _ome_bits(self._file.ome_metadata)
@@ -199,8 +201,9 @@ def _pyramid_pages(file: Any) -> tuple[list[Sequence[Any]], str, Sequence[int]]:
     levels: list[Sequence[Any]] = [list(level.pages) for level in series.levels]
     # tifffile takes levels that shrink evenly; others follow as images that say they are reduced.
     levels += [
-        list(other.pages)
+        list(level.pages)
         for other in file.series[1:]
+        for level in other.levels
         if other.keyframe.is_reduced
         and other.axes == series.axes
         and other.dtype == series.dtype
@@ -210,6 +213,10 @@ def _pyramid_pages(file: Any) -> tuple[list[Sequence[Any]], str, Sequence[int]]:
         raise ValueError("some of its pages are missing")
     levels[1:] = sorted(levels[1:], key=lambda pages: -pages[0].keyframe.imagelength)
     return levels, series.axes, series.shape
+
+
+def _name(value: Any) -> str:
+    return str(getattr(value, "name", value))
 
 
 def _tag_spacing(tags: Any) -> float | None:
