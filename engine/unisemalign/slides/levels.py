@@ -53,26 +53,28 @@ def sound_levels(level_shapes: Sequence[tuple[int, int]]) -> tuple[list[int], li
     return kept, remarks
 
 
-def spacing_remarks(stated_um: Sequence[float | None], downsamples: Sequence[float]) -> list[str]:
+def spacing_remarks(
+    stated_um: Sequence[float | None], level_shapes: Sequence[tuple[int, int]]
+) -> list[str]:
     """Return a remark on each level whose stated pixel size is not what its shape says.
 
-    Parameters
-    ----------
-    stated_um
-        µm per pixel of each level, as the file says; ``None`` where it is silent.
-    downsamples
-        From the levels' shapes.
+    ``stated_um``: µm per pixel of each level, as the file says; ``None`` where it is silent.
     """
     first = stated_um[0]
     if first is None:
         return []
-    return [
-        f"Its level {index} says it has {stated:.3g} µm a pixel, its shape says "
-        f"{first * downsample:.3g} µm: the shape is believed."
-        for index, (stated, downsample) in enumerate(zip(stated_um, downsamples, strict=True))
-        if stated is not None
-        and abs(stated - first * downsample) > _SPACING_OFF_SHARE * first * downsample
-    ]
+    remarks = []
+    downsamples = level_downsamples(level_shapes)
+    for index, (stated, downsample) in enumerate(zip(stated_um, downsamples, strict=True)):
+        meant = first * downsample
+        # Of few pixels, one more or less changes the size.
+        allowed = (_SPACING_OFF_SHARE + 1 / min(level_shapes[index])) * meant
+        if stated is not None and abs(stated - meant) > allowed:
+            remarks.append(
+                f"Its level {index} says it has {stated:.3g} µm a pixel, its shape says "
+                f"{meant:.3g} µm: the shape is believed."
+            )
+    return remarks
 
 
 def overview_remarks(level_shapes: Sequence[tuple[int, int]]) -> list[str]:

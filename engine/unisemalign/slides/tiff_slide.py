@@ -71,7 +71,7 @@ class TiffSlide(OneProcess):
         self.spacing_um = spacing_um if spacing_um is not None else stated[0]
         self.remarks: tuple[str, ...] = (
             *self._remarks,
-            *spacing_remarks(stated, self.level_downsamples),
+            *spacing_remarks(stated, self.level_shapes),
             *overview_remarks(self.level_shapes),
         )
 

@@ -70,7 +70,7 @@ class ZarrSlide(OneProcess):
             *colours.remarks,
             *missing,
             *left_out,
-            *spacing_remarks(stated, self.level_downsamples),
+            *spacing_remarks(stated, self.level_shapes),
             *overview_remarks(self.level_shapes),
         )
 

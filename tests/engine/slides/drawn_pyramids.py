@@ -166,7 +166,7 @@ def _pixels(level: NDArray[Any]) -> NDArray[Any]:
 def _forget_first_tiles(path: Path) -> None:
     """Make every level's first tile one that was never written."""
     with tifffile.TiffFile(path, mode="r+") as file:
-        for level in [*file.series[0].levels, *file.series[1:]]:
+        for level in [level for series in file.series for level in series.levels]:
             for name in ("TileOffsets", "TileByteCounts"):
                 tag = level.keyframe.tags[name]
                 tag.overwrite((0, *tag.value[1:]))
