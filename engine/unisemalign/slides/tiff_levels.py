@@ -22,7 +22,7 @@ UNREADABLE = (
     *(ValueError, RuntimeError, OSError, IndexError, KeyError, TypeError),
     *(struct.error, tifffile.TiffFileError),
 )
-_RAW_TILE_PX = 512
+_RAW_TILE_YX = (64, 8192)  # long runs: a read costs more than the bytes
 LARGEST_PIECE_BYTES = 2**30
 
 
@@ -105,8 +105,8 @@ class _RawLevel:
         self._lock = lock
         self.shape_yx: tuple[int, int] = (page.imagelength, page.imagewidth)
         self.tile_yx: tuple[int, int] = (
-            min(_RAW_TILE_PX, page.imagelength),
-            min(_RAW_TILE_PX, page.imagewidth),
+            min(_RAW_TILE_YX[0], page.imagelength),
+            min(_RAW_TILE_YX[1], page.imagewidth),
         )
         self._dtype = np.dtype(page.parent.byteorder + page.dtype.char)
 
@@ -117,14 +117,19 @@ class _RawLevel:
         h, w = min(h, self.shape_yx[0] - y), min(w, self.shape_yx[1] - x)
         pixel_bytes = samples * self._dtype.itemsize
         data = bytearray()
-        for line in range(y, y + h):
+        line = y
+        while line < y + h:
             strip, within = divmod(line, self._page.rowsperstrip)
+            lines = min(y + h - line, self._page.rowsperstrip - within)
+            lines = lines if w == self.shape_yx[1] else 1
             try:
                 start = self._page.dataoffsets[strip]
             except IndexError as error:
                 raise UndecodableError("the file does not say where it lies") from error
             start += (within * self.shape_yx[1] + x) * pixel_bytes
-            data += _bytes_at(self._path, self._page, start, w * pixel_bytes, self._lock)
+            count = lines * w * pixel_bytes
+            data += _bytes_at(self._path, self._page, start, count, self._lock)
+            line += lines
         if len(data) < h * w * pixel_bytes:
             raise UndecodableError("the file ends before it")
         values = np.frombuffer(data, self._dtype).reshape(h, w, samples)

@@ -237,7 +237,7 @@ def test_one_huge_piece_is_told_before_it_is_decoded(
         open_slide(path)
     # Without compression any part can be read, however long the strip.
     tifffile.imwrite(path, pixels, **options)
-    monkeypatch.setattr("unisemalign.slides.tiff_levels._RAW_TILE_PX", 16)
+    monkeypatch.setattr("unisemalign.slides.tiff_levels._RAW_TILE_YX", (16, 16))
     assert np.array_equal(open_slide(path).read_level(0, Rect(3, 4, 50, 60)), pixels[3:53, 4:64])
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 90 * 80 // 3)
     Image.fromarray(pixels).save(tmp_path / "a.png")
