@@ -18,7 +18,7 @@ from unisemalign.slides.tiff_slide import TiffSlide
 from unisemalign.slides.zarr_slide import ZarrSlide
 
 SLIDE_SUFFIXES: tuple[str, ...] = (
-    *(".svs", ".ndpi", ".scn", ".mrxs", ".bif", ".vms", ".vmu", ".svslide", ".dcm"),
+    *(".svs", ".ndpi", ".scn", ".mrxs", ".bif", ".vms", ".vmu", ".svslide", ".czi", ".dcm"),
     *(".tif", ".tiff", ".ome.tif", ".ome.tiff", ".btf", ".zarr", ".ome.zarr"),
     *(".png", ".jpg", ".jpeg", ".bmp", ".webp"),
 )

@@ -85,6 +85,8 @@ class _PieceLevel:
         if not all(place):
             return None
         data = _bytes_at(self._path, page, *place, self._lock)
+        if len(data) < place[1]:  # decoders of JPEG would make up the rest
+            raise UndecodableError("the file ends before it")
         try:
             tables = {} if page.jpegtables is None else {"jpegtables": page.jpegtables}
             decoded = page.keyframe.decode(data, index, **tables)[0]

@@ -99,6 +99,25 @@ def test_values_that_are_no_brightness(tmp_path: Path) -> None:
         assert "Convert to 8-bit RGB" in text
 
 
+def test_no_pixels(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "a.tif", [np.zeros((40, 50, 3), np.uint8)])
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages.first.tags["ImageLength"].overwrite(0)
+    said(path)
+    group = zarr.create_group(tmp_path / "a.zarr", zarr_format=3)
+    group.create_array("0", shape=(3, 0, 50), chunks=(3, 8, 8), dtype="uint8")
+    multiscales = [{"axes": [{"name": name} for name in "cyx"], "datasets": [{"path": "0"}]}]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": multiscales}
+    assert "at least one pixel" in said(tmp_path / "a.zarr")
+
+
+def test_an_unknown_compression(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "a.tif", [np.zeros((40, 50, 3), np.uint8)])
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages.first.tags["Compression"].overwrite(12345)
+    assert "12345" in said(path)
+
+
 def test_a_stack_is_no_slide(tmp_path: Path) -> None:
     tifffile.imwrite(
         tmp_path / "a.ome.tif", np.zeros((5, 40, 50, 3), np.uint8), metadata={"axes": "ZYXS"}

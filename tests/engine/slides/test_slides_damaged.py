@@ -141,6 +141,17 @@ def test_a_file_cut_off_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     assert np.array_equal(slide.read_level(0, Rect(0, 0, 200, 64)), pixels[:200])
     with pytest.raises(UnreadableTileError):
         slide.read_level(0, Rect(600, 0, 40, 64))
+    # A JPEG decoder would make up the half that is missing of the last tile.
+    jpeg = tmp_path / "jpeg.tif"
+    options = {"photometric": "rgb", "compression": "jpeg", "metadata": None}
+    tifffile.imwrite(jpeg, pixels, tile=(64, 64), **options)
+    with tifffile.TiffFile(jpeg) as file:
+        half = file.pages.first.dataoffsets[4] + file.pages.first.databytecounts[4] // 2
+    jpeg.write_bytes(jpeg.read_bytes()[:half])
+    slide = open_slide(jpeg)
+    torn: list[UnreadableTileError] = []
+    slide.read_level(0, Rect(0, 0, 640, 64), torn)
+    assert [error.rect.y for error in torn] == [256, 320, 384, 448, 512, 576]
     # Strips without compression have no decoder to notice.
     raw = tmp_path / "raw.tif"
     tifffile.imwrite(raw, pixels, photometric="rgb", metadata=None)
