@@ -129,9 +129,14 @@ class OpenSlideSlide(OneProcess):
                 pixels = self._read_region(file, level, block)
             except openslide.OpenSlideError as error:
                 self._reopen(file, error)
-                on_bad(block.intersect(Rect(0, 0, *self.level_shapes[level])), error)
-            else:
-                out[part.relative_to(rect).slices] = pixels[part.relative_to(block).slices]
+                # Another thread may have met the damage: only a handle of one's own tells.
+                try:
+                    with self._open() as alone:
+                        pixels = self._read_region(alone, level, block)
+                except openslide.OpenSlideError as damage:
+                    on_bad(block.intersect(Rect(0, 0, *self.level_shapes[level])), damage)
+                    continue
+            out[part.relative_to(rect).slices] = pixels[part.relative_to(block).slices]
         return out
 
     def _read_region(self, file: Any, level: int, rect: Rect) -> NDArray[np.uint8]:

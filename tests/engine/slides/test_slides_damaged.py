@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,20 @@ def test_damage_at_working_spacing_covers_what_it_spoils(
     again: list[UnreadableTileError] = []
     read_padded(damaged, whole.grown(5), "reflect", unreadable=again)
     assert [error.rect for error in again] == [error.rect for error in found]
+
+
+def test_threads_do_not_blame_sound_tiles(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
+    slide = DAMAGED["Aperio"](tmp_path, [pixels])
+    rects = [Rect(32 * (i % 4), 8 * (i % 7), 32, 40) for i in range(56)]
+
+    def bad_tiles(rect: Rect) -> set[Rect]:
+        found: list[UnreadableTileError] = []
+        slide.read_level(0, rect, found)
+        return {error.rect for error in found}
+
+    with ThreadPoolExecutor(8) as pool:
+        for rect, bad in zip(rects, pool.map(bad_tiles, rects), strict=True):
+            assert bad == ({TILE} if rect.intersect(TILE).area else set())
 
 
 def test_damage_at_low_power_is_taken_for_tissue(tmp_path: Path) -> None:

@@ -111,8 +111,9 @@ def test_jpeg_2000_in_rgb_only(tmp_path: Path, pixels: NDArray[np.uint8]) -> Non
         open_slide(tmp_path / "ycc.tif")
 
 
+@pytest.mark.parametrize(("photometric", "subsampling"), [("rgb", (1, 1)), ("ycbcr", (2, 2))])
 def test_aperio_in_jpeg_is_read_by_the_faster_backend(
-    tmp_path: Path, pixels: NDArray[np.uint8]
+    photometric: str, subsampling: tuple[int, int], tmp_path: Path, pixels: NDArray[np.uint8]
 ) -> None:
     path = tmp_path / "a.svs"
     with tifffile.TiffWriter(path) as file:
@@ -120,7 +121,8 @@ def test_aperio_in_jpeg_is_read_by_the_faster_backend(
             file.write(
                 level,
                 tile=(32, 32),
-                photometric="rgb",
+                photometric=photometric,
+                subsampling=subsampling,
                 compression="jpeg",
                 description="Aperio Image Library v1\n1x1|AppMag = 20|MPP = 0.2527",
                 metadata=None,
