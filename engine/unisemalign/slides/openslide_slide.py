@@ -64,6 +64,9 @@ class OpenSlideSlide(OneProcess):
             (h, w) for w, h in self._file.level_dimensions
         )
         self.shape_yx = self.level_shapes[0]
+        # Kept: a handle that has met damage does not answer even these.
+        self._steps: tuple[float, ...] = tuple(self._file.level_downsamples)
+        self._tiles_yx = [self._tile_yx(level) for level in range(len(self.level_shapes))]
         self.level_downsamples = level_downsamples(self.level_shapes)
         self.spacing_um = spacing_um if spacing_um is not None else self._own_spacing()
         self.remarks: tuple[str, ...] = (
@@ -101,13 +104,13 @@ class OpenSlideSlide(OneProcess):
     def _read_inside(
         self, level: int, rect: Rect, unreadable: list[UnreadableTileError] | None
     ) -> NDArray[np.uint8]:
-        if self._file.level_downsamples[level].is_integer():
+        if self._steps[level].is_integer():
             file = self._file
             try:
                 return self._read_region(file, level, rect)
             except openslide.OpenSlideError as error:
                 self._reopen(file, error)
-            blocks = self._tile_yx(level)
+            blocks = self._tiles_yx[level]
         else:
             # OpenSlide takes corners in whole level-0 pixels, so between them it blurs by a
             # fraction of a pixel that depends on the corner. Fixed corners make every read alike.
@@ -140,7 +143,7 @@ class OpenSlideSlide(OneProcess):
         return out
 
     def _read_region(self, file: Any, level: int, rect: Rect) -> NDArray[np.uint8]:
-        downsample = file.level_downsamples[level]
+        downsample = self._steps[level]
         corner = round(rect.x * downsample), round(rect.y * downsample)
         return flatten_alpha(np.asarray(file.read_region(corner, level, (rect.w, rect.h))))
 
