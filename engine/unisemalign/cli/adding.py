@@ -9,7 +9,7 @@ from unisemalign.errors import DataError, SpacingError
 from unisemalign.exchange import import_mask
 from unisemalign.project import Project, Split
 from unisemalign.runtime import Events
-from unisemalign.slides import SLIDE_SUFFIXES, open_slide
+from unisemalign.slides import SLIDE_SUFFIXES, one_file_a_slide, open_slide
 
 _MASK_SUFFIXES = (".png", ".tif", ".tiff")
 
@@ -42,9 +42,13 @@ def add_slides(
             f"{len(found)} slides (first: '{found[0].name}')."
         )
     there = {record.path.resolve(): record for record in project.slides()}
+    remarks: dict[str, list[str]] = {}
     for path, _ in pairs:
         if path.resolve() not in there:
-            _check_slide(path, spacing_um)
+            for remark in _checked_remarks(path, spacing_um):
+                remarks.setdefault(remark, []).append(path.name)
+    for remark, names in remarks.items():
+        events.emit("message", text=f"{_named(names)}: {remark}")
     added = []
     events.emit("start", what="Adding slides", total=len(pairs))
     for index, (path, mask) in enumerate(pairs):
@@ -65,7 +69,14 @@ def add_slides(
     return added
 
 
-def _check_slide(path: Path, spacing_um: float | None) -> None:
+def _named(names: list[str]) -> str:
+    """Return ``'a.svs'``, or the first of many and their number."""
+    more = "" if len(names) == 1 else f" and {len(names) - 1} more"
+    return f"'{names[0]}'{more}"
+
+
+def _checked_remarks(path: Path, spacing_um: float | None) -> tuple[str, ...]:
+    """Open a slide as :meth:`Project.add_slide` will, and return what is to be told of it."""
     slide = open_slide(path, spacing_um=spacing_um)
     slide.close()
     if slide.spacing_um is None:
@@ -73,6 +84,7 @@ def _check_slide(path: Path, spacing_um: float | None) -> None:
             f"Cannot read the pixel size of '{path.name}': the file does not say it. "
             f"Pass --spacing-um, for example --spacing-um 0.5."
         )
+    return slide.remarks
 
 
 def _slides_in(path: Path) -> list[Path]:
@@ -82,7 +94,7 @@ def _slides_in(path: Path) -> list[Path]:
             raise DataError(
                 f"'{path}' wants at least one slide ({', '.join(SLIDE_SUFFIXES)}), found none."
             )
-        return slides
+        return one_file_a_slide(slides)
     return [path]
 
 

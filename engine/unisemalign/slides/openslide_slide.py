@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openslide
@@ -11,23 +13,35 @@ from numpy.typing import NDArray
 
 from unisemalign.errors import SlideError
 from unisemalign.geometry import Rect
+from unisemalign.slides.levels import level_downsamples, overview_remarks
+from unisemalign.slides.profiles import profile_remarks
 from unisemalign.slides.slide import (
+    WHITE,
     OneProcess,
+    UnreadableTileError,
     checked_level,
     flatten_alpha,
-    level_downsamples,
+    gone,
     on_white,
 )
 from unisemalign.slides.spacing import spacing_from_sizes
+from unisemalign.slides.tiles import KEPT_BYTES, tiles_touching
 
-_BLOCK_PX = 512
+_BLOCK_YX = (512, 512)
+
+
+@cache
+def _kept_tiles() -> Any:
+    """Return OpenSlide's own cache of decoded tiles, one for all slides of the process."""
+    return openslide.OpenSlideCache(KEPT_BYTES)
 
 
 class OpenSlideSlide(OneProcess):
     """A slide in a scanner's own format (Aperio, Hamamatsu, Leica, MIRAX, Philips, Ventana, …).
 
     Coordinates are those of the whole level: the bounds that some scanners note are not applied.
-    What was never scanned is white. OpenSlide itself may be called from several threads.
+    What was never scanned is white. OpenSlide itself may be called from several threads; once it
+    has met a damaged tile it refuses every further read, so the file is then opened anew.
 
     Raises
     ------
@@ -38,8 +52,9 @@ class OpenSlideSlide(OneProcess):
     def __init__(self, path: Path, spacing_um: float | None = None) -> None:
         self.path = path
         self._closed = False
+        self._lock = threading.Lock()
         try:
-            self._file = openslide.OpenSlide(path)
+            self._file = self._open()
         except (openslide.OpenSlideError, OSError) as error:
             raise SlideError(
                 f"Cannot open the slide '{path.name}': OpenSlide says '{error}'. "
@@ -49,8 +64,24 @@ class OpenSlideSlide(OneProcess):
             (h, w) for w, h in self._file.level_dimensions
         )
         self.shape_yx = self.level_shapes[0]
+        # Kept: a handle that has met damage does not answer even these.
+        self._steps: tuple[float, ...] = tuple(self._file.level_downsamples)
+        self._tiles_yx = [self._tile_yx(level) for level in range(len(self.level_shapes))]
         self.level_downsamples = level_downsamples(self.level_shapes)
         self.spacing_um = spacing_um if spacing_um is not None else self._own_spacing()
+        self.remarks: tuple[str, ...] = (
+            *profile_remarks(self._profile()),
+            *overview_remarks(self.level_shapes),
+        )
+
+    def _open(self) -> Any:
+        file = openslide.OpenSlide(self.path)
+        file.set_cache(_kept_tiles())
+        return file
+
+    def _profile(self) -> bytes | None:
+        profile = self._file.color_profile
+        return None if profile is None else bytes(profile.tobytes())
 
     def _own_spacing(self) -> float | None:
         said = self._file.properties
@@ -63,44 +94,81 @@ class OpenSlideSlide(OneProcess):
             return None
         return spacing_from_sizes(y, x, "µm", "µm")
 
-    def read_level(self, level: int, rect: Rect) -> NDArray[np.uint8]:
+    def read_level(
+        self, level: int, rect: Rect, unreadable: list[UnreadableTileError] | None = None
+    ) -> NDArray[np.uint8]:
         """Return ``(h, w, 3)``; see :meth:`Slide.read_level`."""
         shape = self.level_shapes[checked_level(self, level)]
-        return on_white(rect, shape, lambda inside: self._read_inside(level, inside))
+        return on_white(rect, shape, lambda inside: self._read_inside(level, inside, unreadable))
 
-    def _read_inside(self, level: int, rect: Rect) -> NDArray[np.uint8]:
-        if self._file.level_downsamples[level].is_integer():
-            return self._read_region(level, rect)
-        # OpenSlide takes corners in whole level-0 pixels, so between them it blurs by a fraction
-        # of a pixel that depends on the corner. Fixed corners make every read blur alike.
-        out = np.empty((rect.h, rect.w, 3), np.uint8)
-        for block in _blocks(rect):
-            part = block.intersect(rect)
-            pixels = self._read_region(level, block)
+    def _read_inside(
+        self, level: int, rect: Rect, unreadable: list[UnreadableTileError] | None
+    ) -> NDArray[np.uint8]:
+        if self._steps[level].is_integer():
+            file = self._file
+            try:
+                return self._read_region(file, level, rect)
+            except openslide.OpenSlideError as error:
+                self._reopen(file, error)
+            blocks = self._tiles_yx[level]
+        else:
+            # OpenSlide takes corners in whole level-0 pixels, so between them it blurs by a
+            # fraction of a pixel that depends on the corner. Fixed corners make every read alike.
+            blocks = _BLOCK_YX
+        return self._read_blocks(level, rect, blocks, unreadable)
+
+    def _read_blocks(
+        self,
+        level: int,
+        rect: Rect,
+        block_yx: tuple[int, int],
+        unreadable: list[UnreadableTileError] | None,
+    ) -> NDArray[np.uint8]:
+        on_bad = UnreadableTileError.collecting(self.path, level, unreadable)
+        out = np.full((rect.h, rect.w, 3), WHITE, np.uint8)
+        for block in tiles_touching(rect, block_yx):
+            file, part = self._file, block.intersect(rect)
+            try:
+                pixels = self._read_region(file, level, block)
+            except openslide.OpenSlideError as error:
+                self._reopen(file, error)
+                # Another thread may have met the damage: only a handle of one's own tells.
+                try:
+                    with self._open() as alone:
+                        pixels = self._read_region(alone, level, block)
+                except openslide.OpenSlideError as damage:
+                    on_bad(block.intersect(Rect(0, 0, *self.level_shapes[level])), damage)
+                    continue
             out[part.relative_to(rect).slices] = pixels[part.relative_to(block).slices]
         return out
 
-    def _read_region(self, level: int, rect: Rect) -> NDArray[np.uint8]:
-        downsample = self._file.level_downsamples[level]
+    def _read_region(self, file: Any, level: int, rect: Rect) -> NDArray[np.uint8]:
+        downsample = self._steps[level]
         corner = round(rect.x * downsample), round(rect.y * downsample)
+        return flatten_alpha(np.asarray(file.read_region(corner, level, (rect.w, rect.h))))
+
+    def _tile_yx(self, level: int) -> tuple[int, int]:
+        said = self._file.properties
         try:
-            region = self._file.read_region(corner, level, (rect.w, rect.h))
-        except openslide.OpenSlideError as error:
-            raise SlideError(
-                f"Cannot read level {level} of slide '{self.path.name}' at {rect}: OpenSlide says "
-                f"'{error}'. The file is probably damaged: copy it again from its source."
-            ) from error
-        return flatten_alpha(np.asarray(region))
+            h, w = (int(said[f"openslide.level[{level}].tile-{x}"]) for x in ("height", "width"))
+        except (KeyError, ValueError):
+            return _BLOCK_YX
+        return h, w
+
+    def _reopen(self, failed: Any, error: Exception) -> None:
+        """Replace a handle that OpenSlide has given up; raise if the file itself is gone."""
+        with self._lock:
+            if self._closed:
+                raise gone(self.path, error) from error
+            if self._file is failed:
+                try:
+                    # The failed one is not closed here: another thread may still be in it.
+                    self._file = self._open()
+                except (openslide.OpenSlideError, OSError) as again:
+                    raise gone(self.path, again) from error
 
     def close(self) -> None:
         """Let go of the file."""
         if not self._closed:
             self._file.close()
         self._closed = True
-
-
-def _blocks(rect: Rect) -> Iterator[Rect]:
-    """Yield the blocks of a fixed grid that touch ``rect``."""
-    for y in range(rect.y // _BLOCK_PX, -(-rect.y1 // _BLOCK_PX)):
-        for x in range(rect.x // _BLOCK_PX, -(-rect.x1 // _BLOCK_PX)):
-            yield Rect(y * _BLOCK_PX, x * _BLOCK_PX, _BLOCK_PX, _BLOCK_PX)

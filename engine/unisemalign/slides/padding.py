@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unisemalign.geometry import Rect
+from unisemalign.slides.slide import UnreadableTileError
 from unisemalign.slides.spaced import SpacedSlide
 
 
@@ -16,17 +17,19 @@ def read_padded(
     rect: Rect,
     pad: Literal["reflect", "zero"],
     fill: tuple[int, int, int] = (0, 0, 0),
+    unreadable: list[UnreadableTileError] | None = None,
 ) -> NDArray[np.uint8]:
     """Read ``rect`` at working spacing as ``(h, w, 3)``, inventing what lies outside the slide.
 
     ``reflect`` mirrors the tissue at the edge, ``zero`` paints ``fill`` (METHODS A8 row 23).
+    ``unreadable`` is :meth:`SpacedSlide.read`'s: rectangles on the slide, not in the mirror.
     """
     height, width = slide.shape_yx
     if Rect(0, 0, height, width).contains(rect):
-        return slide.read(rect)
+        return slide.read(rect, unreadable)
     top, bottom, above, below = _mirrored(rect.y, rect.y1, height)
     left, right, before, after = _mirrored(rect.x, rect.x1, width)
-    pixels = slide.read(Rect(top, left, bottom - top, right - left))
+    pixels = slide.read(Rect(top, left, bottom - top, right - left), unreadable)
     margins = ((above, below), (before, after), (0, 0))
     if pad == "reflect":
         pixels = np.pad(pixels, margins, mode="symmetric")

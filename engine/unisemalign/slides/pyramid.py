@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unisemalign.geometry import Rect
-from unisemalign.slides.slide import Slide
+from unisemalign.slides.slide import Slide, UnreadableTileError
 
 
 class PyramidLevel:
     """One level that looks like an array ``(y, x, 3)`` of uint8 and reads what is asked for.
 
     Understands whole numbers, slices (with steps, also negative) and ``...``; always returns NumPy.
+    What cannot be decoded is white, and a warning says so.
     """
 
     dtype = np.dtype(np.uint8)
@@ -44,7 +46,10 @@ class PyramidLevel:
             _span(part, length) for part, length in zip(keys[:2], self.shape[:2], strict=True)
         )
         rect = Rect(y.start, x.start, y.stop - y.start, x.stop - x.start)
-        block = self._slide.read_level(self._level, rect)
+        unreadable: list[UnreadableTileError] = []
+        block = self._slide.read_level(self._level, rect, unreadable)
+        for error in unreadable:
+            warnings.warn(str(error), stacklevel=2)  # a viewer goes on showing the rest
         picked: NDArray[np.uint8] = block[rows, ..., :][..., columns, :][..., keys[2]]
         return picked
 

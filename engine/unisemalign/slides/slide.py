@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -15,11 +15,64 @@ from unisemalign.geometry import Rect
 WHITE = 255
 
 
+class UnreadableTileError(SlideError):
+    """Some pixels of a slide cannot be decoded; the slide's other pixels can.
+
+    Survives pickling, so that a reading process can hand it on.
+
+    Attributes
+    ----------
+    slide
+        The file's name.
+    rect
+        What is missing, in the pixels of whoever was asked: those of the level for
+        :meth:`Slide.read_level`, working pixels for :meth:`SpacedSlide.read`.
+    grid
+        Names those pixels in the sentence: ``level 2``, ``0.5 µm``.
+    reason
+        What the decoder said.
+    """
+
+    def __init__(self, slide: str, rect: Rect, grid: str, reason: str) -> None:
+        super().__init__(slide, rect, grid, reason)
+        self.slide = slide
+        self.rect = rect
+        self.grid = grid
+        self.reason = reason
+
+    @classmethod
+    def collecting(
+        cls, path: Path, level: int, unreadable: list[UnreadableTileError] | None
+    ) -> Callable[[Rect, Exception], None]:
+        """Return what a backend tells each bad tile to: it joins ``unreadable``, or is raised."""
+
+        def on_bad(rect: Rect, error: Exception) -> None:
+            found = cls(path.name, rect, f"level {level}", str(error))
+            if unreadable is None:
+                raise found from error
+            unreadable.append(found)
+
+        return on_bad
+
+    def moved(self, rect: Rect, grid: str) -> UnreadableTileError:
+        """Return the same fault in the pixels of another grid."""
+        return UnreadableTileError(self.slide, rect, grid, self.reason)
+
+    def __str__(self) -> str:
+        return (
+            f"Slide '{self.slide}' cannot be decoded at {self.rect} (y, x, height and width at "
+            f"{self.grid}): {self.reason}. The file is damaged there, the rest of it can be read: "
+            f"copy it again from its source."
+        )
+
+
 class Slide(Protocol):
     """One image file with a pyramid of one or more levels, read as 8-bit RGB.
 
     A slide belongs to the process that opened it: it refuses to be pickled, so that no file handle
-    crosses a fork. Send ``path`` and open it again. Within a process, several threads may read.
+    crosses a fork. Send ``path`` and ``spacing_um`` and open it again with :func:`open_slide`:
+    opening reads headers and a tile at most, never the pixels (but for a plain image, which is
+    decoded whole). Within a process, several threads may read.
     """
 
     path: Path
@@ -30,14 +83,27 @@ class Slide(Protocol):
     level_downsamples: tuple[float, ...]
     """Ascending; the first is 1.0."""
     level_shapes: tuple[tuple[int, int], ...]
+    remarks: tuple[str, ...]
+    """Sentences about the slide for the person who adds it: a colour profile that is left alone, a
+    level that contradicts the others, an end that is missing. They do not name the file."""
 
-    def read_level(self, level: int, rect: Rect) -> NDArray[np.uint8]:
+    def read_level(
+        self, level: int, rect: Rect, unreadable: list[UnreadableTileError] | None = None
+    ) -> NDArray[np.uint8]:
         """Return ``(h, w, 3)`` RGB; ``rect`` is in pixels of ``level``; outside is white.
+
+        Parameters
+        ----------
+        unreadable
+            Takes one error for each tile under ``rect`` that cannot be decoded; those pixels are
+            then white. ``None``: the first such tile is raised.
 
         Raises
         ------
+        UnreadableTileError
+            If a tile there cannot be decoded and ``unreadable`` was not given.
         SlideError
-            If there is no such level, or the pixels there cannot be decoded.
+            If there is no such level, or the file can no longer be read at all.
         """
         ...
 
@@ -58,24 +124,6 @@ class OneProcess:
         )
 
 
-def level_downsamples(level_shapes: Sequence[tuple[int, int]]) -> tuple[float, ...]:
-    """Return how much coarser each level is than level 0.
-
-    Writers halve and drop the odd row, so that 625 × 2 becomes 1250.5 / 625 = 2.0008: where a
-    whole number explains both sides to within a pixel, it is the truth.
-    """
-    h0, w0 = level_shapes[0]
-    downsamples = []
-    for h, w in level_shapes:
-        ratio = (h0 / h + w0 / w) / 2
-        whole = max(1, round(max(h0 / h, w0 / w)))
-        explains = all(
-            abs(full / whole - part) < 1 or part == 1 for full, part in ((h0, h), (w0, w))
-        )
-        downsamples.append(float(whole) if explains else ratio)
-    return tuple(downsamples)
-
-
 def checked_level(slide: Slide, level: int) -> int:
     """Return ``level``; SlideError when the slide has no such level."""
     if not 0 <= level < len(slide.level_shapes):
@@ -84,6 +132,14 @@ def checked_level(slide: Slide, level: int) -> int:
             f"level {level} was asked for. Use one that is there."
         )
     return level
+
+
+def gone(path: Path, error: object) -> SlideError:
+    """Return what to say when an open file stops answering: no tile's fault."""
+    return SlideError(
+        f"The slide '{path}' was opened but can no longer be read ({error}). Check that its disk "
+        f"or network drive is connected, then start again."
+    )
 
 
 def on_white(

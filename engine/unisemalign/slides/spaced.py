@@ -10,7 +10,7 @@ from PIL import Image
 
 from unisemalign.errors import SpacingError
 from unisemalign.geometry import Rect, best_level, scaled_shape
-from unisemalign.slides.slide import Slide, on_white
+from unisemalign.slides.slide import Slide, UnreadableTileError, on_white
 
 _KERNEL = Image.Resampling.BICUBIC
 _SUPPORT = 2  # half-width of the kernel, in pixels of the coarser grid
@@ -47,34 +47,67 @@ class SpacedSlide:
         # Pixels of the level read for one working pixel; above 1 when there is no closer level.
         self._factor = self.downsample / slide.level_downsamples[self._level]
 
-    def read(self, rect: Rect) -> NDArray[np.uint8]:
+    def read(
+        self, rect: Rect, unreadable: list[UnreadableTileError] | None = None
+    ) -> NDArray[np.uint8]:
         """Return ``(h, w, 3)`` RGB of ``rect`` (working pixels); outside the slide is white.
 
         Resampled from the coarsest level that is fine enough, with an anti-aliasing bicubic kernel.
         Reading a part gives, up to rounding, the crop of reading the whole.
 
+        Parameters
+        ----------
+        rect
+            Working pixels; may hang over any edge.
+        unreadable
+            Takes an error for each tile under ``rect`` that cannot be decoded, in working pixels
+            and with the rim its white bleeds into; a tile may be named more than once. ``None``:
+            the first is raised.
+
         Raises
         ------
+        UnreadableTileError
+            If a tile there cannot be decoded and ``unreadable`` was not given.
         SlideError
-            If the pixels there cannot be decoded.
+            If the file can no longer be read at all.
         """
-        return on_white(rect, self.shape_yx, self._read_inside)
+        return on_white(rect, self.shape_yx, lambda inside: self._read_inside(inside, unreadable))
 
-    def _read_inside(self, rect: Rect) -> NDArray[np.uint8]:
+    def _read_inside(
+        self, rect: Rect, unreadable: list[UnreadableTileError] | None
+    ) -> NDArray[np.uint8]:
         if rect.area * self._factor**2 <= _SOURCE_LIMIT_PX or max(rect.shape) <= 16:
-            return self._resample(rect)
+            found: list[UnreadableTileError] = []
+            pixels = self._resample(rect, found)
+            moved = [error.moved(self._at_working(error.rect), self._grid) for error in found]
+            if moved and unreadable is None:
+                raise moved[0]
+            if unreadable is not None:
+                unreadable += moved
+            return pixels
         out = np.empty((rect.h, rect.w, 3), np.uint8)
         for part in _halves(rect):
-            out[part.relative_to(rect).slices] = self._read_inside(part)
+            out[part.relative_to(rect).slices] = self._read_inside(part, unreadable)
         return out
 
-    def _resample(self, rect: Rect) -> NDArray[np.uint8]:
+    @property
+    def _grid(self) -> str:
+        return f"{self.spacing_um:g} µm a pixel"
+
+    def _at_working(self, rect: Rect) -> Rect:
+        """Return the working pixels that ``rect`` of the level has a share in."""
+        if self._factor == 1.0:
+            return rect
+        reach = math.ceil(_SUPPORT * max(1.0, self._factor)) + 1
+        return rect.grown(reach).scaled(1 / self._factor).intersect(Rect(0, 0, *self.shape_yx))
+
+    def _resample(self, rect: Rect, unreadable: list[UnreadableTileError]) -> NDArray[np.uint8]:
         factor = self._factor
         if factor == 1.0:
-            return self.slide.read_level(self._level, rect)
+            return self._read_clamped(rect, unreadable)  # levels may lack an odd row at the end
         margin = math.ceil(_SUPPORT * max(1.0, factor)) + 1
         source = rect.scaled(factor).grown(margin)
-        pixels = self._read_clamped(source)
+        pixels = self._read_clamped(source, unreadable)
         y, x = rect.y * factor - source.y, rect.x * factor - source.x
         # One axis after the other: left to itself, Pillow picks their order by the shape, and
         # since it clips in between, a part would differ from the crop of the whole.
@@ -83,16 +116,17 @@ class SpacedSlide:
         high = (0, y, rect.w, y + rect.h * factor)
         return np.asarray(image.resize((rect.w, rect.h), _KERNEL, high))
 
-    def _read_clamped(self, source: Rect) -> NDArray[np.uint8]:
+    def _read_clamped(
+        self, source: Rect, unreadable: list[UnreadableTileError]
+    ) -> NDArray[np.uint8]:
         """Read with the edge repeated outside, so that white does not bleed into the rim."""
-        extent = Rect(0, 0, *self.slide.level_shapes[self._level])
-        inside = source.intersect(extent)
-        pixels = self.slide.read_level(self._level, inside)
-        if inside == source:
-            return pixels
-        rows = inside.y - source.y, source.y1 - inside.y1
-        columns = inside.x - source.x, source.x1 - inside.x1
-        return np.pad(pixels, (rows, columns, (0, 0)), mode="edge")
+        h, w = self.slide.level_shapes[self._level]
+        rows = np.clip(np.arange(source.y, source.y1), 0, h - 1)
+        columns = np.clip(np.arange(source.x, source.x1), 0, w - 1)
+        y, x = int(rows[0]), int(columns[0])
+        inside = Rect(y, x, int(rows[-1]) + 1 - y, int(columns[-1]) + 1 - x)
+        pixels = self.slide.read_level(self._level, inside, unreadable)
+        return pixels if inside == source else pixels[rows - y][:, columns - x]
 
 
 def _halves(rect: Rect) -> tuple[Rect, Rect]:

@@ -11,6 +11,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from unisemalign.geometry import Rect
+from unisemalign.slides.slide import UnreadableTileError
 from unisemalign.slides.spaced import SpacedSlide
 
 # Optical densities (decadic). Glass lies below 0.04; the palest eosin above 0.065. Otsu chooses
@@ -63,7 +64,8 @@ def tissue_mask(slide: SpacedSlide, mask_spacing_um: float = 8.0) -> TissueMask:
     """Find the tissue of a slide at low power.
 
     Tissue absorbs and is coloured; glass does neither. Ink absorbs red more than green, or all
-    colours alike, which haematoxylin and eosin never do. Folds are far denser than the rest.
+    colours alike, which haematoxylin and eosin never do. Folds are far denser than the rest. What
+    cannot be decoded at low power counts as tissue: it may be readable at full power.
 
     Raises
     ------
@@ -71,7 +73,8 @@ def tissue_mask(slide: SpacedSlide, mask_spacing_um: float = 8.0) -> TissueMask:
         If the slide cannot be read.
     """
     low = SpacedSlide(slide.slide, max(mask_spacing_um, slide.spacing_um))
-    density = optical_density(low.read(Rect(0, 0, *low.shape_yx)))
+    unreadable: list[UnreadableTileError] = []
+    density = optical_density(low.read(Rect(0, 0, *low.shape_yx), unreadable))
     density = ndimage.gaussian_filter(density, (1, 1, 0))
     pixel_mm2 = (low.spacing_um / 1000) ** 2
     pen = _pen(density, max(1, round(_PEN_RIM_UM / low.spacing_um)))
@@ -80,6 +83,8 @@ def tissue_mask(slide: SpacedSlide, mask_spacing_um: float = 8.0) -> TissueMask:
     tissue = _without_small(tissue, _SPECK_MM2 / pixel_mm2)
     tissue = ~_without_small(~tissue, _HOLE_MM2 / pixel_mm2)
     mask = tissue & ~pen & ~_folds(density, tissue)
+    for error in unreadable:
+        mask[error.rect.slices] = True
     return TissueMask(mask, low.spacing_um, slide.spacing_um)
 
 

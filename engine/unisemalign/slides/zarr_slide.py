@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,48 +14,101 @@ from numpy.typing import NDArray
 
 from unisemalign.errors import SlideError
 from unisemalign.geometry import Rect
-from unisemalign.slides.channels import ChannelAxes
-from unisemalign.slides.slide import OneProcess, checked_level, level_downsamples, on_white
+from unisemalign.slides.channels import ChannelAxes, Colours
+from unisemalign.slides.levels import (
+    level_downsamples,
+    overview_remarks,
+    sound_levels,
+    spacing_remarks,
+)
+from unisemalign.slides.slide import (
+    OneProcess,
+    UnreadableTileError,
+    checked_level,
+    gone,
+    on_white,
+)
 from unisemalign.slides.spacing import spacing_from_sizes
+from unisemalign.slides.tiles import TILES, UndecodableError, next_key, read_tiles
 
-_UNDECODABLE = (ValueError, RuntimeError, OSError, KeyError, TypeError)
+_UNDECODABLE = (ValueError, RuntimeError, OSError, EOFError, KeyError, TypeError, zlib.error)
 
 
 class ZarrSlide(OneProcess):
     """The first multiscale image of an OME-Zarr folder.
 
-    Chunks never written have the array's fill value.
+    Where nothing was written it is white: chunks that are black throughout count as such, since
+    Zarr stores no others. Gray is read as RGB, 16 bits as 8.
 
     Raises
     ------
     SlideError
-        If the folder is no OME-Zarr or not 8-bit RGB.
+        If the folder is no OME-Zarr, or not gray or RGB.
     """
 
     def __init__(self, path: Path, spacing_um: float | None = None) -> None:
         self.path = path
         group, multiscale = _first_multiscale(path)
+        arrays, datasets, missing = self._find_levels(group, multiscale)
+        first = arrays[0]
+        names = _axis_names(multiscale, first.ndim)
+        self._axes = ChannelAxes.find(path.name, names, first.shape)
+        colours = Colours.find(path.name, first.dtype, self._axes.channels(first.shape))
+        kept, left_out = sound_levels([self._axes.shape_yx(array.shape) for array in arrays])
+        self._levels = [_ZarrLevel(path, arrays[i], self._axes, colours) for i in kept]
+        self.level_shapes = tuple(level.shape_yx for level in self._levels)
+        self.shape_yx: tuple[int, int] = self.level_shapes[0]
+        if 0 in self.shape_yx:
+            raise SlideError(
+                f"A slide wants at least one pixel; '{path.name}' says it has "
+                f"{self.shape_yx[0]} × {self.shape_yx[1]}. Copy it again from its source."
+            )
+        self.level_downsamples = level_downsamples(self.level_shapes)
+        stated = [self._stated_spacing(multiscale, datasets[i]) for i in kept]
+        self.spacing_um = spacing_um if spacing_um is not None else stated[0]
+        self.remarks: tuple[str, ...] = (
+            *colours.remarks,
+            *missing,
+            *left_out,
+            *spacing_remarks(stated, self.level_shapes),
+            *overview_remarks(self.level_shapes),
+        )
+
+    def _find_levels(
+        self, group: Any, multiscale: Mapping[str, Any]
+    ) -> tuple[list[Any], list[Mapping[str, Any]], list[str]]:
+        """Return the arrays that are there, what is said of each, and a remark on each other."""
+        arrays, datasets, remarks = [], [], []
         try:
-            datasets = multiscale["datasets"]
-            self._arrays: list[Any] = [group[dataset["path"]] for dataset in datasets]
-            names = _axis_names(multiscale, self._arrays[0].ndim)
+            for dataset in multiscale["datasets"]:
+                array = group.get(dataset["path"])
+                if isinstance(array, zarr.Array):
+                    arrays.append(array)
+                    datasets.append(dataset)
+                elif arrays:
+                    remarks.append(
+                        f"It lists a level '{dataset['path']}' that is not there: it is left out. "
+                        f"Copy the whole folder again if it should be."
+                    )
+                else:
+                    raise KeyError(dataset["path"])
         except (KeyError, IndexError, TypeError) as error:
             raise SlideError(
-                f"The OME-Zarr '{path.name}' lists a level that is not there ({error}). "
+                f"The OME-Zarr '{self.path.name}' lists a level that is not there ({error}). "
                 f"Copy the whole folder again from its source."
             ) from error
-        first = self._arrays[0]
-        self._axes = ChannelAxes.find(path.name, names, first.shape, first.dtype)
-        self.level_shapes = tuple(self._axes.shape_yx(array.shape) for array in self._arrays)
-        self.shape_yx: tuple[int, int] = self.level_shapes[0]
-        self.level_downsamples = level_downsamples(self.level_shapes)
-        own = None if spacing_um is not None else self._own_spacing(multiscale)
-        self.spacing_um = spacing_um if spacing_um is not None else own
+        if not arrays:
+            raise SlideError(
+                f"The OME-Zarr '{self.path.name}' lists no level. Convert the image again."
+            )
+        return arrays, datasets, remarks
 
-    def _own_spacing(self, multiscale: Mapping[str, Any]) -> float | None:
+    def _stated_spacing(
+        self, multiscale: Mapping[str, Any], dataset: Mapping[str, Any]
+    ) -> float | None:
         scales = [
             step["scale"]
-            for part in (multiscale["datasets"][0], multiscale)
+            for part in (dataset, multiscale)
             for step in part.get("coordinateTransformations", ())
             if step.get("type") == "scale"
         ]
@@ -70,20 +124,48 @@ class ZarrSlide(OneProcess):
     def _yx(self) -> tuple[int, int]:
         return self._axes.y, self._axes.x
 
-    def read_level(self, level: int, rect: Rect) -> NDArray[np.uint8]:
+    def read_level(
+        self, level: int, rect: Rect, unreadable: list[UnreadableTileError] | None = None
+    ) -> NDArray[np.uint8]:
         """Return ``(h, w, 3)``; see :meth:`Slide.read_level`."""
-        shape = self.level_shapes[checked_level(self, level)]
-        array = self._arrays[level]
-        try:
-            return on_white(rect, shape, lambda inside: self._axes.read(array, inside))
-        except _UNDECODABLE as error:
-            raise SlideError(
-                f"Cannot read level {level} of the OME-Zarr '{self.path.name}' at {rect}: {error}. "
-                f"A chunk is probably damaged: copy the folder again from its source."
-            ) from error
+        chunked = self._levels[checked_level(self, level)]
+        on_bad = UnreadableTileError.collecting(self.path, level, unreadable)
+        return on_white(rect, chunked.shape_yx, lambda inside: read_tiles(chunked, inside, on_bad))
 
     def close(self) -> None:
-        """Do nothing: Zarr opens and closes its chunks as they are read."""
+        """Let go of what was decoded: Zarr opens and closes its chunks as they are read."""
+        for level in self._levels:
+            TILES.forget(level)
+
+
+class _ZarrLevel:
+    """One array; a tile is a chunk with all its colours."""
+
+    def __init__(self, path: Path, array: Any, axes: ChannelAxes, colours: Colours) -> None:
+        self.key = next_key()
+        self._path = path
+        self._array = array
+        self._axes = axes
+        self._colours = colours
+        self.shape_yx = axes.shape_yx(array.shape)
+        self.tile_yx = axes.shape_yx(array.chunks)
+
+    def decode(self, row: int, column: int) -> NDArray[np.uint8] | None:
+        """Return a tile; see :meth:`TiledLevel.decode`."""
+        h, w = self.tile_yx
+        tile = Rect(row * h, column * w, h, w).intersect(Rect(0, 0, *self.shape_yx))
+        try:
+            stored = self._axes.read(self._array, tile)
+        except _UNDECODABLE as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise gone(self._path, error) from error
+            raise UndecodableError(f"{type(error).__name__}: {error}") from error
+        if not stored.any():
+            # Zarr takes any file it does not find for a chunk never written.
+            if not self._path.exists():
+                raise gone(self._path, "its folder is not there any more")
+            return None
+        return self._colours.rgb8(stored)
 
 
 def _first_multiscale(path: Path) -> tuple[Any, Mapping[str, Any]]:

@@ -11,7 +11,7 @@ from unisemalign.errors import DataError
 from unisemalign.geometry import Rect
 from unisemalign.metrics import IGNORE
 from unisemalign.project import LabelStore, Project, RegionState, Split
-from unisemalign.slides import SpacedSlide, TissueMask, tissue_mask
+from unisemalign.slides import SpacedSlide, TissueMask, UnreadableTileError, tissue_mask
 
 _KEEP_WHOLE_PX = 2048 * 2048
 _KEEP_TOTAL_PX = 128 * 2**20
@@ -23,10 +23,18 @@ class MemorySlide(SpacedSlide):
 
     def __init__(self, slide: SpacedSlide) -> None:
         super().__init__(slide.slide, slide.spacing_um)
-        self._pixels = slide.read(Rect(0, 0, *slide.shape_yx))
+        self._unreadable: list[UnreadableTileError] = []
+        self._pixels = slide.read(Rect(0, 0, *slide.shape_yx), self._unreadable)
 
-    def read(self, rect: Rect) -> NDArray[np.uint8]:
-        """Return ``(h, w, 3)``; white outside the slide."""
+    def read(
+        self, rect: Rect, unreadable: list[UnreadableTileError] | None = None
+    ) -> NDArray[np.uint8]:
+        """Return ``(h, w, 3)``; see :meth:`SpacedSlide.read`."""
+        met = [error for error in self._unreadable if error.rect.intersect(rect).area]
+        if met and unreadable is None:
+            raise met[0]
+        if unreadable is not None:
+            unreadable += met
         inside = rect.intersect(Rect(0, 0, *self.shape_yx))
         if inside == rect:
             return self._pixels[rect.slices]

@@ -347,3 +347,19 @@ def test_serve_cancels_what_waits(study):
             ends[event["id"]] = event["event"]
     assert ends == {1: "done", 2: "done", 3: "cancelled"}
     viewer.close()
+
+
+def test_add_tells_what_is_odd_about_slides(tmp_path):
+    from PIL import ImageCms
+
+    project = tmp_path / "study.unisem"
+    run("new", project, "--classes", "a,b", "--spacing-um", 0.5)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    for name in ("eins", "zwei"):
+        Image.new("RGB", (64, 64)).save(tmp_path / f"{name}.png", icc_profile=profile)
+    paths = [tmp_path / "eins.png", tmp_path / "zwei.png"]
+    events = json_of(run("add", project, *paths, "--spacing-um", 0.5, "--json"))
+    told = [event["text"] for event in events if event["event"] == "message"]
+    assert len(told) == 1
+    assert told[0].startswith("'eins.png' and 1 more: Its colour profile (")
+    assert "is not applied" in told[0]

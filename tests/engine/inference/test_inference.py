@@ -29,7 +29,7 @@ class ArraySlide:
         self.pixels = pixels
         self.shape_yx = pixels.shape[:2]
 
-    def read(self, rect):
+    def read(self, rect, unreadable=None):
         return self.pixels[rect.slices]
 
 

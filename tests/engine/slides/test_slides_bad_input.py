@@ -74,25 +74,48 @@ def test_folders_that_are_no_slide(tmp_path: Path) -> None:
     assert "level that is not there" in said(path)
 
 
-def test_one_channel(tmp_path: Path) -> None:
-    Image.fromarray(GREY).save(tmp_path / "a.png")
-    tifffile.imwrite(tmp_path / "a.tif", GREY)
-    tifffile.imwrite(tmp_path / "a.ome.tif", GREY)
-    for name in ("a.png", "a.tif", "a.ome.tif"):
+def test_neither_gray_nor_colour(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "two.ome.tif", np.zeros((2, 40, 50), np.uint8))
+    write_zarr_05(tmp_path / "five.zarr", [np.zeros((40, 50, 5), np.uint8)])
+    for name, channels in (("two.ome.tif", 2), ("five.zarr", 5)):
         text = said(tmp_path / name)
-        assert "has 1." in text
+        assert f"has {channels}." in text
         assert "Convert to 8-bit RGB" in text
+    palette = np.zeros((3, 256), np.uint16)
+    tifffile.imwrite(tmp_path / "p.tif", GREY, photometric="palette", colormap=palette)
+    assert "stores its colours as PALETTE" in said(tmp_path / "p.tif")
+    inks = np.zeros((40, 50, 4), np.uint8)
+    tifffile.imwrite(tmp_path / "cmyk.tif", inks, photometric="separated")
+    assert "stores its colours as SEPARATED" in said(tmp_path / "cmyk.tif")
 
 
-def test_sixteen_bits(tmp_path: Path) -> None:
-    deep = np.zeros((40, 50, 3), np.uint16)
-    Image.fromarray(GREY.astype(np.uint16)).save(tmp_path / "a.png")
-    tifffile.imwrite(tmp_path / "a.tif", deep, photometric="rgb")
-    write_zarr_05(tmp_path / "a.zarr", [deep])  # type: ignore[list-item]
+def test_values_that_are_no_brightness(tmp_path: Path) -> None:
+    Image.fromarray(GREY > 3).save(tmp_path / "a.png")
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((40, 50, 3), np.float32), photometric="rgb")
+    write_zarr_05(tmp_path / "a.zarr", [np.zeros((40, 50, 3), np.int16)])  # type: ignore[list-item]
     for name in ("a.png", "a.tif", "a.zarr"):
         text = said(tmp_path / name)
-        assert "16" in text
+        assert "8 or 16 bits" in text
         assert "Convert to 8-bit RGB" in text
+
+
+def test_no_pixels(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "a.tif", [np.zeros((40, 50, 3), np.uint8)])
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages.first.tags["ImageLength"].overwrite(0)
+    said(path)
+    group = zarr.create_group(tmp_path / "a.zarr", zarr_format=3)
+    group.create_array("0", shape=(3, 0, 50), chunks=(3, 8, 8), dtype="uint8")
+    multiscales = [{"axes": [{"name": name} for name in "cyx"], "datasets": [{"path": "0"}]}]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": multiscales}
+    assert "at least one pixel" in said(tmp_path / "a.zarr")
+
+
+def test_an_unknown_compression(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "a.tif", [np.zeros((40, 50, 3), np.uint8)])
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages.first.tags["Compression"].overwrite(12345)
+    assert "12345" in said(path)
 
 
 def test_a_stack_is_no_slide(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from slide_files import halved, write_png, write_tiff
 from unisemalign.errors import SpacingError
 from unisemalign.geometry import Rect
 from unisemalign.slides import SpacedSlide, open_slide
-from unisemalign.slides.slide import level_downsamples
+from unisemalign.slides.levels import level_downsamples
 from unisemalign.slides.spacing import spacing_from_resolution, spacing_from_sizes
 
 
@@ -47,7 +47,8 @@ def test_a_part_is_the_crop_of_the_whole(
         inside = rect.intersect(Rect(0, 0, *slide.shape_yx))
         read = slide.read(rect).astype(int)
         slide.slide.close()
-    assert np.abs(read[inside.relative_to(rect).slices] - whole[inside.slices]).max() <= 1
+    # Rows and columns are rounded one after the other, and the kernel overshoots: 1 may become 2.
+    assert np.abs(read[inside.relative_to(rect).slices] - whole[inside.slices]).max() <= 2
     assert (read[inside.h :] == 255).all()
     assert (read[:, inside.w :] == 255).all()
 
@@ -130,3 +131,12 @@ def test_levels_that_lost_an_odd_row_are_whole_steps() -> None:
     assert level_downsamples([(3567, 4443), (1783, 2221)]) == (1.0, 2.0)
     assert level_downsamples([(5000, 10000), (312, 625)]) == (1.0, 16.0)
     assert level_downsamples([(900, 900), (600, 600)]) == (1.0, 1.5)
+
+
+def test_a_level_that_lost_its_odd_row_has_no_white_rim(tmp_path: Path) -> None:
+    dark = np.full((87, 73, 3), 40, np.uint8)
+    slide = SpacedSlide(open_slide(write_tiff(tmp_path / "a.tif", halved(dark, 2), 0.5)), 1.0)
+    h, w = slide.shape_yx
+    assert (h, w) == (44, 36)
+    assert (slide.read(Rect(0, 0, h, w)) == 40).all()
+    assert (slide.read(Rect(h - 1, 0, 1, w)) == 40).all()
