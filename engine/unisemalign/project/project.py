@@ -464,6 +464,10 @@ class Project:
         """Make the next round, ``running``, with an empty folder."""
         return self._rounds.create(method, preset, parent)
 
+    def first_round(self, *, made_by: str) -> Round:
+        """Return round 0, the first guess, made now if there was none. It has no model."""
+        return self._rounds.create_first(made_by)
+
     def rounds(self) -> list[Round]:
         """Return every round, oldest first."""
         return self._rounds.all()
@@ -475,6 +479,10 @@ class Project:
     def latest_round(self) -> Round | None:
         """Return the newest round that has a model (``best.safetensors``), or ``None``."""
         return self._rounds.latest()
+
+    def doubting_round(self) -> Round | None:
+        """Return the round whose doubts are worth a look: the newest model's, else round 0."""
+        return self.latest_round() or next((r for r in self.rounds() if r.number == 0), None)
 
     def set_round(
         self,
