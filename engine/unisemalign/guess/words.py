@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from unisemalign.errors import SettingsError
 from unisemalign.guess.network import GuessNetwork
-from unisemalign.model import build_text_tower
 from unisemalign.model.eyes import load_eyes
+from unisemalign.model.text.published import load_text
 from unisemalign.project import ClassInfo
 from unisemalign.weights import PUBLISHED, Published, find_published, is_here, split_name
 
@@ -93,8 +93,15 @@ def class_vectors(pair: Published, path: Path | None, classes: Sequence[ClassInf
         [prompt.format(word) for word in (each.words or (each.name,)) for prompt in PROMPTS]
         for each in classes
     ]
-    name = pair.name if path is None else f"{pair.name}={path}"
-    sentences = [sentence for group in said for sentence in group]
-    vectors = F.normalize(build_text_tower(name, sentences, context_tokens=0).eval()(), dim=1)
+    tower = load_text(
+        pair,
+        path,
+        [sentence for group in said for sentence in group],
+        context_tokens=0,
+        pooling="cls",
+        masks=True,
+        weights=True,
+    )
+    vectors = F.normalize(tower.eval()(), dim=1)
     groups = torch.split(vectors, [len(group) for group in said])
     return F.normalize(torch.stack([group.mean(0) for group in groups]), dim=1).clone()

@@ -96,6 +96,8 @@ class Published(BaseModel):
         Millions of parameters of the part that is wanted, before blocks are dropped.
     megabytes, memory_megabytes
         Size of the file on disk, and of the part that is kept in memory, float32.
+    gflop
+        Arithmetic for a million pixels, counted, of an encoder that is no plain transformer.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -130,6 +132,7 @@ class Published(BaseModel):
     parameters_m: float | None = None
     megabytes: float = 0
     memory_megabytes: float | None = None
+    gflop: float | None = None
 
     @property
     def page(self) -> str | None:
@@ -139,6 +142,8 @@ class Published(BaseModel):
     @property
     def gflop_per_megapixel(self) -> float | None:
         """Arithmetic of the kept blocks for a million pixels, attention's square part left out."""
+        if self.gflop is not None:
+            return self.gflop
         if self.patch is None or self.memory_megabytes is None:
             return None
         return 2 * self.memory_megabytes / 4 * 1e3 / self.patch**2
