@@ -133,7 +133,10 @@ def weights(stage: Stage, out: Path) -> None:
     dialog.choose("kaiko-s16")
     dialog.show()
     stage.wait(seconds=1.0)
-    dialog.grab().save(str(out / "weights.png"))
+    path = out / "weights.png"
+    dialog.grab().save(str(path))
+    with Image.open(path) as picture:
+        save(picture.convert("RGB"), path)
     dialog.close()
     dialog.deleteLater()
 

@@ -102,6 +102,7 @@ class DockState:
     about_model: str
     classes: tuple[ClassItem, ...]
     clusters: tuple[ClusterItem, ...]
+    guessed: bool
     slides: tuple[SlideItem, ...]
     loose_slides: bool
     queue: tuple[QueueItem, ...]
@@ -151,6 +152,7 @@ def resolve_state(session: Session) -> DockState:
         about_model=_about_model(session),
         classes=_classes(session),
         clusters=_clusters(guess),
+        guessed=guess is not None,
         slides=tuple(
             SlideItem(each.name, each.split.value, each.name == session.slide, not _there(each))
             for each in slides

@@ -24,6 +24,7 @@ from unisemalign.project import NO_CLASS
 CLUSTER, SHARE, CLASS = 0, 1, 2
 ROW_PX = 26
 ROWS_SHOWN = 8
+FIRST_COUNT = 5
 
 
 class GuessWidget(QWidget):
@@ -49,8 +50,10 @@ class GuessWidget(QWidget):
         self.show_clusters.clicked.connect(self._on_show)
         self.count = QSpinBox()
         self.count.setRange(2, 12)
+        self.count.setValue(FIRST_COUNT)
         self.count.setToolTip("How many clusters to look for.")
-        self.again = ActButton("Look again", self._on_again)
+        self.count.setSuffix(" clusters")
+        self.again = ActButton("Look for them anew", self._on_again)
         self.combos: dict[int, QComboBox] = {}
         self._guard = WheelGuard()
         self._shown: tuple[tuple[ClusterItem, ...], tuple[tuple[int, str], ...]] | None = None
@@ -65,7 +68,9 @@ class GuessWidget(QWidget):
 
     def follow(self, state: DockState) -> None:
         """Show ``state``."""
-        self.setVisible(bool(state.clusters))
+        self.setVisible(state.guessed)
+        for widget in (self.table, self.use, self.show_clusters):
+            widget.setVisible(bool(state.clusters))
         self.use.follow(state.name_clusters)
         self.again.follow(state.segment_view)
         if state.segment_view.possible:
@@ -84,7 +89,7 @@ class GuessWidget(QWidget):
         return {number: str(combo.currentText()) for number, combo in self.combos.items()}
 
     def _fill(self, clusters: tuple[ClusterItem, ...], classes: tuple[ClassItem, ...]) -> None:
-        self.count.setValue(max(2, len(clusters)))
+        self.count.setValue(len(clusters) or self.count.value())
         self.table.setRowCount(len(clusters))
         self.combos = {}
         for row, each in enumerate(clusters):

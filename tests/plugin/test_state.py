@@ -42,7 +42,7 @@ def test_the_way_from_a_slide_to_a_model(session: Session) -> None:
     assert state.segment_view.possible
     assert "first guess of what the window shows" in state.segment_view.why
     assert "There is no model yet" in state.segment_note
-    assert not state.name_clusters.possible or not state.clusters
+    assert not state.guessed
     session.mark_region(RECT)
     assert "press Accept" in resolve_state(session).next_step
     session.work.values[:] = 1
@@ -89,7 +89,10 @@ def test_the_way_from_a_first_guess_to_labels(session: Session, with_prediction)
     assert session.project.journal()[0].round == 0
     assert "press Start in Train" in resolve_state(session).next_step.replace("P", "p", 1)
     guess.write_note(GuessNote(made_by="words", model="conch"))
-    assert "a first guess from words (conch)" in resolve_state(session).segment_note
+    state = resolve_state(session)
+    assert "a first guess from words (conch)" in state.segment_note
+    assert state.guessed
+    assert not state.clusters
 
 
 def test_the_way_round_with_a_model(session: Session, with_model, with_prediction) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 from unisemalign.errors import DataError, SettingsError
 from unisemalign.geometry import Rect
-from unisemalign.project import FIRST_ROUND, GuessNote, Project
+from unisemalign.project import FIRST_ROUND, FirstGuess, GuessNote, Project
 from unisemalign.runtime import CancelToken, Events, cancel_on_signals
+from unisemalign.weights import Published
 
 
 def make_guess(
@@ -34,7 +35,7 @@ def make_guess(
         raise SettingsError(
             "A first guess wants one of --words, --clusters and --names, found more. Choose one."
         )
-    from unisemalign.guess import find_pair, guess_by_clusters, guess_by_words, name_clusters
+    from unisemalign.guess import guess_by_clusters, guess_by_words, name_clusters
 
     wanted = parse_names(names) if names else None
     known = [project.slide(name).name for name in slides or [r.name for r in project.slides()]]
@@ -47,7 +48,7 @@ def make_guess(
         if wanted is not None:
             note = name_clusters(project, wanted, events=events, cancel=token)
             known = list(note.rects)
-        elif clusters is None and (found := find_pair(words, project.info.text)) is not None:
+        elif (found := _pair(project, words, clusters)) is not None:
             pair, path = found
             note = guess_by_words(
                 project, known, rect, pair, path=path, events=events, cancel=token
@@ -57,6 +58,19 @@ def make_guess(
                 project, known, rect, clusters, seed=seed, events=events, cancel=token
             )
     return _told(project, note, known)
+
+
+def _pair(
+    project: Project, words: str | None, clusters: int | None
+) -> tuple[Published, Path | None] | None:
+    """Return the pair to use; none where clusters are asked for, or are what there is already."""
+    from unisemalign.guess import find_pair
+
+    note = FirstGuess(project).note()
+    begun = note is not None and note.made_by == "clusters"
+    if clusters is not None or (words is None and begun):
+        return None
+    return find_pair(words, project.info.text)
 
 
 def parse_names(text: str) -> dict[int, str]:

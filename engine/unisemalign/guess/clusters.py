@@ -90,7 +90,7 @@ def find_clusters(
         )
     features = np.concatenate(rows)
     centre, scale = features.mean(0), features.std(0) + 1e-6
-    directions = _directions((features - centre) / scale, count, rng)
+    directions, shares = _directions((features - centre) / scale, count, rng)
     return GuessNote(
         made_by="clusters",
         model=ENCODER,
@@ -98,6 +98,7 @@ def find_clusters(
         centre=tuple(centre.tolist()),
         scale=tuple(scale.tolist()),
         directions=tuple(tuple(row) for row in directions.tolist()),
+        shares=tuple(shares.tolist()),
     )
 
 
@@ -154,8 +155,11 @@ def _some_features(
     return chosen
 
 
-def _directions(features: Numbers, count: int, rng: np.random.Generator) -> Numbers:
-    """Return unit directions ``(K, D)`` of standardised features ``(N, D)``, the largest first."""
+def _directions(features: Numbers, count: int, rng: np.random.Generator) -> tuple[Numbers, Numbers]:
+    """Return unit directions ``(K, D)`` of standardised features ``(N, D)``, and their shares.
+
+    The largest cluster comes first.
+    """
     unit = _unit(features)
     tries = []
     for _ in range(_TRIES):
@@ -163,8 +167,9 @@ def _directions(features: Numbers, count: int, rng: np.random.Generator) -> Numb
         directions = _unit(centres)
         tries.append((float((unit @ directions.T).max(1).mean()), directions))
     best = max(tries, key=lambda each: each[0])[1]
-    sizes = np.bincount((unit @ best.T).argmax(1), minlength=count)
-    return best[np.argsort(-sizes, kind="stable")]
+    shares = np.bincount((unit @ best.T).argmax(1), minlength=count) / len(unit)
+    order = np.argsort(-shares, kind="stable")
+    return best[order], shares[order]
 
 
 def _unit(rows: Numbers) -> Numbers:

@@ -74,7 +74,7 @@ def guess_by_clusters(
         guess.write_note(note)
         if not note.waiting:
             _write_classes(project, note, {name: [done]}, events, cancel)
-    note = note.model_copy(update={"shares": _shares(guess, note)})
+    note = note.model_copy(update={"shares": _shares(project, guess, note)})
     guess.write_note(note)
     return note
 
@@ -102,7 +102,10 @@ def name_clusters(
     note = note.model_copy(update={"names": values})
     guess.forget_classes()
     guess.write_note(note)
-    rects = {name: [Rect(*box) for box in boxes] for name, boxes in note.rects.items()}
+    there = {slide.name for slide in project.slides()}
+    rects = {
+        name: [Rect(*box) for box in boxes] for name, boxes in note.rects.items() if name in there
+    }
     _write_classes(project, note, rects, events, cancel)
     return note
 
@@ -231,11 +234,13 @@ def _predictor(network: GuessNetwork, side_px: int, overlap: float = 0.25) -> Pr
     return Predictor(network.to(device), settings, device)
 
 
-def _shares(guess: FirstGuess, note: GuessNote) -> tuple[float, ...]:
+def _shares(project: Project, guess: FirstGuess, note: GuessNote) -> tuple[float, ...]:
     """Return the part of the mapped tissue each cluster takes, from the coarsest levels."""
     counts = np.zeros(len(note.directions) + 1)
-    for name in note.rects:
-        store = guess.clusters(name, create=True)
+    for slide in project.slides():
+        if slide.name not in note.rects:
+            continue
+        store = guess.clusters(slide.name, create=True)
         coarse = np.asarray(store.levels("class")[-1][:, :])
         counts += np.bincount(coarse.ravel(), minlength=len(counts)) * 4.0 ** (store.n_levels - 1)
     return tuple((counts[1:] / max(1.0, counts[1:].sum())).tolist())

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -81,7 +80,7 @@ class FirstGuess:
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._folder = project.root / "rounds" / str(FIRST_ROUND)
+        self._path = project.root / "rounds" / str(FIRST_ROUND) / "guess.json"
 
     def note(self) -> GuessNote | None:
         """Return how the guess was made; ``None`` when there is none.
@@ -115,7 +114,7 @@ class FirstGuess:
             If there is none and ``create`` is not set.
         """
         record = self._project.slide(slide)
-        folder = self._folder / "clusters" / f"{record.name}.zarr"
+        folder = self._project.cluster_folder(record.name)
         if folder.is_dir():
             return PredictionStore(folder)
         if not create:
@@ -135,12 +134,9 @@ class FirstGuess:
     def forget(self) -> None:
         """Forget the guess, so that another can be made."""
         self.forget_classes()
-        shutil.rmtree(self._folder / "clusters", ignore_errors=True)
+        for slide in self._project.slides():
+            shutil.rmtree(self._project.cluster_folder(slide.name), ignore_errors=True)
         self._path.unlink(missing_ok=True)
-
-    @property
-    def _path(self) -> Path:
-        return self._folder / "guess.json"
 
 
 def cluster_values(

@@ -288,6 +288,7 @@ class Project:
         self._label_stores.pop(name, None)
         for folder in (
             self._label_folder(name),
+            self.cluster_folder(name),
             *(self._prediction_folder(r.number, name) for r in self.rounds()),
         ):
             shutil.rmtree(folder, ignore_errors=True)
@@ -534,6 +535,10 @@ class Project:
             self._rounds.get(round).number, self.slide(slide_name).name
         )
         return folder.is_dir()
+
+    def cluster_folder(self, slide_name: str) -> Path:
+        """Return where a first guess keeps the clusters of a slide: apart from predictions."""
+        return self.root / "rounds" / "0" / "clusters" / f"{slide_name}.zarr"
 
     # Inside
 

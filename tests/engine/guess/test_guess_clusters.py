@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from tests.engine.conftest import draw_textures
 from unisemalign.active import rank_regions
+from unisemalign.cli import guessing
 from unisemalign.cli.app import app
 from unisemalign.errors import CancelledError, DataError, ProjectError
 from unisemalign.geometry import Rect
@@ -121,7 +122,7 @@ def test_the_same_seed_finds_the_same_clusters(project):
 
 
 def test_drawn_epithelium_is_found_better_than_by_chance(project):
-    """Of the drawn slide's five classes, clusters must tell at least glass and lumen from cells."""
+    """Naming each cluster well must say more than one class for all."""
     guess_by_clusters(project, ["a"], None, 4, **QUIET)
     rect = Rect(128, 128, 256, 256)
     numbers = FirstGuess(project).clusters("a").read(rect)
@@ -138,6 +139,29 @@ def test_a_stop_leaves_what_was_there(project):
     with pytest.raises(CancelledError):
         guess_by_clusters(project, ["a"], None, 2, events=SilentEvents(), cancel=token)
     assert FirstGuess(project).note() is None
+
+
+def test_a_slide_taken_out_takes_its_clusters_along(project, tmp_path):
+    draw_textures(tmp_path / "b.png", 1)
+    project.add_slide(tmp_path / "b.png", spacing_um=0.5)
+    guess_by_clusters(project, ["a", "b"], None, 2, **QUIET)
+    project.remove_slide("b")
+    assert not project.cluster_folder("b").exists()
+    note = name_clusters(project, {1: "tissue"}, **QUIET)
+    assert note.names == (2, 0)
+    assert sum(guess_by_clusters(project, ["a"], None, None, **QUIET).shares) == pytest.approx(1)
+
+
+def test_clusters_that_were_begun_are_gone_on_with_though_a_pair_is_here(project, monkeypatch):
+    from unisemalign.guess import words
+
+    monkeypatch.setattr(words, "is_here", lambda entry: entry.name == "plip")
+    pair, _ = guessing._pair(project, None, None)
+    assert pair.name == "plip"
+    assert guessing._pair(project, None, 4) is None
+    guess_by_clusters(project, ["a"], None, 2, **QUIET)
+    assert guessing._pair(project, None, None) is None
+    assert guessing._pair(project, "conch", None)[0].name == "conch"
 
 
 @pytest.mark.parametrize(
