@@ -254,7 +254,8 @@ def queue(
         if found is None:
             raise DataError(
                 "The queue wants a segmented slide, this project has no trained round yet. "
-                "Label a region, train, then segment; or make a first guess: unisemalign guess."
+                "Label a region, train, then segment; or make a first guess and name its clusters: "
+                "unisemalign guess."
             )
         regions = rank_regions(
             opened, found.number, count=count, size_px=size_px, events=choose_events(as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from unisemalign.geometry import Rect
 from unisemalign.project import FIRST_ROUND, FirstGuess, GuessNote, Project
 from unisemalign.runtime import CancelToken, Events, cancel_on_signals
 from unisemalign.weights import Published
+
+_BETWEEN = re.compile(r",(?=\s*\d+\s*=)")
+"""A comma before the next number: the name of a class may hold one too."""
 
 
 def make_guess(
@@ -82,7 +86,7 @@ def parse_names(text: str) -> dict[int, str]:
         If ``text`` is something else.
     """
     names: dict[int, str] = {}
-    for part in text.split(","):
+    for part in _BETWEEN.split(text):
         number, equals, name = part.partition("=")
         if not equals or not number.strip().isdecimal() or not name.strip():
             raise DataError(

@@ -228,6 +228,7 @@ def _predictor(network: GuessNetwork, side_px: int, overlap: float = 0.25) -> Pr
         "inference.window_px": window,
         "inference.stride_px": round(window * (1 - overlap)),
         "inference.answer": "decoder",
+        "precision": "float32",  # in fewer digits, a cosine over a small temperature is lost
     }
     settings = build_settings(overrides=overrides)
     device = choose_device(settings.device)

@@ -73,6 +73,7 @@ def test_named_clusters_become_classes_of_round_0(project):
     regions = rank_regions(project, 0, count=2, size_px=96)
     assert len(regions) == 2
     assert {region.round for region in regions} == {0}
+    assert project.new_round(method="unisemalign", preset="recommended").number == 1
 
 
 def test_between_clusters_of_one_class_there_is_no_doubt(project):
@@ -175,6 +176,14 @@ def test_clusters_that_were_begun_are_gone_on_with_though_a_pair_is_here(project
 def test_impossible_names_are_told(names, says):
     with pytest.raises(DataError, match=says):
         cluster_values(names, 3, ("a", "b"))
+
+
+def test_the_name_of_a_class_may_hold_a_comma():
+    read = guessing.parse_names("1=muscle, smooth, 12=none")
+    assert read == {1: "muscle, smooth", 12: "none"}
+    for wrong in ("1", "=a", "one=a", "1=", ""):
+        with pytest.raises(DataError, match="NUMBER=CLASS"):
+            guessing.parse_names(wrong)
 
 
 def test_names_know_no_case_and_what_is_not_named_is_no_class():
