@@ -1,4 +1,4 @@
-"""Make the README's picture of the loop from the real widgets and the real engine.
+"""Make the pictures of the dock from the real widgets and the real engine.
 
 Run it with a display, or under a virtual one::
 
@@ -6,6 +6,7 @@ Run it with a display, or under a virtual one::
 
 It draws a slide, labels two regions from its truth in a person's place, trains a short round,
 segments, and opens the region the model doubts most: four panels in ``docs/images/dock.png``.
+Before that it makes a first guess (``first-guess.png``) and shows the weights (``weights.png``).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from PIL import Image, ImageDraw, ImageFont
 from qtpy.QtWidgets import QApplication, QPushButton
 
 from napari_unisemalign.widgets.dock import DockWidget
+from napari_unisemalign.widgets.weights_dialog import WeightsDialog
 from unisemalign.geometry import Rect
 from unisemalign.slides.synthetic import CLASSES, draw_slide, truth
 
@@ -105,12 +107,47 @@ def play(stage: Stage, folder: Path, steps: int) -> None:
     stage.take("4  Correct what the model doubts, train on")
 
 
+def guess(stage: Stage, folder: Path, out: Path) -> None:
+    """Make a first guess, name its clusters as a person would, and take both."""
+    bench, dock, session = stage.dock.bench, stage.dock, stage.session
+    bench.create_project(folder / "guess.unisem", classes=list(CLASSES))
+    dock.open.add_slide(draw_slide(folder / "guess.tif", size_px=SIZE_PX))
+    stage.press(dock.segment.slide, lambda: session.segmenting is None)
+    stage.take("1  Before any label: what looks alike")
+    numbers = session.clusters()
+    if numbers is None:
+        raise SystemExit("No clusters were found: see the sentence above.")
+    whole = Rect(0, 0, SIZE_PX, SIZE_PX)
+    found, seen = numbers.read(whole), truth(whole, size_px=SIZE_PX, seed=0)
+    for number, combo in dock.segment.guess.combos.items():
+        combo.setCurrentIndex(int(np.bincount(seen[found == number]).argmax()))
+    stage.press(dock.segment.guess.use, lambda: session.segmenting is None)
+    stage.take("2  Named: a map to correct")
+    save(compose(stage.panels), out / "first-guess.png")
+    stage.panels.clear()
+
+
+def weights(stage: Stage, out: Path) -> None:
+    """Show the dialog of the published weights."""
+    dialog = WeightsDialog(stage.dock.bench, stage.dock)
+    dialog.choose("kaiko-s16")
+    dialog.show()
+    stage.wait(seconds=1.0)
+    path = out / "weights.png"
+    dialog.grab().save(str(path))
+    with Image.open(path) as picture:
+        save(picture.convert("RGB"), path)
+    dialog.close()
+    dialog.deleteLater()
+
+
 def compose(panels: list[tuple[str, Image.Image]]) -> Image.Image:
     """Return the panels two by two, each under its caption."""
     band = 44
     font = ImageFont.load_default(size=24)
     width, height = PANEL_PX[0], PANEL_PX[1] + band
-    sheet = Image.new("RGB", (2 * width + 12, 2 * height + 12), "white")
+    rows = -(-len(panels) // 2)
+    sheet = Image.new("RGB", (2 * width + 12, rows * (height + 12) - 12), "white")
     draw = ImageDraw.Draw(sheet)
     for index, (caption, picture) in enumerate(panels):
         x, y = index % 2 * (width + 12), index // 2 * (height + 12)
@@ -133,18 +170,24 @@ def save(sheet: Image.Image, path: Path) -> None:
 
 
 def main() -> None:
-    """Play the loop and write the picture."""
+    """Play the scenes and write the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images" / "dock.png")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images")
+    parser.add_argument("--only", choices=("guess", "weights", "loop"), help="one picture alone")
     parser.add_argument("--steps", type=int, default=120, help="steps of the round that is shown")
     chosen = parser.parse_args()
     os.environ.setdefault("NAPARI_ASYNC", "0")
     stage = Stage()
     with tempfile.TemporaryDirectory() as folder:
-        play(stage, Path(folder), chosen.steps)
+        if chosen.only in {None, "guess"}:
+            guess(stage, Path(folder), chosen.out)
+        if chosen.only in {None, "weights"}:
+            weights(stage, chosen.out)
+        if chosen.only in {None, "loop"}:
+            play(stage, Path(folder), chosen.steps)
+            save(compose(stage.panels), chosen.out / "dock.png")
         stage.viewer.close()
         stage.wait(seconds=0.2)
-    save(compose(stage.panels), chosen.out)
 
 
 if __name__ == "__main__":

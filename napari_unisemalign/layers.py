@@ -13,10 +13,12 @@ from napari.utils.colormaps import Colormap, DirectLabelColormap, ensure_colorma
 from napari_unisemalign.io import METADATA_KEY, slide_layer
 from napari_unisemalign.levels import DoubtLevel, LabelLevel, label_levels, two_or_more
 from napari_unisemalign.session import Session
+from napari_unisemalign.state import cluster_color
 from unisemalign.geometry import Rect
-from unisemalign.project import PredictionStore
+from unisemalign.project import GuessNote, PredictionStore
 
 PREDICTION = "prediction"
+CLUSTERS = "clusters"
 UNCERTAINTY = "uncertainty"
 DISAGREEMENT = "disagreement"
 ACCEPTED = "accepted"
@@ -39,6 +41,7 @@ class LayerManager:
         self.viewer = viewer
         self.session = session
         self._predicted_round: int | None = None
+        self._clustered: GuessNote | None = None
         self._accepted: list[LabelLevel] = []
         self._hidden: set[str] = set()
         self._dressing: Callable[[Layer], None] = lambda _layer: None
@@ -143,6 +146,7 @@ class LayerManager:
     def refresh_prediction(self) -> None:
         """Show the newest prediction; new pixels of the one on show are only drawn again."""
         session = self.session
+        self._refresh_clusters()
         store, number = session.prediction(), session.prediction_round()
         if store is None:
             for role in (PREDICTION, UNCERTAINTY, DISAGREEMENT):
@@ -158,6 +162,23 @@ class LayerManager:
             layer = self.layer(role)
             if layer is not None and layer.visible:
                 layer.refresh()
+
+    def _refresh_clusters(self) -> None:
+        """Show the clusters of a first guess while they wait for names, and until there is more."""
+        session = self.session
+        note, store = session.guess_note(), session.clusters()
+        if note is None or store is None or session.latest_round() is not None:
+            self._remove(CLUSTERS)
+            self._clustered = None
+            return
+        layer = self.layer(CLUSTERS)
+        if layer is None or note.directions != (self._clustered and self._clustered.directions):
+            self._put_labels(CLUSTERS, store.levels("class"), opacity=0.5, visible=note.waiting)
+        elif note.names != (self._clustered and self._clustered.names):
+            layer.visible = note.waiting
+        else:
+            layer.refresh()
+        self._clustered = note
 
     def _put_prediction(self, store: PredictionStore) -> None:
         self._put_labels(PREDICTION, store.levels("class"), opacity=0.4)
@@ -195,6 +216,8 @@ class LayerManager:
         names, colors = self._classes()
         if role == DISAGREEMENT:
             names, colors = list(DISSENT), list(DISSENT_COLORS)
+        if role == CLUSTERS:
+            names, colors = self._cluster_names()
         layer = Labels(
             two_or_more(levels),
             name=role,
@@ -241,7 +264,7 @@ class LayerManager:
 
     def _lighten(self, editing: bool) -> None:
         """Keep the overlays below from tinting what is being painted."""
-        for role in (PREDICTION, ACCEPTED):
+        for role in (PREDICTION, CLUSTERS, ACCEPTED):
             layer = self.layer(role)
             if layer is None:
                 continue
@@ -272,6 +295,14 @@ class LayerManager:
             ["#00000000", *(each.color for each in infos)],
         )
 
+    def _cluster_names(self) -> tuple[list[str], list[str]]:
+        note = self.session.guess_note()
+        numbers = range(1, 1 + (0 if note is None else len(note.directions)))
+        return (
+            ["no tissue", *(f"cluster {number}" for number in numbers)],
+            ["#00000000", *(cluster_color(number) for number in numbers)],
+        )
+
     def _place(self, rect: Rect) -> dict[str, Any]:
         """Return scale and translate (µm) of pixels at working spacing whose corner is ``rect``'s.
 
@@ -286,8 +317,8 @@ class LayerManager:
         }
 
     def _add(self, layer: Layer) -> None:
-        """Add a layer at its place in the order slide, prediction, doubts, accepted, editing."""
-        order = [SLIDE, PREDICTION, UNCERTAINTY, DISAGREEMENT, ACCEPTED, EDITING]
+        """Add a layer at its place in the order slide, clusters, prediction, …, editing."""
+        order = [SLIDE, CLUSTERS, PREDICTION, UNCERTAINTY, DISAGREEMENT, ACCEPTED, EDITING]
         rank = order.index(layer.metadata[METADATA_KEY]["role"])
         place = len(self.viewer.layers)
         for index, other in enumerate(self.viewer.layers):
@@ -312,7 +343,7 @@ class LayerManager:
             for layer in list(self.viewer.layers):
                 if "role" in layer.metadata.get(METADATA_KEY, {}):
                     self.viewer.layers.remove(layer)
-        self._predicted_round = None
+        self._predicted_round = self._clustered = None
 
     def _drop_loose(self, path: str) -> None:
         """Remove a layer of the same file that was opened before the project knew it."""

@@ -15,6 +15,8 @@ from unisemalign.errors import DataError, ProjectError, UnisemalignError
 from unisemalign.geometry import Rect
 from unisemalign.project import (
     ClassInfo,
+    FirstGuess,
+    GuessNote,
     JournalEntry,
     PredictionStore,
     Project,
@@ -236,7 +238,7 @@ class Session:
                 f"A region wants at most {MAX_REGION_PX} pixels a side to be painted smoothly, "
                 f"found {rect.h} × {rect.w}. Choose a smaller side."
             )
-        newest = self._project.latest_round()
+        newest = self._project.doubting_round()
         region = self._project.add_region(
             name,
             rect,
@@ -423,6 +425,31 @@ class Session:
     def latest_round(self) -> Round | None:
         """Return the newest round that has a model."""
         return None if self.project is None else self.project.latest_round()
+
+    def doubting_round(self) -> Round | None:
+        """Return the round whose doubts are looked at: the newest model's, else the first guess."""
+        return None if self.project is None else self.project.doubting_round()
+
+    def guess_note(self) -> GuessNote | None:
+        """Return how the first guess was made, or ``None`` when there is none."""
+        return None if self.project is None else FirstGuess(self.project).note()
+
+    def clusters(self) -> PredictionStore | None:
+        """Return the map of clusters of the slide on show, or ``None`` when there is none."""
+        note = self.guess_note()
+        if self.project is None or self.slide is None or note is None or not note.directions:
+            return None
+        try:
+            return FirstGuess(self.project).clusters(self.slide)
+        except ProjectError:
+            return None
+
+    def guess_changed(self) -> None:
+        """Note that there is another first guess on disk."""
+        # Its maps may have been made anew: what was open is let go of.
+        self._predictions = {key: kept for key, kept in self._predictions.items() if key[0] > 0}
+        self.prediction_changed.emit()
+        self.refresh_area()
 
     def prediction(self, slide: str | None = None) -> PredictionStore | None:
         """Return the newest prediction of ``slide`` (the one on show when ``None``), or nothing."""

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from napari_unisemalign.jobviews import SegmentView, TrainingView
 from napari_unisemalign.session import Session
-from unisemalign.project import Region, RegionState, Round, SlideRecord, Split
+from unisemalign.project import (
+    FIRST_ROUND,
+    NO_CLASS,
+    GuessNote,
+    Region,
+    RegionState,
+    Round,
+    SlideRecord,
+    Split,
+)
 
 ENOUGH_ACCEPTED = 3
 """Regions accepted since the last round after which another one is worth its minutes."""
@@ -15,6 +25,7 @@ ENOUGH_ACCEPTED = 3
 NEED_PROJECT = "Open or make a project first."
 NEED_SLIDE = "Put a slide on show first: press its name in the list."
 NEED_REGION = "Open a region first: press Next region or Mark region."
+NO_DOUBT = "There is no model yet that could doubt. Press View in Segment, or Mark region."
 RANKED_AFTER = "A segmentation runs. What the model doubts is looked for when it is done."
 
 
@@ -69,6 +80,19 @@ class ClassItem:
 
 
 @dataclass(frozen=True)
+class ClusterItem:
+    """One cluster of a first guess: its colour, share of the tissue, and the class it stands for.
+
+    ``value`` is a label value, 0 for no class and ``None`` while it waits for a name.
+    """
+
+    number: int
+    color: str
+    share: float
+    value: int | None
+
+
+@dataclass(frozen=True)
 class DockState:
     """Everything the dock shows. Two equal states look the same."""
 
@@ -77,6 +101,8 @@ class DockState:
     project: str | None
     about_model: str
     classes: tuple[ClassItem, ...]
+    clusters: tuple[ClusterItem, ...]
+    guessed: bool
     slides: tuple[SlideItem, ...]
     loose_slides: bool
     queue: tuple[QueueItem, ...]
@@ -93,6 +119,7 @@ class DockState:
     segment_view: Act
     segment_region: Act
     segment_slide: Act
+    name_clusters: Act
     mark: Act
     next_region: Act
     edit: Act
@@ -112,43 +139,49 @@ def resolve_state(session: Session) -> DockState:
     newest = session.latest_round()
     queue = session.queue()
     shown = session.prediction_round()
-    step, section = _next_step(session, slides, rounds, newest, queue, shown)
+    guess = None if newest is not None else session.guess_note()
+    trained = [each for each in rounds if each.number > FIRST_ROUND]
+    step, section = _next_step(session, slides, trained, newest, queue, shown)
     begun = session.work is not None
-    segmenting = _segment_act(session, newest)
+    segmenting = _segment_act(session)
+    what = "Segment" if newest is not None else "Make a first guess of"
     return DockState(
         next_step=step,
         next_section=section,
         project=None if project is None else project.root.name,
         about_model=_about_model(session),
         classes=_classes(session),
+        clusters=_clusters(guess),
+        guessed=guess is not None,
         slides=tuple(
             SlideItem(each.name, each.split.value, each.name == session.slide, not _there(each))
             for each in slides
         ),
         loose_slides=bool(session.pending_slides),
         queue=tuple(_queue_item(region, session) for region in queue),
-        queue_note=_queue_note(session, newest, queue),
+        queue_note=_queue_note(session, queue),
         rounds=tuple(_round_item(each, session) for each in rounds),
         region_title=_region_title(session),
         region_held=begun and session.work is not None and _held(session.work.region),
         round_shown=shown,
         segmenting=session.segmenting,
         training=session.training,
-        segment_note="" if segmenting.possible or session.segmenting else segmenting.why,
-        measure_note=_measure_note(session, rounds),
+        segment_note=_segment_note(session, newest, guess, segmenting),
+        measure_note=_measure_note(session, trained),
         add_slide=Act(True, "Show a slide and, when a project is open, add it to the project."),
-        segment_view=_or(segmenting, "Segment what the window shows (S)."),
+        segment_view=_or(segmenting, f"{what} what the window shows (S)."),
         segment_region=segmenting
         if not segmenting.possible
-        else Act(begun, "Segment the open region." if begun else NEED_REGION),
-        segment_slide=_or(segmenting, "Segment the whole slide; it can be stopped at any time."),
+        else Act(begun, f"{what} the open region." if begun else NEED_REGION),
+        segment_slide=_or(segmenting, f"{what} the whole slide; it can be stopped at any time."),
+        name_clusters=_or(segmenting, "Make classes of the clusters; names can be changed later."),
         mark=_on_slide(session, "Make a region in the middle of the view and label it."),
-        next_region=_next_act(session, newest, queue),
+        next_region=_next_act(session, queue),
         edit=Act(begun, "" if begun else NEED_REGION),
         undo=_undo_act(session),
         redo=_redo_act(session),
         train=_train_act(session),
-        resume=_resume_act(session, rounds),
+        resume=_resume_act(session, trained),
         export=_export_act(session),
         import_labels=_on_slide(session, "Read this slide's labels from a mask or GeoJSON file."),
     )
@@ -187,7 +220,7 @@ def _next_step(
             "train",
         )
     if newest is None:
-        return _step_without_model(session)
+        return _step_with_guess(session, queue) or _step_without_model(session)
     return _step_with_model(session, newest, queue, shown)
 
 
@@ -206,6 +239,30 @@ def _step_in_training(newest: Round | None, queue: Sequence[Region]) -> tuple[st
     if newest is None or not queue:
         return "The model is learning. Meanwhile, mark and label another region.", "review"
     return "The model is learning. Meanwhile, press Next region (N) and label on.", "review"
+
+
+def _step_with_guess(session: Session, queue: Sequence[Region]) -> tuple[str, str] | None:
+    """Return what to do about a first guess; ``None`` when there is nothing to do about it."""
+    if session.segmenting is not None:
+        return "Making a first guess. It appears as it is made.", "segment"
+    if session.labelled_values():
+        return None
+    note = session.guess_note()
+    if note is None:
+        return (
+            "Press View in Segment (S) for a first guess, or Mark region on tissue you know: the "
+            "model learns from what you label there.",
+            "segment",
+        )
+    if note.waiting:
+        return (
+            "Say in Segment what the clusters are, then press Use these names. Or press Mark "
+            "region and label by hand.",
+            "segment",
+        )
+    if queue:
+        return "Press Next region (N) and correct the first guess where it is unsure.", "review"
+    return "Press Next region (N), or Mark region, and correct the first guess there.", "review"
 
 
 def _step_without_model(session: Session) -> tuple[str, str]:
@@ -290,25 +347,23 @@ def _or(act: Act, what: str) -> Act:
     return Act(True, what) if act.possible else act
 
 
-def _segment_act(session: Session, newest: Round | None) -> Act:
+def _segment_act(session: Session) -> Act:
     there = _on_slide(session, "")
     if not there.possible:
         return there
-    if newest is None:
-        return Act(False, f"There is no model yet. {_step_without_model(session)[0]}")
     if session.segmenting is not None:
         return Act(False, "A segmentation runs. Wait for it, or press Cancel.")
     return Act(True, "")
 
 
-def _next_act(session: Session, newest: Round | None, queue: Sequence[Region]) -> Act:
+def _next_act(session: Session, queue: Sequence[Region]) -> Act:
     there = _on_slide(session, "Open the region the model doubts most (N).")
     if not there.possible:
         return there
     if session.queueing:
         return Act(False, "Looking for the regions the model doubts most.")
-    if newest is None and not _others(queue, session):
-        return Act(False, "There is no model yet that could doubt. Press Mark region.")
+    if session.doubting_round() is None and not _others(queue, session):
+        return Act(False, NO_DOUBT)
     if session.segmenting is not None and not _ranked(queue, session):
         return Act(False, RANKED_AFTER)
     return there
@@ -394,6 +449,43 @@ def _classes(session: Session) -> tuple[ClassItem, ...]:
     )
 
 
+def _clusters(note: GuessNote | None) -> tuple[ClusterItem, ...]:
+    if note is None:
+        return ()
+    values = note.names or (None,) * len(note.shares)
+    return tuple(
+        ClusterItem(number, cluster_color(number), share, value)
+        for number, (share, value) in enumerate(zip(note.shares, values, strict=True), start=1)
+    )
+
+
+def cluster_color(number: int) -> str:
+    """Return the colour of a cluster: far from its neighbours', paler than a class's."""
+    red, green, blue = colorsys.hsv_to_rgb((0.08 + 0.381966 * number) % 1.0, 0.55, 0.95)
+    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+
+
+def _segment_note(
+    session: Session, newest: Round | None, note: GuessNote | None, segmenting: Act
+) -> str:
+    if session.segmenting is not None or newest is not None:
+        return ""
+    if not segmenting.possible:
+        return segmenting.why
+    if note is None:
+        return (
+            "There is no model yet. These make a first guess without any label: from the words of "
+            "the classes where a vision-language model is here, else from tissue that looks alike."
+        )
+    if note.waiting:
+        return (
+            f"These clusters of the {note.model} encoder look alike inside. Say what each of them "
+            f"is; '{NO_CLASS}' leaves it out."
+        )
+    made = f"words ({note.model})" if note.made_by == "words" else "clusters you named"
+    return f"Round 0: a first guess from {made}. Nobody has checked it yet."
+
+
 def _there(record: SlideRecord) -> bool:
     return record.path.exists()
 
@@ -412,13 +504,13 @@ def _queue_item(region: Region, session: Session) -> QueueItem:
     return QueueItem(region.id, title, reason, begun, current)
 
 
-def _queue_note(session: Session, newest: Round | None, queue: Sequence[Region]) -> str:
+def _queue_note(session: Session, queue: Sequence[Region]) -> str:
     if session.queueing:
         return "Looking for the regions the model doubts most…"
     if session.project is None or queue:
         return ""
-    if newest is None:
-        return "Once a model exists, the regions it doubts most are listed here."
+    if session.doubting_round() is None:
+        return "Once there is a first guess or a model, what it doubts most is listed here."
     return "The list is empty. Press Next region to fill it from the newest prediction."
 
 

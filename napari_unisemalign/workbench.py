@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,10 @@ from napari_unisemalign.jobviews import Curve, SegmentView, TrainingView
 from napari_unisemalign.keys import KEYS, bind_keys, free_keys
 from napari_unisemalign.layers import PREDICTION, UNCERTAINTY, LayerManager
 from napari_unisemalign.session import Session
-from napari_unisemalign.state import NEED_PROJECT, RANKED_AFTER, resolve_state
-from unisemalign.errors import ProjectError, UnisemalignError
+from napari_unisemalign.state import NEED_PROJECT, NO_DOUBT, RANKED_AFTER, resolve_state
+from unisemalign.errors import DataError, ProjectError, UnisemalignError
 from unisemalign.geometry import Rect
-from unisemalign.project import RegionState
+from unisemalign.project import NO_CLASS, RegionState
 from unisemalign.runtime import read_log
 
 AUTOSAVE_MS = 2_000
@@ -54,6 +55,8 @@ class Workbench(QObject):
     """Section in which something is tried: an earlier error there is history."""
     curve_changed = Signal()
     exported = Signal(list)
+    fetch_changed = Signal(dict)
+    """An event of the weights being fetched, ``{}`` when the fetching begins."""
 
     def __init__(self, viewer: ViewerModel, *, engine: Sequence[str] = ENGINE) -> None:
         super().__init__()
@@ -65,6 +68,9 @@ class Workbench(QObject):
         self._segment_id: int | None = None
         self._training: TrainingJob | TrainingFollower | None = None
         self._export: CommandJob | None = None
+        self._guess: CommandJob | None = None
+        self._fetch: CommandJob | None = None
+        self.fetching: str | None = None
         self._train_options: Callable[[], Sequence[str]] = tuple
         self._closed = False
         self._autosave = self._timer(AUTOSAVE_MS, self._on_autosave)
@@ -101,6 +107,8 @@ class Workbench(QObject):
         self.viewer.layers.events.removed.disconnect(self._on_layers_changed)
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
         self._stop_jobs()
+        if self._fetch is not None:
+            self._fetch.stop()
         with self.telling("open", act=False):
             self.session.close()
 
@@ -192,11 +200,14 @@ class Workbench(QObject):
         if session.segmenting is not None:
             return
         self.began.emit("segment")
-        if session.slide is None or self._server is None or session.latest_round() is None:
+        if session.slide is None or self._server is None:
             self.tell("segment", resolve_state(session).segment_view.why)
             return
         if rect is not None and rect.area == 0:
             self.tell("segment", "The window shows no part of the slide. Move the slide into view.")
+            return
+        if session.latest_round() is None:
+            self.guess(session.slide, rect)
             return
         session.segmenting = SegmentView(session.slide, rect)
         if self._server.ready:
@@ -209,7 +220,9 @@ class Workbench(QObject):
 
     def cancel_segment(self) -> None:
         """Stop the segmentation; what was labelled is kept."""
-        if self._server is not None and self._segment_id is not None:
+        if self._guess is not None:
+            self._guess.cancel()
+        elif self._server is not None and self._segment_id is not None:
             self._server.cancel(self._segment_id)
 
     def _on_segment_event(self, event: Event) -> None:
@@ -236,6 +249,75 @@ class Workbench(QObject):
             whole = view.rect is None and kind == "done" and isinstance(event.get("area"), dict)
             with self.telling("segment", act=False):
                 session.refresh_area(event["area"] if whole else None)
+        session.changed.emit()
+
+    # -- first guess --------------------------------------------------------------------------
+
+    def guess(self, slide: str, rect: Rect | None, clusters: int | None = None) -> None:
+        """Make a first guess of ``rect`` of a slide; ``clusters`` looks for that many anew."""
+        options = [slide]
+        if rect is not None:
+            options += ["--region", str(rect)]
+        if clusters is not None:
+            options += ["--clusters", str(clusters)]
+        self._start_guess(options, SegmentView(slide, rect))
+
+    def guess_again(self, clusters: int) -> None:
+        """Look for another number of clusters, where the window is."""
+        with self.telling("segment"):
+            session, rect = self.session, self.layers.visible_rect()
+            if session.slide is None or rect.area == 0:
+                raise ProjectError("The window shows no part of the slide. Move it into view.")
+            self.guess(session.slide, rect, clusters)
+
+    def name_clusters(self, names: Mapping[int, str]) -> None:
+        """Make classes of the clusters: number → class name, or ``none``."""
+        with self.telling("segment"):
+            if not any(name != NO_CLASS for name in names.values()):
+                raise DataError(
+                    f"A first guess wants at least one cluster that is a class, found "
+                    f"'{NO_CLASS}' everywhere. Choose a class, then press Use these names."
+                )
+            text = ",".join(f"{number}={name}" for number, name in names.items())
+            self._start_guess(["--names", text], SegmentView(self.session.slide or "", None))
+
+    def _start_guess(self, options: list[str], view: SegmentView) -> None:
+        session = self.session
+        if session.project is None or session.segmenting is not None:
+            return
+        arguments = ["guess", str(session.project.root), *options, "--json"]
+        session.segmenting = view
+        self._guess = CommandJob("The first guess", arguments, engine=self._engine)
+        self._guess.came.connect(self._on_guess_event)
+        self._guess.finished.connect(self._on_guess_finished)
+        self._guess.start()
+        session.changed.emit()
+
+    def _on_guess_event(self, event: Event) -> None:
+        session, view = self.session, self.session.segmenting
+        if view is None:
+            return
+        if event["event"] == "start":
+            what = str(event.get("what") or view.what)
+            session.segmenting = SegmentView(view.slide, view.rect, what=what)
+        elif event["event"] == "progress":
+            session.segmenting = replace(
+                view,
+                done=float(event.get("done") or view.done),
+                total=float(event.get("total") or view.total),
+                eta_s=event.get("eta_s"),
+            )
+        elif event["event"] == "written" and not self._redraw.isActive():
+            self._redraw.start()
+        session.changed.emit()
+
+    def _on_guess_finished(self, event: Event) -> None:
+        session = self.session
+        self._guess = session.segmenting = None
+        if event["event"] == "failed":
+            self.tell("segment", str(event.get("text", "The first guess failed.")))
+        with self.telling("segment", act=False):
+            session.guess_changed()
         session.changed.emit()
 
     def _on_redraw(self) -> None:
@@ -270,10 +352,11 @@ class Workbench(QObject):
             current = None if session.work is None else session.work.region.id
             waiting = [region for region in session.queue() if region.id != current]
             fresh = [region for region in waiting if region.state is RegionState.PREDICTED]
-            if fresh or (waiting and session.latest_round() is None):
+            doubting = session.doubting_round()
+            if fresh or (waiting and doubting is None):
                 session.open_region((fresh or waiting)[0].id)
-            elif session.latest_round() is None or self._server is None:
-                self.tell("review", "There is no model yet that could doubt. Press Mark region.")
+            elif doubting is None or self._server is None:
+                self.tell("review", NO_DOUBT)
             elif session.segmenting is not None:
                 # The engine does one thing at a time: the person would wait without knowing why.
                 self.tell("review", RANKED_AFTER)
@@ -503,6 +586,29 @@ class Workbench(QObject):
             self.tell("export", str(event.get("text", "The export was stopped.")))
         self.session.changed.emit()
 
+    # -- weights ------------------------------------------------------------------------------
+
+    def fetch_weights(self, name: str) -> None:
+        """Fetch published weights, in a process of its own: it alone goes online."""
+        if self._fetch is not None:
+            return
+        self.fetching = name
+        job = CommandJob("The download", ["weights", "get", name, "--json"], engine=self._engine)
+        job.came.connect(self.fetch_changed)
+        job.finished.connect(self._on_fetch_finished)
+        self._fetch = job
+        job.start()
+        self.fetch_changed.emit({})
+
+    def cancel_fetch(self) -> None:
+        """Stop fetching; what arrived is kept, and gone on with the next time."""
+        if self._fetch is not None:
+            self._fetch.cancel()
+
+    def _on_fetch_finished(self, event: Event) -> None:
+        self._fetch = self.fetching = None
+        self.fetch_changed.emit(event)
+
     # -- in step with the project -------------------------------------------------------------
 
     def _on_project_changed(self) -> None:
@@ -528,10 +634,10 @@ class Workbench(QObject):
             self._load_curve(project.rounds()[-1].number)
 
     def _stop_jobs(self) -> None:
-        for job in (self._training, self._export, self._server):
+        for job in (self._training, self._export, self._guess, self._server):
             if job is not None:
                 job.stop()
-        self._training = self._export = self._server = self._segment_id = None
+        self._training = self._export = self._guess = self._server = self._segment_id = None
 
 
 def grown_curve(curve: Curve, event: Event) -> Curve:

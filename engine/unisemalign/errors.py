@@ -12,9 +12,12 @@ class UnisemalignError(Exception):
     ----------
     told
         Whether an event has carried the sentence to the person already.
+    steps
+        What to do next, one step after another, where one sentence is not enough.
     """
 
     told = False
+    steps: tuple[str, ...] = ()
 
 
 class SlideError(UnisemalignError):

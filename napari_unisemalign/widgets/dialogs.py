@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from qtpy.QtGui import QColor
@@ -64,10 +65,17 @@ class ClassRowWidget(QWidget):
 
 
 class NewProjectDialog(QDialog):
-    """Asks where, which classes, at what spacing, and with which encoder and words."""
+    """Asks where, which classes, at what spacing, and with which encoder and words.
+
+    ``on_weights`` shows the published weights, at a name; without it there is no button for them.
+    """
 
     def __init__(
-        self, parent: QWidget | None = None, *, classes: Sequence[str] = FIRST_CLASSES
+        self,
+        parent: QWidget | None = None,
+        *,
+        classes: Sequence[str] = FIRST_CLASSES,
+        on_weights: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__(parent)
         self.setWindowTitle("New project")
@@ -92,14 +100,24 @@ class NewProjectDialog(QDialog):
         self.spacing.setToolTip("Labels and predictions are made at this pixel size.")
         self.encoder, self.encoder_note = _choice("encoder")
         self.text, self.text_note = _choice("text")
+        self._on_weights = on_weights
+        self.weights = {kind: QPushButton("Weights…") for kind in ("encoder", "text")}
+        choices = {"encoder": self.encoder, "text": self.text}
+        rows = {kind: QHBoxLayout() for kind in choices}
+        for kind, combo in choices.items():
+            rows[kind].addWidget(combo, 1)
+            rows[kind].addWidget(self.weights[kind])
+            self.weights[kind].setToolTip("Which are here, under which terms; and fetching them.")
+            self.weights[kind].setVisible(on_weights is not None)
+            self.weights[kind].clicked.connect(partial(self._show_weights, combo))
         form = QFormLayout()
         form.addRow("Folder", where)
         form.addRow("Classes", self._class_rows)
         form.addRow("", add)
         form.addRow("Working spacing", self.spacing)
-        form.addRow("Encoder", self.encoder)
+        form.addRow("Encoder", rows["encoder"])
         form.addRow("", self.encoder_note)
-        form.addRow("Words", self.text)
+        form.addRow("Words", rows["text"])
         form.addRow("", self.text_note)
         self.problem = SentenceWidget(color="#e5605a")
         self.buttons = QDialogButtonBox(
@@ -136,6 +154,12 @@ class NewProjectDialog(QDialog):
     def root(self) -> Path:
         """Return the folder."""
         return Path(self.folder.text().strip()).expanduser()
+
+    def _show_weights(self, combo: QComboBox, _checked: bool = False) -> None:
+        if self._on_weights is not None:
+            self._on_weights(combo.currentText().strip())
+            # What is here may have changed.
+            combo.currentTextChanged.emit(combo.currentText())
 
     def _on_remove(self) -> None:
         row = self.sender().parent()

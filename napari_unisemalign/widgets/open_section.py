@@ -19,6 +19,7 @@ from napari_unisemalign.io import drawn_slide, read_slides
 from napari_unisemalign.state import DockState, SlideItem
 from napari_unisemalign.widgets.dialogs import NewProjectDialog, SpacingDialog
 from napari_unisemalign.widgets.parts import ActButton, SectionWidget, SentenceWidget
+from napari_unisemalign.widgets.weights_dialog import WeightsDialog
 from napari_unisemalign.workbench import Workbench
 from unisemalign.errors import SpacingError
 from unisemalign.project import Split
@@ -39,6 +40,8 @@ class OpenWidget(SectionWidget):
         self.new_project.setToolTip("Name the classes and choose a folder.")
         self.open_project = ActButton("Open project…", self._on_open_project)
         self.open_project.setToolTip("Choose a project's folder.")
+        self.weights = ActButton("Weights…", self._on_weights)
+        self.weights.setToolTip("Encoders and text towers: which are here, their terms, fetching.")
         self.open_slide = ActButton("Open slide…", self._on_open_slide)
         self.drawn = ActButton("Drawn slide", self._on_drawn)
         self.drawn.setToolTip("Show a slide drawn by this package: glands, stroma, pen and glass.")
@@ -61,7 +64,7 @@ class OpenWidget(SectionWidget):
         self._shown: tuple[SlideItem, ...] | None = None
         self.slides.itemClicked.connect(self._on_slide_clicked)
         self.add_row(self.new_project, self.open_project)
-        self.add_row(self.open_slide, self.drawn)
+        self.add_row(self.open_slide, self.drawn, self.weights)
         self.rows.addWidget(self.add_shown)
         self.rows.addWidget(self.about)
         self.rows.addWidget(self.slides)
@@ -119,10 +122,17 @@ class OpenWidget(SectionWidget):
             self.bench.viewer.add_image(data, **keywords)
 
     def _on_new_project(self) -> None:
-        dialog = NewProjectDialog(self)
+        dialog = NewProjectDialog(self, on_weights=self._on_weights)
         # What was typed is kept until the project is made or given up.
         while dialog.exec() and not self.create(dialog):
             dialog.problem.say(self.error.text())
+
+    def _on_weights(self, name: str = "") -> None:
+        dialog = WeightsDialog(self.bench, self)
+        if name in dialog.items:
+            dialog.choose(name)
+        dialog.exec()
+        dialog.deleteLater()
 
     def create(self, dialog: NewProjectDialog) -> bool:
         """Make the project that ``dialog`` describes; False when that failed, which is told."""

@@ -80,10 +80,7 @@ class SectionWidget(QWidget):
 
     def add_row(self, *widgets: QWidget) -> QHBoxLayout:
         """Add widgets side by side."""
-        row = QHBoxLayout()
-        row.setSpacing(4)
-        for widget in widgets:
-            row.addWidget(widget)
+        row = button_row(*widgets)
         self.rows.addLayout(row)
         return row
 
@@ -219,6 +216,15 @@ class WheelGuard(QObject):
             event.ignore()
             return True
         return False
+
+
+def button_row(*widgets: QWidget) -> QHBoxLayout:
+    """Return widgets side by side."""
+    row = QHBoxLayout()
+    row.setSpacing(4)
+    for widget in widgets:
+        row.addWidget(widget)
+    return row
 
 
 def color_icon(color: str) -> QIcon:

@@ -6,6 +6,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QPushButton, QWidg
 
 from napari_unisemalign.layers import ACCEPTED, DISAGREEMENT, PREDICTION, UNCERTAINTY
 from napari_unisemalign.state import ClassItem, DockState
+from napari_unisemalign.widgets.guess_part import GuessWidget
 from napari_unisemalign.widgets.parts import (
     ActButton,
     AreaBarWidget,
@@ -23,7 +24,7 @@ SHOWN = {
     ACCEPTED: "Accepted",
 }
 EXPLAINED = {
-    PREDICTION: "What the newest round says.",
+    PREDICTION: "What the newest round says; before any, the first guess (round 0).",
     UNCERTAINTY: "Where the model is unsure: brighter is less sure.",
     DISAGREEMENT: "Where prototypes (yellow), words (blue) or both (red) contradict the decoder.",
     ACCEPTED: "What a person stands behind.",
@@ -31,7 +32,7 @@ EXPLAINED = {
 
 
 class SegmentWidget(SectionWidget):
-    """Run the newest model and say how much of the slide each class takes."""
+    """Run the newest model, or make a first guess, and say how much each class takes."""
 
     def __init__(self, bench: Workbench) -> None:
         super().__init__("Segment")
@@ -44,6 +45,7 @@ class SegmentWidget(SectionWidget):
         self.progress.setTextVisible(True)
         self.cancel = ActButton("Cancel", bench.cancel_segment)
         self.cancel.setToolTip("Stop; what was labelled so far is kept.")
+        self.guess = GuessWidget(bench)
         self.bar = AreaBarWidget()
         self.legend = QWidget()
         self._legend_rows = QGridLayout(self.legend)
@@ -54,6 +56,7 @@ class SegmentWidget(SectionWidget):
         self.rows.addWidget(self.note)
         row = self.add_row(self.progress, self.cancel)
         row.setStretch(0, 1)
+        self.rows.addWidget(self.guess)
         self.rows.addWidget(self.bar)
         self.rows.addWidget(self.legend)
         self.toggles: dict[str, QPushButton] = {}
@@ -89,6 +92,7 @@ class SegmentWidget(SectionWidget):
             left = f" · {duration(view.eta_s)} left" if view.eta_s else ""
             share = f" {100 * view.done / view.total:.0f} %" if known else "…"
             self.progress.setFormat(f"{view.what}{share}{left}")
+        self.guess.follow(state)
         self.bar.follow(state.classes)
         self._follow_legend(state)
         for role, button in self.toggles.items():

@@ -21,6 +21,7 @@ FLOORS = {
     "model": 3,
     "methods": 4,
     "inference": 4,
+    "guess": 5,
     "training": 5,
     "active": 5,
     "benchmark": 5,
@@ -38,7 +39,7 @@ NEIGHBOURS = {
     ("benchmark", "training"),
     ("__main__", "cli"),
 }
-TORCH_ROOMS = {"model", "methods", "inference", "training"}
+TORCH_ROOMS = {"model", "methods", "inference", "guess", "training"}
 
 
 def imported_rooms(path: Path) -> set[str]:

@@ -10,13 +10,15 @@ import json
 import os
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from unisemalign.errors import CancelledError
 from unisemalign.geometry import Rect
-from unisemalign.project import Project, RegionState
+from unisemalign.project import FirstGuess, GuessNote, Project, RegionState
+from unisemalign.project.first_guess import cluster_values
 from unisemalign.runtime import (
     CancelToken,
     JsonLinesEvents,
@@ -73,8 +75,67 @@ def segment(project: Project, request: dict, out: JsonLinesEvents) -> None:
     out.emit("done", id=request["id"], slide=request["slide"], rect=request["rect"], round=number)
 
 
+def guess(project: Project, options: list[str]) -> int:
+    """Clusters are equal steps of brightness; the first is the darkest."""
+    out = JsonLinesEvents()
+    kept = FirstGuess(project)
+    given = dict(pairwise(options))
+    if os.environ.get("FAKE_GUESS_FAILS"):
+        out.emit("failed", text="Clusters want tissue, found none on a.")
+        return 1
+    if "--names" in given:
+        note = kept.note()
+        pairs = [part.split("=") for part in given["--names"].split(",")]
+        names = {int(number): name for number, name in pairs}
+        count = len(note.directions)
+        values = cluster_values(names, count, project.info.class_names)
+        note = note.model_copy(update={"names": values})
+        kept.forget_classes()
+    else:
+        note = kept.note()
+        if "--clusters" in given or note is None:
+            kept.forget()
+            count = int(given.get("--clusters", 3))
+            shares = (1 / count,) * count
+            note = GuessNote(
+                made_by="clusters",
+                model="embedded",
+                directions=((0.0, 1.0),) * count,
+                shares=shares,
+            )
+        name = options[0]
+        whole = Rect(0, 0, *project.slide(name).shape_yx)
+        asked = given.get("--region")
+        rect = whole if asked is None else Rect(*(int(each) for each in asked.split(",")))
+        note = note.with_rect(name, rect)
+    kept.write_note(note)
+    out.emit("start", what="Guessing", total=1)
+    for name, boxes in note.rects.items():
+        slide = project.open_slide(name)
+        for box in boxes:
+            rect = Rect(*box)
+            steps = 256 / len(note.directions)
+            numbers = (slide.read(rect).mean(-1) // steps).astype(np.uint8) + np.uint8(1)
+            write(kept.clusters(name, create=True), rect, numbers)
+            out.emit("written", slide=name, rect=list(box))
+            time.sleep(STEP_S)
+            if note.names:
+                project.first_round(made_by="clusters")
+                classes = np.array([0, *note.names], np.uint8)[numbers]
+                write(project.predictions(0, name, create=True), rect, classes)
+        slide.slide.close()
+    out.emit("progress", done=1, total=1)
+    out.emit("done", waiting=note.waiting)
+    return 0
+
+
+def write(store, rect: Rect, values: np.ndarray) -> None:
+    sure = np.full(rect.shape, 180, np.uint8)
+    store.write(rect, classes=values, confidence=sure, disagreement=np.zeros_like(sure))
+
+
 def queue(project: Project, request: dict, out: JsonLinesEvents) -> None:
-    number = project.latest_round().number
+    number = project.doubting_round().number
     taken = [each.rect for each in project.regions() if each.state is not RegionState.PREDICTED]
     for record in project.slides():
         for y in range(0, record.shape_yx[0] - 127, 128):
@@ -147,12 +208,33 @@ def export(options: list[str]) -> int:
     return 0
 
 
+def fetch(name: str) -> int:
+    """Fetch nothing, as the environment says; ``FAKE_GET`` is ok, refused or slow."""
+    out = JsonLinesEvents()
+    how = os.environ.get("FAKE_GET", "ok")
+    if how == "refused":
+        steps = ["open its page", "run 'hf auth login' once", "fetch it again"]
+        out.emit("failed", text=f"The hub refused '{name}'.", steps=steps)
+        return 1
+    out.emit("message", text=f"{name}: its licence")
+    out.emit("start", what=f"{name}: model.safetensors", total=87.0)
+    for done in range(10):
+        out.emit("progress", done=8.7 * done, total=87.0)
+        time.sleep(3 if how == "slow" else STEP_S)
+    out.emit("done", name=name, here=True, files=[])
+    return 0
+
+
 def main() -> int:
+    if sys.argv[1] == "weights":
+        return fetch(sys.argv[3])
     verb, root, *options = sys.argv[1:]
     with Project.open(Path(root)) as project:
         if verb == "serve":
             serve(project)
             return 0
+        if verb == "guess":
+            return guess(project, options)
         return train(project, options) if verb == "train" else export(options)
 
 

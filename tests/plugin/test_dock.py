@@ -17,13 +17,15 @@ from standins import FAKE_ENGINE, SHARED_SLIDES
 from napari_unisemalign.io import read_slides
 from napari_unisemalign.jobs import ENGINE
 from napari_unisemalign.jobviews import Curve
-from napari_unisemalign.layers import PREDICTION, UNCERTAINTY
-from napari_unisemalign.widgets import open_section
+from napari_unisemalign.layers import CLUSTERS, PREDICTION, UNCERTAINTY
+from napari_unisemalign.widgets import open_section, weights_dialog
 from napari_unisemalign.widgets.dialogs import NewProjectDialog, SpacingDialog
 from napari_unisemalign.widgets.dock import DockWidget
+from napari_unisemalign.widgets.weights_dialog import WeightsDialog
 from napari_unisemalign.workbench import Workbench, grown_curve
 from unisemalign.project import Project, RegionState, Split
 from unisemalign.slides.synthetic import draw_slide
+from unisemalign.weights import PUBLISHED
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -216,12 +218,73 @@ def test_a_second_viewer_is_told_who_has_the_project(make_dock, root) -> None:
     assert dock.bench.session.project is not None
 
 
-def test_before_a_model_exists_segment_says_what_to_label(dock, qtbot) -> None:
-    assert not dock.segment.view.isEnabled()
-    assert "There is no model yet" in dock.segment.note.text()
-    assert "Mark region" in dock.segment.note.text()
-    dock.bench.segment_view()
-    assert "There is no model yet" in dock.segment.error.text()
+def test_before_a_model_exists_segment_makes_a_first_guess(dock, qtbot) -> None:
+    bench, session, guess = dock.bench, dock.bench.session, dock.segment.guess
+    assert "for a first guess" in dock.next_step.text()
+    assert not guess.isVisibleTo(dock)
+    _press(qtbot, dock, dock.segment.slide)
+    assert not dock.segment.slide.isEnabled()
+    qtbot.waitUntil(lambda: session.segmenting is None, timeout=20_000)
+    dock.render_now()
+    assert session.prediction() is None
+    assert guess.table.rowCount() == 3
+    assert guess.table.item(0, 1).text() == "33 %"
+    layer = bench.layers.layer(CLUSTERS)
+    assert layer.visible
+    assert set(np.unique(layer.data[0][:, :])) <= {1, 2, 3}
+    assert "Say in Segment what the clusters are" in dock.next_step.text()
+    _press(qtbot, dock, guess.use)
+    assert "at least one cluster that is a class" in dock.segment.error.text()
+
+    guess.combos[3].setCurrentText("glass")
+    guess.combos[2].setCurrentText("stroma")
+    _press(qtbot, dock, guess.use)
+    qtbot.waitUntil(lambda: session.segmenting is None, timeout=20_000)
+    dock.render_now()
+    assert not dock.segment.error.text()
+    assert session.prediction_round() == 0
+    assert not bench.layers.layer(CLUSTERS).visible
+    names = session.project.info.class_names
+    shown = set(np.unique(bench.layers.layer(PREDICTION).data[0][:, :])) - {0}
+    assert shown <= {names.index("glass") + 1, names.index("stroma") + 1}
+    assert "Round 0: a first guess from clusters" in dock.segment.note.text()
+    assert dock.train.table.item(0, 2).text() == "first guess"
+    qtbot.mouseClick(guess.show_clusters, LEFT)
+    assert bench.layers.layer(CLUSTERS).visible
+
+    _press(qtbot, dock, dock.review.next)
+    qtbot.waitUntil(lambda: session.work is not None, timeout=20_000)
+    assert session.work.predicted.any()
+    bench.accept()
+    assert session.project.journal()[0].round == 0
+
+
+def test_a_first_guess_with_other_clusters_and_one_that_fails(dock, qtbot, monkeypatch) -> None:
+    bench, session, guess = dock.bench, dock.bench.session, dock.segment.guess
+    bench.segment_slide()
+    qtbot.waitUntil(lambda: session.segmenting is None, timeout=20_000)
+    dock.render_now()
+    guess.count.setValue(5)
+    _press(qtbot, dock, guess.again)
+    qtbot.waitUntil(lambda: session.segmenting is None, timeout=20_000)
+    dock.render_now()
+    assert guess.table.rowCount() == 5
+    monkeypatch.setenv("FAKE_GUESS_FAILS", "1")
+    _press(qtbot, dock, dock.segment.slide)
+    qtbot.waitUntil(lambda: session.segmenting is None, timeout=20_000)
+    dock.render_now()
+    assert "found none on a" in dock.segment.error.text()
+    assert guess.table.rowCount() == 5
+
+
+def test_a_first_guess_can_be_stopped(dock, qtbot, monkeypatch) -> None:
+    monkeypatch.setenv("FAKE_STEP_S", "30")
+    _press(qtbot, dock, dock.segment.slide)
+    session = dock.bench.session
+    qtbot.waitUntil(lambda: session.segmenting.what == "Guessing", timeout=20_000)
+    _press(qtbot, dock, dock.segment.cancel)
+    qtbot.waitUntil(lambda: session.segmenting is None, timeout=20_000)
+    assert not dock.segment.error.text()
 
 
 def test_strokes_on_the_canvas_and_autosave(dock, qtbot) -> None:
@@ -276,7 +339,9 @@ def test_hot_keys_beat_the_layers_own(dock, qtbot) -> None:
     viewer.layers.selection.active = dock.bench.layers.layer("slide")
     handler.press_key(KeyBinding.from_str("S"))
     handler.press_key(KeyBinding.from_str("N"))
-    assert heard == ["segment", "review"]
+    assert heard == ["review"]
+    assert dock.bench.session.segmenting is not None
+    qtbot.waitUntil(lambda: dock.bench.session.segmenting is None, timeout=20_000)
     viewer.layers.selection.active = None
     handler.press_key(KeyBinding.from_str("Ctrl+T"))
     assert dock.bench.session.training is not None
@@ -431,6 +496,7 @@ def test_strokes_are_kept_when_qt_goes_first(dock, monkeypatch) -> None:
     layer.data[:] = 2
     layer.events.set_data()
     drafts = bench.session.drafts
+    bench._autosave.stop()  # Qt would have taken the timer along
     monkeypatch.setattr(workbench, "isalive", lambda _thing: False)
     monkeypatch.setattr(Workbench, "began", None)
     monkeypatch.setattr(Workbench, "failed", None)
@@ -519,3 +585,64 @@ def test_long_class_names_do_not_widen_the_dock(make_dock, qtbot, tmp_path, draw
     widths = [button.width() for button in dock.review.classes.buttons.values()]
     assert min(widths) > 100
     assert max(widths) - min(widths) < 10
+
+
+@pytest.fixture
+def weights(dock, qtbot):
+    dialog = WeightsDialog(dock.bench, dock)
+    qtbot.addWidget(dialog)
+    dialog.show()
+    return dialog
+
+
+def test_weights_are_listed_with_their_terms_and_fetched_once_these_are_accepted(
+    weights, qtbot, monkeypatch
+):
+    assert len(weights.items) == len(PUBLISHED) >= 18
+    assert weights.items["embedded"].text(5) == "here"
+    assert weights.chosen().name == "embedded"
+    assert not weights.fetch.isVisible()
+    weights.choose("uni")
+    assert "CC-BY-NC-ND-4.0" in weights.about.text()
+    assert "https://huggingface.co/MahmoodLab/uni" in weights.about.text()
+    assert weights.items["uni"].text(3) == "1213"
+    assert "licence to accept" in weights.items["uni"].text(5)
+    weights.choose("kaiko-s16")
+    assert weights.items["kaiko-s16"].text(4) == "fast"
+    assert weights.fetch.isVisible()
+    assert not weights.fetch.isEnabled()
+    weights.accepted_terms.setChecked(True)
+    qtbot.mouseClick(weights.fetch, LEFT)
+    assert not weights.fetch.isVisible()
+    assert weights.cancel.isVisible()
+    monkeypatch.setattr(weights_dialog, "is_here", lambda entry: entry.name != "uni")
+    qtbot.waitUntil(lambda: weights.bench.fetching is None, timeout=20_000)
+    assert "'kaiko-s16' is here now" in weights.told.text()
+    assert weights.items["kaiko-s16"].text(5) == "here"
+    assert not weights.progress.isVisible()
+    weights.choose("uni")
+    assert not weights.accepted_terms.isChecked(), "each licence is accepted by itself"
+
+
+def test_gated_weights_are_refused_in_three_steps(weights, qtbot, monkeypatch):
+    monkeypatch.setenv("FAKE_GET", "refused")
+    weights.choose("uni")
+    weights.accepted_terms.setChecked(True)
+    qtbot.mouseClick(weights.fetch, LEFT)
+    qtbot.waitUntil(lambda: weights.bench.fetching is None, timeout=20_000)
+    lines = weights.problem.text().splitlines()
+    assert [line[:2] for line in lines[1:4]] == ["1.", "2.", "3."]
+    assert weights.fetch.isVisible()
+    assert weights.fetch.isEnabled()
+
+
+def test_fetching_shows_how_far_it_is_and_can_be_stopped(weights, qtbot, monkeypatch):
+    monkeypatch.setenv("FAKE_GET", "slow")
+    weights.choose("phikon")
+    weights.accepted_terms.setChecked(True)
+    qtbot.mouseClick(weights.fetch, LEFT)
+    qtbot.waitUntil(lambda: "of 87 MB" in weights.progress.format(), timeout=20_000)
+    qtbot.mouseClick(weights.cancel, LEFT)
+    qtbot.waitUntil(lambda: weights.bench.fetching is None, timeout=20_000)
+    assert "What arrived is kept" in weights.told.text()
+    assert not weights.problem.text()

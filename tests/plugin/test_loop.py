@@ -93,8 +93,8 @@ def person(make_napari_viewer, qtbot, monkeypatch, tmp_path, drawn_path):
         return 1
 
     class Dialog(open_section.NewProjectDialog):
-        def __init__(self, parent) -> None:
-            super().__init__(parent, classes=CLASSES)
+        def __init__(self, parent, **options) -> None:
+            super().__init__(parent, classes=CLASSES, **options)
 
     monkeypatch.setattr(Dialog, "exec", fill_in)
     monkeypatch.setattr(open_section, "NewProjectDialog", Dialog)
@@ -187,3 +187,30 @@ def test_open_segment_review_train_export(person: Person, tmp_path) -> None:
     assert not dock.export.error.text()
     assert list((tmp_path / "out").rglob("*.png"))
     assert torch_was_there or "torch" not in sys.modules  # another test may have needed it
+
+
+def test_a_first_guess_before_any_label(person: Person) -> None:
+    dock, session = person.dock, person.session
+    person.press(dock.open.new_project)
+    person.press(dock.open.drawn)
+    assert "first guess" in person.reads()
+    person.press(dock.segment.slide)
+    person.wait(lambda: session.segmenting is None)
+    assert not dock.segment.error.text()
+    assert "what the clusters are" in person.reads()
+    whole = Rect(0, 0, SIZE_PX, SIZE_PX)
+    numbers, seen = session.clusters().read(whole), truth(whole, size_px=SIZE_PX, seed=0)
+    for number, combo in dock.segment.guess.combos.items():
+        combo.setCurrentText(CLASSES[np.bincount(seen[numbers == number]).argmax() - 1])
+    person.press(dock.segment.guess.use)
+    person.wait(lambda: session.segmenting is None)
+    assert not dock.segment.error.text()
+    classes = session.prediction().read(whole)
+    right = (classes == seen)[classes > 0].mean()
+    assert right > np.bincount(seen.ravel()).max() / seen.size, "no better than one class for all"
+    person.press(dock.review.next)
+    person.wait(lambda: session.work is not None)
+    assert session.work.region.round == 0
+    assert session.work.region.reason
+    person.press(dock.review.accept)
+    assert session.project.journal()[0].round == 0

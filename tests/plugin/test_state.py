@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from napari_unisemalign.jobviews import SegmentView, TrainingView
 from napari_unisemalign.session import Session
-from napari_unisemalign.state import resolve_state
+from napari_unisemalign.state import NO_DOUBT, resolve_state
 from unisemalign.geometry import Rect
-from unisemalign.project import Project, RegionState
+from unisemalign.project import FirstGuess, GuessNote, Project, RegionState
 
 RECT = Rect(100, 200, 128, 128)
 
@@ -38,10 +38,11 @@ def test_equal_sessions_look_equal(session: Session) -> None:
 
 def test_the_way_from_a_slide_to_a_model(session: Session) -> None:
     state = resolve_state(session)
-    assert "Mark region" in state.next_step
-    assert not state.segment_view.possible
+    assert "for a first guess, or Mark region" in state.next_step
+    assert state.segment_view.possible
+    assert "first guess of what the window shows" in state.segment_view.why
     assert "There is no model yet" in state.segment_note
-    assert "Mark region" in state.segment_note
+    assert not state.guessed
     session.mark_region(RECT)
     assert "press Accept" in resolve_state(session).next_step
     session.work.values[:] = 1
@@ -54,11 +55,52 @@ def test_the_way_from_a_slide_to_a_model(session: Session) -> None:
     assert state.train.possible
 
 
+def test_the_way_from_a_first_guess_to_labels(session: Session, with_prediction) -> None:
+    note = GuessNote(
+        made_by="clusters",
+        model="embedded",
+        directions=((1.0,), (-1.0,)),
+        shares=(0.7, 0.3),
+        rects={"a": ((0, 0, 1024, 1024),)},
+    )
+    guess = FirstGuess(session.project)
+    guess.write_note(note)
+    state = resolve_state(session)
+    assert "press Use these names" in state.next_step
+    assert [(each.number, each.share, each.value) for each in state.clusters] == [
+        (1, 0.7, None),
+        (2, 0.3, None),
+    ]
+    assert len({each.color for each in state.clusters}) == 2
+    assert state.next_region.why == NO_DOUBT
+    guess.write_note(note.model_copy(update={"names": (2, 0)}))
+    session.project.first_round(made_by="clusters")
+    with_prediction(session.project, 0, "a")
+    session.guess_changed()
+    state = resolve_state(session)
+    assert "correct the first guess" in state.next_step
+    assert state.round_shown == 0
+    assert state.segment_note.startswith("Round 0: a first guess from clusters you named.")
+    assert [each.value for each in state.clusters] == [2, 0]
+    assert state.next_region.possible
+    assert (state.rounds[0].number, state.rounds[0].method) == (0, "first guess")
+    assert not state.measure_note
+    _label(session)
+    assert session.project.journal()[0].round == 0
+    assert "press Start in Train" in resolve_state(session).next_step.replace("P", "p", 1)
+    guess.write_note(GuessNote(made_by="words", model="conch"))
+    state = resolve_state(session)
+    assert "a first guess from words (conch)" in state.segment_note
+    assert state.guessed
+    assert not state.clusters
+
+
 def test_the_way_round_with_a_model(session: Session, with_model, with_prediction) -> None:
     _label(session)
     number = with_model(session.project)
     state = resolve_state(session)
     assert "Press View" in state.next_step
+    assert not state.clusters
     assert state.segment_view.possible
     assert not state.segment_region.possible
     with_prediction(session.project, number, "a")

@@ -192,6 +192,54 @@ def segment(
 
 
 @app.command()
+def guess(
+    project: ProjectPath,
+    slides: Annotated[list[str] | None, typer.Argument(metavar="[SLIDE…]")] = None,
+    region: Annotated[
+        str | None, typer.Option(metavar="Y,X,H,W", help="Only this, in working pixels.")
+    ] = None,
+    words: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Compare tissue with class words; NAME or NAME=PATH."),
+    ] = None,
+    clusters: Annotated[
+        int | None, typer.Option(min=2, max=30, metavar="K", help="Find K clusters anew.")
+    ] = None,
+    names: Annotated[
+        str | None, typer.Option(metavar="1=CLASS,2=none,…", help="Name the clusters there are.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the clustering.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Make a first map before anything is labelled: from words, or from clusters you name.
+
+    Words want a vision-language pair whose weights are here (conch, plip, quiltnet-b-16, …).
+    Without one, tissue that looks alike is gathered into clusters; --names says what they are.
+    """
+    from unisemalign.cli.guessing import make_guess, sentences
+
+    with errors_as_sentences(as_json), Project.open(project) as opened:
+        rect = parse_rect(region) if region else None
+        if rect and len(slides or []) != 1:
+            raise DataError("A region wants exactly one slide. Name it: guess PROJECT SLIDE.")
+        events = choose_events(as_json)
+        told = make_guess(
+            opened,
+            slides or [],
+            rect,
+            words=words,
+            clusters=clusters,
+            names=names,
+            seed=seed,
+            events=events,
+        )
+        events.emit("done", **told)
+        if not as_json:
+            for line in sentences(told, project):
+                say(line)
+
+
+@app.command()
 def queue(
     project: ProjectPath,
     count: Annotated[int, typer.Option(min=1, max=1000)] = 10,
@@ -202,11 +250,12 @@ def queue(
     from unisemalign.active import rank_regions
 
     with errors_as_sentences(as_json), Project.open(project) as opened:
-        found = opened.latest_round()
+        found = opened.doubting_round()
         if found is None:
             raise DataError(
                 "The queue wants a segmented slide, this project has no trained round yet. "
-                "Label a region, train, then segment."
+                "Label a region, train, then segment; or make a first guess and name its clusters: "
+                "unisemalign guess."
             )
         regions = rank_regions(
             opened, found.number, count=count, size_px=size_px, events=choose_events(as_json)

@@ -47,7 +47,7 @@ def errors_as_sentences(as_json: bool) -> Iterator[None]:
         raise SystemExit(CANCELLED) from None
     except UnisemalignError as error:
         if not error.told:
-            _tell("failed", str(error), as_json)
+            _tell("failed", str(error), as_json, error.steps)
         raise SystemExit(FAILED) from None
     except OSError as error:
         place = f" '{error.filename}'" if error.filename else ""
@@ -60,8 +60,9 @@ def errors_as_sentences(as_json: bool) -> Iterator[None]:
         raise
 
 
-def _tell(event: str, text: str, as_json: bool) -> None:
+def _tell(event: str, text: str, as_json: bool, steps: tuple[str, ...] = ()) -> None:
     if as_json:
-        JsonLinesEvents().emit(event, text=text)
+        more = {"steps": list(steps)} if steps else {}
+        JsonLinesEvents().emit(event, text=text, **more)
     else:
         sys.stderr.write(text + "\n")

@@ -121,7 +121,7 @@ class Server:
         answers.emit("done", **result, area=area)
 
     def _queue(self, request: dict[str, Any], answers: _Answers) -> None:
-        found = self._project.latest_round()
+        found = self._project.doubting_round()
         if found is None:
             raise DataError("The queue wants a trained round, found none. Train first.")
         regions = rank_regions(

@@ -1,5 +1,6 @@
 """The project folder: slides, labels with a journal, regions, rounds and predictions."""
 
+from unisemalign.project.first_guess import FIRST_ROUND, NO_CLASS, FirstGuess, GuessNote
 from unisemalign.project.info import ClassInfo, ProjectInfo
 from unisemalign.project.labels import LabelStore
 from unisemalign.project.predictions import PredictionStore
@@ -15,7 +16,11 @@ from unisemalign.project.records import (
 )
 
 __all__ = [
+    "FIRST_ROUND",
+    "NO_CLASS",
     "ClassInfo",
+    "FirstGuess",
+    "GuessNote",
     "JournalEntry",
     "LabelStore",
     "Origin",

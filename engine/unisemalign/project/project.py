@@ -288,6 +288,7 @@ class Project:
         self._label_stores.pop(name, None)
         for folder in (
             self._label_folder(name),
+            self.cluster_folder(name),
             *(self._prediction_folder(r.number, name) for r in self.rounds()),
         ):
             shutil.rmtree(folder, ignore_errors=True)
@@ -464,6 +465,10 @@ class Project:
         """Make the next round, ``running``, with an empty folder."""
         return self._rounds.create(method, preset, parent)
 
+    def first_round(self, *, made_by: str) -> Round:
+        """Return round 0, the first guess, made now if there was none. It has no model."""
+        return self._rounds.create_first(made_by)
+
     def rounds(self) -> list[Round]:
         """Return every round, oldest first."""
         return self._rounds.all()
@@ -475,6 +480,10 @@ class Project:
     def latest_round(self) -> Round | None:
         """Return the newest round that has a model (``best.safetensors``), or ``None``."""
         return self._rounds.latest()
+
+    def doubting_round(self) -> Round | None:
+        """Return the round whose doubts are worth a look: the newest model's, else round 0."""
+        return self.latest_round() or next((r for r in self.rounds() if r.number == 0), None)
 
     def set_round(
         self,
@@ -526,6 +535,10 @@ class Project:
             self._rounds.get(round).number, self.slide(slide_name).name
         )
         return folder.is_dir()
+
+    def cluster_folder(self, slide_name: str) -> Path:
+        """Return where a first guess keeps the clusters of a slide: apart from predictions."""
+        return self.root / "rounds" / "0" / "clusters" / f"{slide_name}.zarr"
 
     # Inside
 

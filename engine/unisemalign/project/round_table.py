@@ -64,6 +64,17 @@ class RoundTable:
                 raise
         return self.get(number)
 
+    def create_first(self, preset: str) -> Round:
+        """Make round 0, the first guess, which nobody trained; or tell how it is made now."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO rounds "
+                "(number, state, parent, method, preset, scores, created) "
+                "VALUES (0, 'done', NULL, 'first guess', ?, '{}', ?)",
+                (preset, time.time()),
+            )
+        return self.get(0)
+
     def update(
         self, number: int, state: RoundState | None, scores: Mapping[str, Any] | None
     ) -> Round:

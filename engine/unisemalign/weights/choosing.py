@@ -25,8 +25,8 @@ def choice_sentence(name: str, kind: Kind) -> str:
     licence = f"{entry.title} is under {entry.licence}; its terms: {entry.page}."
     if own_file or is_here(entry):
         return licence
-    gate = "accept the terms on its page, then type" if entry.gated else "type"
+    gate = "accept the terms on its page, then fetch it" if entry.gated else "fetch it"
     return (
-        f"{licence} It is not on this machine ({entry.megabytes:.0f} MB): {gate} in a terminal "
-        f"'unisemalign weights get {entry.name}'."
+        f"{licence} It is not on this machine ({entry.megabytes:.0f} MB): {gate} with Weights… in "
+        f"the dock, or in a terminal: 'unisemalign weights get {entry.name}'."
     )

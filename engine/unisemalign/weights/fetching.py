@@ -28,6 +28,7 @@ _TRIES = 4
 _PAUSE_S = 1.0
 _CHUNK = 1 << 20
 _MEGABYTE = 1e6
+_REFUSED = {401, 403}
 _TRANSPORT = {"httpx", "httpx2", "httpcore", "httpcore2"}
 
 
@@ -57,7 +58,10 @@ def fetch_files(repo: str, wanted: Sequence[Names], *, name: str, events: Events
         sentence = _sentence(error, repo, name)
         if sentence is None:
             raise
-        raise WeightsError(sentence) from error
+        told = WeightsError(sentence)
+        if _status(error) in _REFUSED:
+            told.steps = refused_steps(repo, name)
+        raise told from error
 
 
 def _fetch_first(repo: str, names: Names, name: str, events: Events) -> Path:
@@ -205,8 +209,8 @@ def _sentence(error: BaseException, repo: str, name: str) -> str | None:
     """Say in plain words what the hub or the network answered; ``None`` if it was neither."""
     from huggingface_hub import constants
 
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if status in {401, 403}:
+    status = _status(error)
+    if status in _REFUSED:
         return refused_sentence(repo, name)
     if status == 404:
         return f"The hub knows no '{repo}', which '{name}' wants. Check the name."
@@ -221,12 +225,24 @@ def _sentence(error: BaseException, repo: str, name: str) -> str | None:
     return None
 
 
-def refused_sentence(repo: str, name: str) -> str:
-    """Say the three steps to weights whose licence has not been accepted."""
+def _status(error: BaseException) -> int | None:
+    return getattr(getattr(error, "response", None), "status_code", None)
+
+
+def refused_steps(repo: str, name: str) -> tuple[str, str, str]:
+    """Return the three steps to weights whose licence has not been accepted."""
     return (
-        f"The hub refused '{name}': its licence must be accepted by you. Three steps: "
-        f"1. open https://huggingface.co/{repo}, log in, and accept the terms; "
-        f"2. run 'hf auth login' once (the Hugging Face client keeps your token, this program "
-        f"never asks for it); 3. run 'unisemalign weights get {name}' again. Some publishers "
-        f"answer a request only after days."
+        f"open https://huggingface.co/{repo}, log in, and accept the terms",
+        "run 'hf auth login' once (the Hugging Face client keeps your token, this program never "
+        "asks for it)",
+        f"run 'unisemalign weights get {name}' again",
+    )
+
+
+def refused_sentence(repo: str, name: str) -> str:
+    """Say the three steps of :func:`refused_steps` in one go."""
+    steps = "; ".join(f"{k}. {step}" for k, step in enumerate(refused_steps(repo, name), start=1))
+    return (
+        f"The hub refused '{name}': its licence must be accepted by you. Three steps: {steps}. "
+        f"Some publishers answer a request only after days."
     )

@@ -17,6 +17,45 @@ Three = tuple[float, float, float]
 
 _IMAGENET_MEAN: Three = (0.485, 0.456, 0.406)
 _IMAGENET_STD: Three = (0.229, 0.224, 0.225)
+_CLIP_MEAN: Three = (0.48145466, 0.4578275, 0.40821073)
+_CLIP_STD: Three = (0.26862954, 0.26130258, 0.27577711)
+
+
+class Eyes(BaseModel):
+    """The image side of a text tower's file: with it, class words alone can label tissue.
+
+    Attributes
+    ----------
+    layout
+        ``timm`` (a trunk and a ``head``), ``clip`` and ``hf_clip`` (open_clip's and transformers').
+    parts, left_out
+        What prefixes of the file are called here, and prefixes that are known and not wanted.
+    architecture, arguments, head
+        What timm is asked for, and what takes its tokens to the words.
+    image_px, patch, width, depth, heads, output_dim
+        Side of the image, pixels a token, channels, blocks, attention heads, dimension of words.
+    mean, std, spacing_um
+        As for an encoder.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layout: Literal["timm", "clip", "hf_clip"]
+    parts: dict[str, str]
+    left_out: tuple[str, ...]
+    architecture: str | None = None
+    arguments: dict[str, Any] = {}
+    head: Literal["pooler", "linear", "mlp"] | None = None
+    quick_gelu: bool = False
+    image_px: int = 224
+    patch: int = 16
+    width: int = 768
+    depth: int = 12
+    heads: int = 12
+    output_dim: int = 512
+    mean: Three = _CLIP_MEAN
+    std: Three = _CLIP_STD
+    spacing_um: float = 0.5
 
 
 class Published(BaseModel):
@@ -51,10 +90,14 @@ class Published(BaseModel):
         Pixel size, in µm, the encoder was trained at.
     tokenizer, tokenizer_files, quick_gelu
         How words become numbers, the files it needs from the hub, and CLIP's first activation.
+    eyes
+        A text tower's image side, in the same file; ``None`` where there is none that fits.
     parameters_m
         Millions of parameters of the part that is wanted, before blocks are dropped.
     megabytes, memory_megabytes
         Size of the file on disk, and of the part that is kept in memory, float32.
+    gflop
+        Arithmetic for a million pixels, counted, of an encoder that is no plain transformer.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,9 +128,11 @@ class Published(BaseModel):
     tokenizer: Literal["conch", "clip", "bert"] | None = None
     tokenizer_files: tuple[str, ...] = ()
     quick_gelu: bool = False
+    eyes: Eyes | None = None
     parameters_m: float | None = None
     megabytes: float = 0
     memory_megabytes: float | None = None
+    gflop: float | None = None
 
     @property
     def page(self) -> str | None:
@@ -97,6 +142,8 @@ class Published(BaseModel):
     @property
     def gflop_per_megapixel(self) -> float | None:
         """Arithmetic of the kept blocks for a million pixels, attention's square part left out."""
+        if self.gflop is not None:
+            return self.gflop
         if self.patch is None or self.memory_megabytes is None:
             return None
         return 2 * self.memory_megabytes / 4 * 1e3 / self.patch**2

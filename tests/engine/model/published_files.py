@@ -47,7 +47,10 @@ def shrunk(entry):
         arguments = {**entry.arguments, "heads": 2, "output_dim": 24}
         if arguments.get("head") == "pooler":
             arguments["output_dim"] = 32
-        return entry.model_copy(update={"arguments": arguments, "width": 32, "depth": 2})
+        changes = {"arguments": arguments, "width": 32, "depth": 2}
+        if entry.eyes:
+            changes["eyes"] = shrunk_eyes(entry.eyes, arguments["output_dim"])
+        return entry.model_copy(update=changes)
     return entry.model_copy(
         update={
             "arguments": {**entry.arguments, **SMALL},
@@ -57,6 +60,86 @@ def shrunk(entry):
             "image_px": (4 * entry.patch,),
         }
     )
+
+
+def shrunk_eyes(eyes, output_dim):
+    """Return the eyes with three narrow blocks and two patches a side."""
+    changes = {"width": 32, "depth": 3, "heads": 2, "output_dim": output_dim}
+    if eyes.layout == "timm":
+        small = {"embed_dim": 32, "depth": 3, "num_heads": 2}
+        changes["arguments"] = {**eyes.arguments, **small}
+    return eyes.model_copy(update={**changes, "image_px": 2 * eyes.patch})
+
+
+def eyes_shapes(entry):
+    """Return names and shapes of a pair's whole file, its image side as published."""
+    eyes, out = entry.eyes, entry.arguments["output_dim"]
+    positions = (eyes.image_px // eyes.patch) ** 2 + 1
+    words = tower_shapes(entry)
+    beside = {k: v for k, v in words.items() if not k.startswith(("vis", "visual"))}
+    if eyes.layout == "hf_clip":
+        return beside | hf_clip_vision(eyes.width, eyes.depth, eyes.patch, positions, out)
+    if eyes.layout == "clip":
+        return beside | clip_vision(eyes.width, eyes.depth, eyes.patch, positions, out)
+    scaled = "init_values" in eyes.arguments
+    hidden = 4 * eyes.width
+    sizes = (eyes.width, eyes.depth, eyes.patch, positions, hidden, hidden, scaled, 0)
+    inner = timm_vit(*sizes)
+    if entry.name == "keep":
+        head = linear("visual_head.0", out, eyes.width) | linear("visual_head.2", out, out)
+        return beside | {f"visual.{k}": v for k, v in inner.items()} | head
+    inner = {f"visual.trunk.{k}": v for k, v in inner.items()}
+    if entry.name != "conch":
+        return beside | inner | {"visual.head.proj.weight": (out, eyes.width)}
+    return beside | inner | conch_pooler(out, eyes.width)
+
+
+def conch_pooler(out, width):
+    """Return CONCH's contrastive pooler, and names of the captioning one, which is not wanted."""
+    at = "visual.attn_pool_contrast"
+    return {
+        f"{at}.query": (1, out),
+        f"{at}.attn.q_proj_weight": (out, out),
+        f"{at}.attn.k_proj_weight": (out, width),
+        f"{at}.attn.v_proj_weight": (out, width),
+        f"{at}.attn.in_proj_bias": (3 * out,),
+        **linear(f"{at}.attn.out_proj", out, out),
+        **norm(f"{at}.ln_q", out),
+        **norm(f"{at}.ln_k", width),
+        **norm("visual.ln_contrast", out),
+        "visual.proj_contrast": (out, out),
+        "visual.attn_pool_caption.query": (256, 8),
+        "visual.ln_caption.weight": (8,),
+    }
+
+
+def clip_vision(width, depth, patch, positions, out):
+    blocks = open_clip_text(width, depth, 1, 1, 1)
+    inner = {k: v for k, v in blocks.items() if k.startswith("transformer.")}
+    inner |= {
+        "class_embedding": (width,),
+        "positional_embedding": (positions, width),
+        "conv1.weight": (width, 3, patch, patch),
+        "proj": (width, out),
+        **norm("ln_pre", width),
+        **norm("ln_post", width),
+    }
+    return {f"visual.{name}": shape for name, shape in inner.items()}
+
+
+def hf_clip_vision(width, depth, patch, positions, out):
+    at = "vision_model.embeddings"
+    blocks = {k: v for k, v in hf_clip_text(width, depth, 1, 1, 1).items() if ".layers." in k}
+    return {
+        f"{at}.class_embedding": (width,),
+        f"{at}.position_ids": (1, positions),
+        f"{at}.patch_embedding.weight": (width, 3, patch, patch),
+        f"{at}.position_embedding.weight": (positions, width),
+        "visual_projection.weight": (out, width),
+        **norm("vision_model.pre_layrnorm", width),
+        **norm("vision_model.post_layernorm", width),
+        **{k.replace("text_model", "vision_model"): v for k, v in blocks.items()},
+    }
 
 
 def linear(name, out, into):

@@ -134,6 +134,8 @@ def test_a_refusal_becomes_three_steps(hub, terminal, status, gated):
         assert step in said
     told = json.loads(terminal("get", "uni", "--json", status=1).stdout.splitlines()[-1])
     assert told["event"] == "failed"
+    assert len(told["steps"]) == 3
+    assert all(step in told["text"] for step in told["steps"])
 
 
 def test_what_the_hub_does_not_know_is_told(hub, terminal):

@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
 from unisemalign.cli.app import app
 from unisemalign.errors import SettingsError, WeightsError
+from unisemalign.model import build_encoder
 from unisemalign.weights import (
     PUBLISHED,
     choice_sentence,
@@ -64,6 +67,22 @@ def test_every_entry_is_complete(entry):
         "reg_tokens", 4 * ("reg4" in entry.architecture)
     )
     assert all(side % entry.patch == 0 for side in entry.image_px)
+
+
+def test_the_embedded_encoder_says_of_itself_what_the_others_say():
+    entry = find_published("embedded")
+    built = build_encoder("embedded", weights=False)
+    assert entry.patch == built.high_stride == built.multiple
+    assert entry.width == built.high_channels
+    assert entry.depth == len(built.blocks)
+    assert entry.prefix_tokens == 0
+    parameters = sum(p.numel() for p in built.parameters())
+    assert entry.parameters_m == pytest.approx(parameters / 1e6, abs=0.01)
+    assert entry.memory_megabytes == pytest.approx(4 * parameters / 1e6, abs=0.1)
+    assert entry.speed == "fast"
+    with torch.inference_mode(), FlopCounterMode(display=False) as counted:
+        built.eval()(torch.zeros(1, 3, 256, 256))
+    assert entry.gflop == pytest.approx(counted.get_total_flops() / 256**2 / 1e3, rel=0.02)
 
 
 def test_reading_the_table_loads_no_torch():

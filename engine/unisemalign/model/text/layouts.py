@@ -1,4 +1,4 @@
-"""From the names of transformers' text models to those of the towers used here.
+"""From the names of transformers' CLIP and BERT to those of the towers used here.
 
 Sources: the module names of transformers' ``CLIPModel`` and ``BertModel``, of open_clip's
 ``TextTransformer`` and ``HFTextEncoder``, and of torch's ``TransformerEncoderLayer``.
@@ -44,6 +44,22 @@ _HF_CLIP = _Rules(
     },
     joined=(("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), "attn.in_proj"),
 )
+_HF_CLIP_EYES = _Rules(
+    block=re.compile(r"vision_model\.encoder\.layers\.(\d+)\.(.+)\.(weight|bias)$"),
+    target="transformer.resblocks",
+    single={
+        "vision_model.embeddings.class_embedding": "class_embedding",
+        "vision_model.embeddings.patch_embedding.weight": "conv1.weight",
+        "vision_model.embeddings.position_embedding.weight": "positional_embedding",
+        "vision_model.pre_layrnorm.weight": "ln_pre.weight",
+        "vision_model.pre_layrnorm.bias": "ln_pre.bias",
+        "vision_model.post_layernorm.weight": "ln_post.weight",
+        "vision_model.post_layernorm.bias": "ln_post.bias",
+        "visual_projection.weight": "proj",
+    },
+    layer=_HF_CLIP.layer,
+    joined=_HF_CLIP.joined,
+)
 _BERT = _Rules(
     block=re.compile(r"encoder\.layer\.(\d+)\.(.+)\.(weight|bias)$"),
     target="layers",
@@ -78,6 +94,14 @@ def clip_from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if "text_projection" in out:
         out["text_projection"] = out["text_projection"].T
     return out
+
+
+def eyes_from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a ``CLIPModel``'s image side under the names of ``ClipEyes``."""
+    inner = _renamed(state, _HF_CLIP_EYES)
+    if "proj" in inner:
+        inner["proj"] = inner["proj"].T
+    return {f"tower.{name}": value for name, value in inner.items()}
 
 
 def bert_from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

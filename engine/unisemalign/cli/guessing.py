@@ -1,0 +1,132 @@
+"""The first guess: which way it is made, and what the person is told of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from unisemalign.errors import DataError, SettingsError
+from unisemalign.geometry import Rect
+from unisemalign.project import FIRST_ROUND, FirstGuess, GuessNote, Project
+from unisemalign.runtime import CancelToken, Events, cancel_on_signals
+from unisemalign.weights import Published
+
+_BETWEEN = re.compile(r",(?=\s*\d+\s*=)")
+"""A comma before the next number: the name of a class may hold one too."""
+
+
+def make_guess(
+    project: Project,
+    slides: list[str],
+    rect: Rect | None,
+    *,
+    words: str | None,
+    clusters: int | None,
+    names: str | None,
+    seed: int,
+    events: Events,
+) -> dict[str, Any]:
+    """Guess by words or clusters, or name the clusters, and return what a person wants to know.
+
+    Raises
+    ------
+    SettingsError, DataError
+        If the choices contradict one another, or name what there is not.
+    """
+    if sum(each is not None for each in (words, clusters, names)) > 1:
+        raise SettingsError(
+            "A first guess wants one of --words, --clusters and --names, found more. Choose one."
+        )
+    from unisemalign.guess import guess_by_clusters, guess_by_words, name_clusters
+
+    wanted = parse_names(names) if names else None
+    known = [project.slide(name).name for name in slides or [r.name for r in project.slides()]]
+    if not known:
+        raise DataError(
+            f"A first guess wants a slide, found none in the project. Run 'unisemalign add "
+            f"{project.root.name} SLIDE' first."
+        )
+    with cancel_on_signals(CancelToken()) as token:
+        if wanted is not None:
+            note = name_clusters(project, wanted, events=events, cancel=token)
+            known = list(note.rects)
+        elif (found := _pair(project, words, clusters)) is not None:
+            pair, path = found
+            note = guess_by_words(
+                project, known, rect, pair, path=path, events=events, cancel=token
+            )
+        else:
+            note = guess_by_clusters(
+                project, known, rect, clusters, seed=seed, events=events, cancel=token
+            )
+    return _told(project, note, known)
+
+
+def _pair(
+    project: Project, words: str | None, clusters: int | None
+) -> tuple[Published, Path | None] | None:
+    """Return the pair to use; none where clusters are asked for, or are what there is already."""
+    from unisemalign.guess import find_pair
+
+    note = FirstGuess(project).note()
+    begun = note is not None and note.made_by == "clusters"
+    if clusters is not None or (words is None and begun):
+        return None
+    return find_pair(words, project.info.text)
+
+
+def parse_names(text: str) -> dict[int, str]:
+    """Read ``1=gland,2=none``.
+
+    Raises
+    ------
+    DataError
+        If ``text`` is something else.
+    """
+    names: dict[int, str] = {}
+    for part in _BETWEEN.split(text):
+        number, equals, name = part.partition("=")
+        if not equals or not number.strip().isdecimal() or not name.strip():
+            raise DataError(
+                f"Names want the form NUMBER=CLASS, separated by commas, found '{part.strip()}'. "
+                f"Example: --names 1=background,2=gland,3=none."
+            )
+        names[int(number)] = name.strip()
+    return names
+
+
+def sentences(told: dict[str, Any], project: Path) -> Iterator[str]:
+    """Yield what a person reads after a guess."""
+    if told["waiting"]:
+        for row in told["clusters"]:
+            yield f"cluster {row['number']}: {100 * row['share']:.1f} % of the tissue"
+        example = ",".join(f"{row['number']}=CLASS" for row in told["clusters"][:2])
+        yield (
+            f"The clusters wait for names. Look at them in the viewer, then: unisemalign guess "
+            f"{project} --names {example},…"
+        )
+        return
+    made = told["model"] if told["made_by"] == "words" else "clusters you named"
+    yield f"Round {FIRST_ROUND}, a first guess from {made}: {', '.join(told['slides'])}."
+    yield f"Correct it in the viewer, or look at its doubts: unisemalign queue {project}"
+
+
+def _told(project: Project, note: GuessNote, slides: list[str]) -> dict[str, Any]:
+    names = ("none", *project.info.class_names)
+    return {
+        "round": None if note.waiting else FIRST_ROUND,
+        "made_by": note.made_by,
+        "model": note.model,
+        "waiting": note.waiting,
+        "slides": slides,
+        "clusters": [
+            {
+                "number": number,
+                "share": round(share, 4),
+                "name": names[note.names[number - 1]] if note.names else None,
+            }
+            for number, share in enumerate(note.shares, start=1)
+        ],
+    }
