@@ -44,9 +44,9 @@ class Recipe:
     """What shapes the encoder."""
 
     seed: int = 0
-    steps: int = 1500
+    steps: int = 3800
     batch: int = 16
-    crop_px: int = 160
+    crop_px: int = 192
     rate: float = 1.5e-3
     weight_decay: float = 0.05
     warmup_steps: int = 200
@@ -59,8 +59,8 @@ class Recipe:
     hidden_px: int = 16
     scale_min: float = 0.6
     scale_max: float = 1.7
-    stain: float = 0.25
-    colour: float = 0.3
+    stain: float = 0.35
+    colour: float = 0.4
     tint: float = 0.1
     held_out: float = 0.1
 
