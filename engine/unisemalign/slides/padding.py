@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unisemalign.geometry import Rect
-from unisemalign.slides.spaced import SpacedSlide
+
+
+class Readable(Protocol):
+    """A slide at working spacing: :class:`SpacedSlide`, or what reads like one."""
+
+    shape_yx: tuple[int, int]
+
+    def read(self, rect: Rect) -> NDArray[np.uint8]:
+        """Return ``(h, w, 3)`` of ``rect``."""
+        ...
 
 
 def read_padded(
-    slide: SpacedSlide,
+    slide: Readable,
     rect: Rect,
     pad: Literal["reflect", "zero"],
     fill: tuple[int, int, int] = (0, 0, 0),
