@@ -138,6 +138,16 @@ class PredictionStore:
         """Keep a note (JSON values) of what is finished, so that a run can be taken up again."""
         write_json(self._progress_path, dict(progress))
 
+    def remove_torn(self) -> None:
+        """Remove what a killed writer left half written. Nobody may be writing."""
+        beside = self._folder.parent
+        for torn in (
+            *self._folder.glob("**/.*.part"),
+            *beside.glob(f".{self._progress_path.name}.*.part"),
+            *beside.glob(f".{self._folder.name}.*.part"),
+        ):
+            shutil.rmtree(torn) if torn.is_dir() else torn.unlink(missing_ok=True)
+
     @property
     def _progress_path(self) -> Path:
         return self._folder.with_suffix(".progress.json")

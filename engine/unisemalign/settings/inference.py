@@ -33,7 +33,16 @@ class InferenceSettings(SettingsModel):
     flips: bool = Field(
         False, description="Average over mirrored windows: better, four times slower."
     )
-    batch_windows: Annotated[int, Ge(1), Le(1024)] = Field(4, description="Windows at once.")
+    batch_windows: Annotated[int, Ge(0), Le(1024)] = Field(
+        0,
+        description="Windows at once; halved where memory does not hold them. 0: as suits the "
+        "device.",
+    )
+    readers: Literal["auto"] | Annotated[int, Ge(0), Le(64)] = Field(
+        "auto",
+        description="Processes that read the slide ahead of the network. 0: none, a thread reads; "
+        "'auto': half of the cores for a large slide, none for a view.",
+    )
     skip_glass: bool = Field(
         True, title="Skip glass", description="Leave windows without tissue unlabelled."
     )
