@@ -15,7 +15,13 @@ from unisemalign.active import rank_regions
 from unisemalign.errors import CancelledError, DataError, UnisemalignError
 from unisemalign.exchange import area_by_class
 from unisemalign.geometry import Rect
-from unisemalign.inference import Predictor, load_predictor, open_for_segmenting, segment_slide
+from unisemalign.inference import (
+    Predictor,
+    RecentWindows,
+    load_predictor,
+    open_for_segmenting,
+    segment_slide,
+)
 from unisemalign.inference.segmenting import OpenSlide, best_weights
 from unisemalign.project import Project, Round
 from unisemalign.runtime import CancelToken, JsonLinesEvents
@@ -44,6 +50,7 @@ class Server:
         self._requests: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._tokens: dict[Any, CancelToken] = {}
         self._warm: tuple[Path, float, Predictor, Round] | None = None
+        self._windows: RecentWindows | None = None
         self._open: tuple[Any, OpenSlide] | None = None
 
     def read(self) -> None:
@@ -109,6 +116,8 @@ class Server:
     def _segment(self, request: dict[str, Any], answers: _Answers, token: CancelToken) -> None:
         predictor, found = self._predictor(request.get("round"))
         rect = Rect(*request["rect"]) if request.get("rect") else None
+        # A whole slide would only push the views out.
+        predictor.recent = self._recent(predictor) if rect else None
         focus = request.get("focus")
         result = segment_slide(
             self._project,
@@ -116,6 +125,7 @@ class Server:
             predictor,
             found.number,
             rect=rect,
+            sketch=rect is not None,
             focus=(int(focus[0]), int(focus[1])) if focus else None,
             opened=self._opened(request["slide"], predictor),
             events=answers,
@@ -136,6 +146,13 @@ class Server:
             events=answers,
         )
         answers.emit("done", round=found.number, regions=[r.id for r in regions])
+
+    def _recent(self, predictor: Predictor) -> RecentWindows | None:
+        """Return what outlives a predictor: what the encoder said of the last windows."""
+        limit = predictor.settings.inference.recent_mb << 20
+        if self._windows is None or self._windows.limit_bytes != limit:
+            self._windows = RecentWindows(limit) if limit else None
+        return self._windows
 
     def _opened(self, name: str, predictor: Predictor) -> OpenSlide:
         """Return the slide, kept open until another is asked for or its file changes."""

@@ -4,6 +4,7 @@ from unisemalign.inference.bands import iter_bands, predict_rect
 from unisemalign.inference.blending import Band
 from unisemalign.inference.plan import Plan
 from unisemalign.inference.predictor import Predictor
+from unisemalign.inference.recent import RecentWindows
 from unisemalign.inference.scoring import ScoredRegion, predict_split, score_split
 from unisemalign.inference.segmenting import load_predictor, open_for_segmenting, segment_slide
 
@@ -11,6 +12,7 @@ __all__ = [
     "Band",
     "Plan",
     "Predictor",
+    "RecentWindows",
     "ScoredRegion",
     "iter_bands",
     "load_predictor",

@@ -53,6 +53,9 @@ class Plan:
         Bands of the whole slide that need not be done again.
     focus
         A pixel ``(y, x)``; what lies near it is labelled first. ``None``: from the top.
+    sketch
+        Windows beside one another from the target's corner: for a view less than half the work,
+        and other labels near the windows' borders.
 
     Attributes
     ----------
@@ -68,16 +71,20 @@ class Plan:
         *,
         finished: Collection[Rect] = (),
         focus: tuple[int, int] | None = None,
+        sketch: bool = False,
     ) -> None:
         self._whole = Rect(0, 0, *shape_yx)
         self._inference = inference
         self.target = self._whole if target is None else target.intersect(self._whole)
         side = inference.window_px
+        self._finished = set(finished)
+        self._strip_w = next(strips(self._whole)).w
         # One axis at a time: the grid of a large slide has a hundred thousand windows.
         self._ys = [w.y for w in self._windows((shape_yx[0], side))]
         self._xs = [w.x for w in self._windows((side, shape_yx[1]))]
-        self._finished = set(finished)
-        self._strip_w = next(strips(self._whole)).w
+        if sketch:
+            self._ys = list(range(self.target.y, self.target.y1, side))
+            self._xs = list(range(self.target.x, self.target.x1, side))
         self._rects = list(self._ordered(focus))
 
     def _windows(self, shape_yx: tuple[int, int]) -> Iterator[Rect]:

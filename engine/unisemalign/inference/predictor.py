@@ -9,7 +9,9 @@ from torch import Tensor
 
 from unisemalign.errors import SettingsError
 from unisemalign.inference.blending import highest, window_weights
+from unisemalign.inference.recent import RecentWindows
 from unisemalign.model import Network
+from unisemalign.model.network import Features
 from unisemalign.runtime.device import choose_precision, computing_in
 from unisemalign.settings import Settings
 
@@ -37,6 +39,8 @@ class Predictor:
     batch_windows
         How many windows to give at once: as the settings say, or as suits the device; halved when
         its memory did not hold them.
+    recent
+        Remembers what the encoder said of windows; ``None``: nothing is remembered.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class Predictor:
         self.n_classes = network.n_classes
         inference = settings.inference
         self.weights = window_weights(inference.window_px, inference.blend, device)
+        self.recent: RecentWindows | None = None
         self._known_words: Tensor | None = None
         self.batch_windows = inference.batch_windows or _BATCH.get(device.type, 4)
 
@@ -94,23 +99,31 @@ class Predictor:
     def _answers(self, windows: NDArray[np.uint8]) -> Tensor:
         images = torch.from_numpy(windows).to(self.device).permute(0, 3, 1, 2).float() / 255
         images = images.contiguous(memory_format=torch.channels_last)
-        out = self._forward(images)
+        out = self._forward(images, windows)
         if self.settings.inference.flips:
             for axes in ((2,), (3,), (2, 3)):
-                out = out + self._forward(images.flip(axes)).flip(axes)
+                # (B, C, H, W) there, (B, H, W, C) here.
+                turned = np.flip(windows, tuple(axis - 1 for axis in axes))
+                out = out + self._forward(images.flip(axes), turned).flip(axes)
             out = out / 4
         return out
+
+    def _features(self, images: Tensor, windows: NDArray[np.uint8]) -> Features:
+        if self.recent is None:
+            return self.network.features(images)
+        encoded = self.recent.encode(self.network, images, windows, self.precision)
+        return self.network.project(encoded, images)
 
     def _words(self) -> Tensor:
         if self._known_words is None:
             self._known_words = self.network.words()
         return self._known_words
 
-    def _forward(self, images: Tensor) -> Tensor:
+    def _forward(self, images: Tensor, windows: NDArray[np.uint8]) -> Tensor:
         method = self.settings.method
         net = self.network
         with computing_in(self.precision, self.device):
-            logits = net.logits(net.features(images), self._words(), method.temperature)
+            logits = net.logits(self._features(images, windows), self._words(), method.temperature)
         answer = logits.decoder
         if self.settings.inference.answer == "fused":
             answer = logits.fused(method.eta_prototype, method.eta_text)

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from unisemalign.settings.tree import validate_settings
 from unisemalign.slides import SpacedSlide, TissueMask, tissue_mask
 from unisemalign.slides.ahead import ReadAhead, choose_readers
 
+_SKETCH_WINDOWS = 12
+"""A sketch of more would not be quick."""
 _BLEND = b"gaussian of an eighth"
 """A part of a model's identity: maps of another blend are not gone on with."""
 
@@ -60,7 +63,7 @@ def load_predictor(
     where = choose_device(settings.device)
     digest = hashlib.sha256(weights.read_bytes())
     digest.update(_BLEND)
-    digest.update(settings.inference.model_dump_json(exclude={"readers"}).encode())
+    digest.update(settings.inference.model_dump_json(exclude={"readers", "recent_mb"}).encode())
     digest.update(str(choose_precision(settings.precision, where)).encode())
     predictor = Predictor(network.to(where), settings, where, digest.hexdigest())
     return predictor, found
@@ -133,6 +136,7 @@ def segment_slide(
     *,
     rect: Rect | None = None,
     focus: tuple[int, int] | None = None,
+    sketch: bool = False,
     opened: OpenSlide | None = None,
     events: Events,
     cancel: CancelToken,
@@ -153,6 +157,8 @@ def segment_slide(
         In working pixels; ``None``: the whole slide.
     focus
         A pixel ``(y, x)``: what lies near it is labelled first.
+    sketch
+        Label a small ``rect`` from few windows first, without overlap, then as it is to be.
     opened
         The slide, where the caller keeps it open; ``None``: it is opened, and closed again.
 
@@ -183,6 +189,7 @@ def segment_slide(
                 round_number,
                 rect=rect,
                 focus=focus,
+                sketch=sketch,
                 opened=opened,
                 events=events,
                 cancel=cancel,
@@ -198,7 +205,8 @@ def segment_slide(
         )
     store, progress = _taken_up(project, name, round_number, predictor)
     inference = predictor.settings.inference
-    plan = Plan(whole.shape, inference, target, finished=progress.finished, focus=focus)
+    planned = partial(Plan, whole.shape, inference, target, finished=progress.finished)
+    plan, quick = planned(focus=focus), planned(sketch=True)
     result: dict[str, Any] = {
         "slide": name,
         "round": round_number,
@@ -210,32 +218,39 @@ def segment_slide(
     if target == whole:
         store.remove_torn()
     events.emit("start", what=f"Segmenting {name}")
-    started = time.perf_counter()
-    pace: Pace | None = None
+    clock = time.perf_counter()
+    pace = Pace(plan.total)
+    store_s = 0.0
 
-    def on_window(done: int, total: int) -> None:
-        nonlocal pace
+    def on_window(storing: Storing, final: bool, done: int, total: int) -> None:
         storing.look()
         cancel.check()
-        pace = pace or Pace(total)
-        pace.done = done
-        events.emit("progress", done=done, total=total, eta_s=pace.eta_s)
+        if final:
+            pace.done = done
+            events.emit("progress", done=done, total=total, eta_s=pace.eta_s)
 
-    def on_stored(band: Band) -> None:
+    def on_stored(final: bool, band: Band) -> None:
         r = band.rect
-        if target == whole:
+        if final and target == whole:
             progress.finished.add(r)
             progress.write()
         events.emit("written", slide=name, round=round_number, rect=[r.y, r.x, r.h, r.w])
 
     readers = choose_readers(inference.readers, opened.slide, target.area)
-    with (
-        ReadAhead(opened.slide, readers, progress.unreadable) as source,
-        Storing(store, on_stored) as storing,
-    ):
-        for band in iter_bands(source, predictor, plan, tissue=opened.tissue, on_window=on_window):
-            storing.put(band)
-    seconds = time.perf_counter() - started
+    with ReadAhead(opened.slide, readers, progress.unreadable) as source:
+        for each in (quick, plan) if sketch and quick.total <= _SKETCH_WINDOWS else (plan,):
+            final = each is plan
+            with Storing(store, partial(on_stored, final)) as storing:
+                for band in iter_bands(
+                    source,
+                    predictor,
+                    each,
+                    tissue=opened.tissue,
+                    on_window=partial(on_window, storing, final),
+                ):
+                    storing.put(band)
+            store_s += storing.waited_s
+    seconds = time.perf_counter() - clock
     if source.unreadable:
         events.emit(
             "message",
@@ -247,8 +262,8 @@ def segment_slide(
         "windows": plan.total,
         "seconds": round(seconds, 3),
         "wait_s": round(source.waited_s, 3),
-        "store_s": round(storing.waited_s, 3),
-        "device_s": round(seconds - source.waited_s - storing.waited_s, 3),
+        "store_s": round(store_s, 3),
+        "device_s": round(seconds - source.waited_s - store_s, 3),
         "unreadable": [[r.y, r.x, r.h, r.w] for r in source.unreadable],
     }
 

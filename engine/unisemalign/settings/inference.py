@@ -43,6 +43,11 @@ class InferenceSettings(SettingsModel):
         description="Processes that read the slide ahead of the network. 0: none, a thread reads; "
         "'auto': half of the cores for a large slide, none for a view.",
     )
+    recent_mb: Annotated[int, Ge(0), Le(65536)] = Field(
+        256,
+        description="Memory in which a viewer's engine keeps what the encoder said of the last "
+        "windows: after a round that trained the head alone, a view is not encoded again.",
+    )
     skip_glass: bool = Field(
         True, title="Skip glass", description="Leave windows without tissue unlabelled."
     )

@@ -27,6 +27,7 @@ from unisemalign.inference import (
     score_split,
     segment_slide,
 )
+from unisemalign.inference.blending import window_weights
 from unisemalign.model import build_network
 from unisemalign.project import Project, Split
 from unisemalign.runtime import CancelToken, SilentEvents
@@ -139,6 +140,68 @@ def test_strips_focus_and_what_is_finished_change_no_bit(noise, monkeypatch):
             part = rect.relative_to(one.rect).slices
             assert (plain[rect].classes == one.classes[part]).mean() > 0.999
             assert np.abs(plain[rect].confidence.astype(int) - one.confidence[part]).max() <= 1
+
+
+class Near:
+    """A predictor that looks two pixels far, and sees zeros around its window."""
+
+    n_classes = 2
+    batch_windows = 4
+    network = make_predictor().network
+
+    def __init__(self, blend):
+        self.settings = make_predictor(**{"views.pad": "zero", "inference.blend": blend}).settings
+        self.weights = window_weights(128, blend, torch.device("cpu"))
+
+    def __call__(self, windows):
+        gray = torch.from_numpy(windows).float().mean(-1)[:, None] / 255
+        mean = torch.nn.functional.avg_pool2d(gray, 5, 1, padding=2)
+        return torch.cat([mean, 1 - mean, gray > 0.5, gray > 0.7], dim=1)
+
+
+@pytest.mark.parametrize("blend", ["gaussian", "uniform"])
+def test_tiled_is_untiled_but_at_the_borders_of_windows(noise, blend):
+    predictor = Near(blend)
+    slide = ArraySlide(noise.pixels[:500])
+    tiled = predict_rect(slide, predictor, Rect(0, 0, 500, 300))
+    untiled = predictor(slide.pixels[None])[0]
+    off = np.abs(tiled.confidence - (untiled[:2].max(0).values * 255).numpy())
+    near = np.zeros((500, 300), bool)
+    for y in (0, 96, 192, 288, 372):
+        near[max(0, y - 2) : y + 2] |= y > 0
+        near[y + 126 : y + 130] |= y + 128 < 500
+    for x in (0, 96, 172):
+        near[:, max(0, x - 2) : x + 2] |= x > 0
+        near[:, x + 126 : x + 130] |= x + 128 < 300
+    assert off[~near].max() <= 0.51  # rounding
+    if blend == "gaussian":
+        assert off.max() < 2
+    else:
+        assert off[near].max() > 20  # a seam
+
+
+def test_a_sketch_comes_first_and_the_rest_replaces_it(trained):
+    predictor, _ = load_predictor(trained)
+    told = []
+
+    class Seen:
+        def emit(self, event, **fields):
+            told.append((event, fields))
+            if event == "written":
+                told[-1][1]["classes"] = trained.predictions(1, "b").read(Rect(0, 0, 192, 256))
+
+    view = Rect(10, 20, 180, 200)
+    quiet = {"cancel": CancelToken(), "rect": view}
+    segment_slide(trained, "b", predictor, 1, sketch=True, events=Seen(), **quiet)
+    kinds = [kind for kind, _ in told]
+    assert kinds.index("written") < kinds.index("progress")
+    first, last = (fields["classes"] for kind, fields in told if kind == "written")
+    assert (first[view.slices] > 0).all()
+    assert (first[:10] == 0).all()
+    plain = predict_rect(trained.open_slide("b"), predictor, view)
+    assert np.array_equal(last[view.slices], plain.classes)
+    assert (first == last).mean() > 0.5
+    assert "finished" not in trained.predictions(1, "b").read_progress()
 
 
 def test_what_cannot_be_read_is_left_unlabelled(noise):
