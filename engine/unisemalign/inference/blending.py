@@ -48,7 +48,7 @@ class Blend:
         self.rect = rect
         self._n_classes = n_classes
         self._weights = weights
-        self._top = rect.y
+        self._top = self._touched = rect.y
         rows = min(rect.h, weights.shape[0] + BAND_PX)
         self._sums = weights.new_zeros((n_classes + 2, rows, rect.w))
         self._weight = weights.new_zeros((rows, rect.w))
@@ -63,6 +63,7 @@ class Blend:
             weights = self._weights[ys, xs]
             self._sums[:, to_y, to_x] += output[:, ys, xs] * weights
             self._weight[to_y, to_x] += weights
+            self._touched = max(self._touched, part.y1)
 
     def take(self, finished: int) -> list[Band]:
         """Return the whole bands above row ``finished``, and forget them."""
@@ -71,11 +72,15 @@ class Blend:
         taken = []
         while self._top < upto:
             rows = min(upto, self._top // BAND_PX * BAND_PX + BAND_PX) - self._top
-            taken.append(self._band(rows))
+            if self._touched > self._top:
+                taken.append(self._band(rows))
+                for plane in (*self._sums, self._weight):
+                    plane[:-rows] = plane[rows:].clone()
+                    plane[-rows:] = 0
+            else:  # glass costs nothing
+                empty = np.zeros((3, rows, self.rect.w), np.uint8)
+                taken.append(Band(Rect(self._top, self.rect.x, rows, self.rect.w), *empty))
             self._top += rows
-            for plane in (*self._sums, self._weight):
-                plane[:-rows] = plane[rows:].clone()
-                plane[-rows:] = 0
         return taken
 
     def _band(self, rows: int) -> Band:

@@ -37,7 +37,8 @@ BLOCK_YX = (1024, 2048)
 """A block, in working pixels: so large that few of the file's tiles lie in two of them."""
 _LEAST_PX = 256
 _SPARE_BLOCKS = 4
-_SMALL_PX = 4096 * 4096
+_SMALL_PX = 8192 * 8192
+"""Up to here a thread has read much before a process has begun."""
 _MOST_READERS = 8
 
 T = TypeVar("T")

@@ -279,6 +279,16 @@ def test_windows_without_tissue_are_left_out(noise):
     assert (classes[400:] == 0).all()
     assert (np.concatenate([b.confidence for b in bands])[400:] == 0).all()
 
+    class Bottom:
+        def fraction(self, rect):
+            return 1.0 if rect.y > 800 else 0.0
+
+    predictor = make_predictor()
+    whole = np.concatenate([b.classes for b in bands_of(noise, predictor)])
+    classes = np.concatenate([b.classes for b in bands_of(noise, predictor, tissue=Bottom())])
+    assert (classes[:800] == 0).all()
+    assert (classes[1000:] == whole[1000:]).all()
+
 
 @pytest.mark.parametrize("shape", [(1, 40), (37, 1), (128, 128)])
 def test_slides_smaller_than_a_window(shape):
