@@ -46,6 +46,7 @@ from view import VIEW_PX, measure_views
 from unisemalign import Project, Rect, build_settings
 from unisemalign.inference import Plan, Predictor, open_for_segmenting, segment_slide
 from unisemalign.model import build_network
+from unisemalign.project import chunks
 from unisemalign.runtime import CancelToken, SilentEvents
 from unisemalign.runtime.device import choose_device
 from unisemalign.settings import Settings
@@ -166,7 +167,7 @@ def segment_here(folder: Path, encoder: str, overrides: list[str]) -> dict[str, 
         readers = choose_readers(predictor.settings.inference.readers, opened.slide, area)
         before = _memory_mb("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
-        wrote = _written_bytes()
+        written = _count_written()
         result = segment_slide(
             project,
             "drawn",
@@ -191,7 +192,7 @@ def segment_here(folder: Path, encoder: str, overrides: list[str]) -> dict[str, 
         "device_share": round(result["device_s"] / seconds, 4),
         "model_mb": round(before),
         "peak_mb": round(_memory_mb("VmHWM") - before),
-        "bytes_written": _written_bytes() - wrote,
+        "bytes_written": sum(written),
         "bytes_stored": stored,
     }
 
@@ -252,8 +253,17 @@ def _memory_mb(name: str) -> float:
     raise SystemExit(f"This system does not tell {name}: the benchmark wants Linux.")
 
 
-def _written_bytes() -> int:
-    return int(Path("/proc/self/io").read_text().split("wchar:")[1].split()[0])
+def _count_written() -> list[int]:
+    """Return a list to which every chunk's bytes are added as it is written, again and again."""
+    sizes: list[int] = []
+    write_whole = chunks.write_whole
+
+    def counted(path: Path, content: bytes, durable: bool) -> None:
+        sizes.append(len(content))
+        write_whole(path, content, durable)
+
+    chunks.write_whole = counted
+    return sizes
 
 
 # --- all of them -------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from torch import Tensor
 from unisemalign.geometry import Rect
 from unisemalign.inference.plan import BAND_PX
 
-_SIGMA = 0.125
+SIGMA = 0.125
 """Of the Gaussian, in window sides: at the border of a window it weighs 0.0003."""
 
 
@@ -103,7 +103,7 @@ def window_weights(window_px: int, blend: str, device: torch.device) -> Tensor:
     if blend == "uniform":
         return torch.ones((window_px, window_px), device=device)
     position = (np.arange(window_px) + 0.5) / window_px - 0.5
-    line = np.exp(-0.5 * (position / _SIGMA) ** 2).astype(np.float32)
+    line = np.exp(-0.5 * (position / SIGMA) ** 2).astype(np.float32)
     return torch.from_numpy(np.outer(line, line)).to(device)
 
 
