@@ -1,7 +1,12 @@
 """Seconds from asking for a 1024² view to its labels, engine cold and warm.
 
 Drives ``unisemalign serve`` as the viewer does, on a drawn slide and a two-step round (the time
-does not depend on what was learned). Budget: 2 s warm, embedded encoder, 2 cores.
+does not depend on what was learned). `first_labels`: the whole view has labels on disk, though only
+sketched; `all_labels`: it has its final ones. Budget: first labels within 2 s warm, embedded
+encoder, 2 cores.
+`relabel_s`: the last view once more, after a round that trained the head alone; `relabel_anew_s`:
+the same where nothing is kept of the encoder's work (`inference.recent_mb=0`).
+`cpu_s` are seconds of processor time of the engine for a warm view: other work lengthens them less.
 
     python benchmarks/view.py [--json]
 """
@@ -10,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -26,41 +32,60 @@ from unisemalign.slides import synthetic
 SIZE_PX, VIEW_PX, REPEATS = 4096, 1024, 5
 
 
-def make_project(folder: Path) -> Path:
-    """Draw a slide, label one region, train two steps; return the project's folder."""
-    slide = synthetic.draw_slide(folder / "drawn.tif", size_px=SIZE_PX, seed=0)
+def make_project(folder: Path, slide: Path, size_px: int) -> Path:
+    """Label one region of ``slide``, train two steps; return the project's folder."""
     rect = Rect(1024, 1024, 512, 512)
     with Project.create(folder / "view.unisem", classes=list(synthetic.CLASSES)) as project:
-        project.add_slide(slide)
-        truth = synthetic.truth(rect, size_px=SIZE_PX, seed=0)
-        project.write_labels("drawn", rect, truth, Origin.DRAWN, action="accept")
-        project.add_region("drawn", rect, state=RegionState.ACCEPTED)
-        train_round(project, build_settings(overrides={"training.steps": 2}), events=SilentEvents())
+        name = project.add_slide(slide).name
+        truth = synthetic.truth(rect, size_px=size_px, seed=0)
+        project.write_labels(name, rect, truth, Origin.DRAWN, action="accept")
+        project.add_region(name, rect, state=RegionState.ACCEPTED)
+        train(project)
         return project.root
+
+
+def train(project: Project, **more: object) -> None:
+    """Train two steps."""
+    settings = build_settings(overrides={"training.steps": 2, "training.cache_gb": 0, **more})
+    train_round(project, settings, events=SilentEvents())
 
 
 class Engine:
     """The viewer's end of the engine process."""
 
-    def __init__(self, root: Path) -> None:
-        command = [sys.executable, "-u", "-m", "unisemalign", "serve", str(root)]
+    def __init__(self, root: Path, *options: str) -> None:
+        command = [sys.executable, "-u", "-m", "unisemalign", "serve", str(root), *options]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def seconds_to_labels(self, rect: Rect) -> float:
-        """Ask for ``rect`` and wait for its labels to be stored."""
-        started = time.perf_counter()
+    def ask(self, rect: Rect) -> dict[str, float]:
+        """Ask for ``rect``; return seconds to its first and last labels, and of processor time."""
+        started, worked = time.perf_counter(), self._cpu_s()
         request = {"id": 1, "verb": "segment", "slide": "drawn", "rect": [*vars(rect).values()]}
         self.process.stdin.write(json.dumps(request) + "\n")  # type: ignore[union-attr]
         self.process.stdin.flush()  # type: ignore[union-attr]
+        covered, first = 0, None
         for line in self.process.stdout:  # type: ignore[union-attr]
             event = json.loads(line)
             if event["event"] == "failed":
                 raise SystemExit(event["text"])
+            if event["event"] == "written":
+                covered += event["rect"][2] * event["rect"][3]
+                if first is None and covered >= rect.area:
+                    first = time.perf_counter() - started
             if event["event"] == "done":
-                return time.perf_counter() - started
+                seconds = time.perf_counter() - started
+                return {
+                    "first": seconds if first is None else first,
+                    "all": seconds,
+                    "cpu": self._cpu_s() - worked,
+                }
         raise SystemExit("the engine went away")
+
+    def _cpu_s(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def close(self) -> None:
         """End the process."""
@@ -68,25 +93,51 @@ class Engine:
         self.process.wait(20)
 
 
-def measure() -> dict[str, Any]:
-    """Return the figures."""
-    with tempfile.TemporaryDirectory() as folder:
-        root = make_project(Path(folder))
+def measure_views(slide: Path, size_px: int) -> dict[str, Any]:
+    """Return the figures of views of ``slide``, a drawn one called drawn."""
+    with tempfile.TemporaryDirectory() as name:
+        root = make_project(Path(name), slide, size_px)
         started = time.perf_counter()
         engine = Engine(root)
-        engine.seconds_to_labels(Rect(0, 0, VIEW_PX, VIEW_PX))
-        cold = time.perf_counter() - started
-        warm = [
-            engine.seconds_to_labels(Rect(700 + 130 * k, 900 + 170 * k, VIEW_PX, VIEW_PX))
+        cold = engine.ask(Rect(0, 0, VIEW_PX, VIEW_PX))
+        cold_s = time.perf_counter() - started - cold["all"] + cold["first"]
+        room = max(1, size_px - VIEW_PX)
+        views = [
+            Rect((700 + 1130 * k) % room, (900 + 1970 * k) % room, VIEW_PX, VIEW_PX)
             for k in range(REPEATS)
         ]
+        warm = [engine.ask(view) for view in views]
+        with Project.open(root) as project:
+            train(project, **{"model.train_encoder": "no"})
+        engine.ask(Rect(0, 0, 64, 64))  # the new round is loaded
+        relabel = engine.ask(views[-1])
+        engine.close()
+        engine = Engine(root, "--set", "inference.recent_mb=0")
+        engine.ask(Rect(0, 0, 64, 64))
+        anew = engine.ask(views[-1])
         engine.close()
     return {
         "view_px": VIEW_PX,
-        "first_labels_cold_s": round(cold, 2),
-        "first_labels_warm_s": round(statistics.median(warm), 2),
-        "warm_s": [round(value, 2) for value in warm],
+        "first_labels_cold_s": round(cold_s, 2),
+        "first_labels_warm_s": _median(warm, "first"),
+        "all_labels_warm_s": _median(warm, "all"),
+        "cpu_s": _median(warm, "cpu"),
+        "relabel_s": round(relabel["all"], 2),
+        "relabel_cpu_s": round(relabel["cpu"], 2),
+        "relabel_anew_s": round(anew["all"], 2),
+        "relabel_anew_cpu_s": round(anew["cpu"], 2),
     }
+
+
+def _median(views: list[dict[str, float]], what: str) -> float:
+    return round(statistics.median(view[what] for view in views), 2)
+
+
+def measure() -> dict[str, Any]:
+    """Draw a slide and return the figures."""
+    with tempfile.TemporaryDirectory() as name:
+        slide = synthetic.draw_slide(Path(name) / "drawn.tif", size_px=SIZE_PX, seed=0)
+        return measure_views(slide, SIZE_PX)
 
 
 if __name__ == "__main__":

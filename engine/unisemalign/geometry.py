@@ -103,6 +103,26 @@ def parse_rect(text: str) -> Rect:
     return rect
 
 
+def parse_point(text: str) -> tuple[int, int]:
+    """Read ``Y,X`` (a pixel at working spacing, as the command line takes it).
+
+    Raises
+    ------
+    DataError
+        If ``text`` is not two whole numbers of 0 or more.
+    """
+    try:
+        y, x = (int(part) for part in text.split(","))
+    except ValueError:
+        y = x = -1
+    if min(y, x) < 0:
+        raise DataError(
+            f"A focus wants two whole numbers Y,X of 0 or more, found '{text}'. "
+            f"Example: --focus 2048,4096."
+        )
+    return y, x
+
+
 def window_starts(length: int, window: int, stride: int) -> list[int]:
     """Return window corners along one axis so that they cover ``length``; the last is flush.
 

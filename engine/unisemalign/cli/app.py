@@ -15,7 +15,7 @@ from unisemalign.benchmark import SCORED_AT, run_benchmark, spread_text
 from unisemalign.cli.output import FAILED, choose_events, errors_as_sentences, say, say_json
 from unisemalign.errors import DataError, SettingsError
 from unisemalign.exchange import Format, Source, area_by_class, export_labels
-from unisemalign.geometry import parse_rect
+from unisemalign.geometry import parse_point, parse_rect
 from unisemalign.metrics import SCORE_NAMES
 from unisemalign.project import Project, RegionState, Split
 from unisemalign.runtime import CancelToken, Events, SilentEvents, cancel_on_signals
@@ -161,6 +161,9 @@ def segment(
     region: Annotated[
         str | None, typer.Option(metavar="Y,X,H,W", help="Only this, in working pixels.")
     ] = None,
+    focus: Annotated[
+        str | None, typer.Option(metavar="Y,X", help="Begin near this working pixel.")
+    ] = None,
     round_number: Annotated[
         int | None, typer.Option("--round", help="Use this round's model, not the newest.")
     ] = None,
@@ -174,6 +177,9 @@ def segment(
         rect = parse_rect(region) if region else None
         if rect and len(slides or []) != 1:
             raise DataError("A region wants exactly one slide. Name it: segment PROJECT SLIDE.")
+        near = parse_point(focus) if focus else None
+        if near and len(slides or []) != 1:
+            raise DataError("A focus wants exactly one slide. Name it: segment PROJECT SLIDE.")
         names = slides or [record.name for record in opened.slides()]
         known = [opened.slide(name).name for name in names]
         predictor, found = load_predictor(opened, round_number, overrides or [])
@@ -181,7 +187,14 @@ def segment(
         with cancel_on_signals(CancelToken()) as token:
             for name in known:
                 result = segment_slide(
-                    opened, name, predictor, found.number, rect=rect, events=events, cancel=token
+                    opened,
+                    name,
+                    predictor,
+                    found.number,
+                    rect=rect,
+                    focus=near,
+                    events=events,
+                    cancel=token,
                 )
                 area = area_by_class(opened, name, found.number)
                 events.emit("done", **result, area=area)

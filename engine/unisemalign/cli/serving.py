@@ -15,8 +15,14 @@ from unisemalign.active import rank_regions
 from unisemalign.errors import CancelledError, DataError, UnisemalignError
 from unisemalign.exchange import area_by_class
 from unisemalign.geometry import Rect
-from unisemalign.inference import Predictor, load_predictor, segment_slide
-from unisemalign.inference.segmenting import best_weights
+from unisemalign.inference import (
+    Predictor,
+    RecentWindows,
+    load_predictor,
+    open_for_segmenting,
+    segment_slide,
+)
+from unisemalign.inference.segmenting import OpenSlide, best_weights
 from unisemalign.project import Project, Round
 from unisemalign.runtime import CancelToken, JsonLinesEvents
 
@@ -44,6 +50,8 @@ class Server:
         self._requests: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._tokens: dict[Any, CancelToken] = {}
         self._warm: tuple[Path, float, Predictor, Round] | None = None
+        self._windows: RecentWindows | None = None
+        self._open: tuple[Any, OpenSlide] | None = None
 
     def read(self) -> None:
         """Take requests from stdin; a ``cancel`` acts at once, the rest waits its turn."""
@@ -108,12 +116,18 @@ class Server:
     def _segment(self, request: dict[str, Any], answers: _Answers, token: CancelToken) -> None:
         predictor, found = self._predictor(request.get("round"))
         rect = Rect(*request["rect"]) if request.get("rect") else None
+        # A whole slide would only push the views out.
+        predictor.recent = self._recent(predictor) if rect else None
+        focus = request.get("focus")
         result = segment_slide(
             self._project,
             request["slide"],
             predictor,
             found.number,
             rect=rect,
+            sketch=rect is not None,
+            focus=(int(focus[0]), int(focus[1])) if focus else None,
+            opened=self._opened(request["slide"], predictor),
             events=answers,
             cancel=token,
         )
@@ -132,6 +146,25 @@ class Server:
             events=answers,
         )
         answers.emit("done", round=found.number, regions=[r.id for r in regions])
+
+    def _recent(self, predictor: Predictor) -> RecentWindows | None:
+        """Return what outlives a predictor: what the encoder said of the last windows."""
+        limit = predictor.settings.inference.recent_mb << 20
+        if self._windows is None or self._windows.limit_bytes != limit:
+            self._windows = RecentWindows(limit) if limit else None
+        return self._windows
+
+    def _opened(self, name: str, predictor: Predictor) -> OpenSlide:
+        """Return the slide, kept open until another is asked for or its file changes."""
+        path = self._project.slide(name).path
+        stamp = path.stat().st_mtime_ns if path.exists() else None
+        key = name, path, stamp, predictor.settings.inference.skip_glass
+        if self._open is None or self._open[0] != key:
+            if self._open is not None:
+                self._open[1].slide.slide.close()
+                self._open = None
+            self._open = key, open_for_segmenting(self._project, name, predictor)
+        return self._open[1]
 
     def _predictor(self, number: int | None) -> tuple[Predictor, Round]:
         """Return the round's predictor, kept until its weights change."""

@@ -1,16 +1,22 @@
 """From a network and a slide to a map of classes, confidence and doubt. Imports torch."""
 
-from unisemalign.inference.bands import Band, iter_bands, predict_rect
+from unisemalign.inference.bands import iter_bands, predict_rect
+from unisemalign.inference.blending import Band
+from unisemalign.inference.plan import Plan
 from unisemalign.inference.predictor import Predictor
+from unisemalign.inference.recent import RecentWindows
 from unisemalign.inference.scoring import ScoredRegion, predict_split, score_split
-from unisemalign.inference.segmenting import load_predictor, segment_slide
+from unisemalign.inference.segmenting import load_predictor, open_for_segmenting, segment_slide
 
 __all__ = [
     "Band",
+    "Plan",
     "Predictor",
+    "RecentWindows",
     "ScoredRegion",
     "iter_bands",
     "load_predictor",
+    "open_for_segmenting",
     "predict_rect",
     "predict_split",
     "score_split",

@@ -7,9 +7,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unisemalign.errors import SettingsError
+from unisemalign.inference.blending import highest, window_weights
+from unisemalign.inference.recent import RecentWindows
 from unisemalign.model import Network
+from unisemalign.model.network import Features
 from unisemalign.runtime.device import choose_precision, computing_in
 from unisemalign.settings import Settings
+
+_BATCH = {"cpu": 4, "mps": 8, "cuda": 32}
 
 
 class Predictor:
@@ -25,6 +31,16 @@ class Predictor:
         Where ``network`` lives.
     identity
         Tells this model, used in this way, from any other.
+
+    Attributes
+    ----------
+    weights
+        ``(H, W)`` of a window's pixels in the blend.
+    batch_windows
+        How many windows to give at once: as the settings say, or as suits the device; halved when
+        its memory did not hold them.
+    recent
+        Remembers what the encoder said of windows; ``None``: nothing is remembered.
     """
 
     def __init__(
@@ -36,48 +52,94 @@ class Predictor:
         self.device = device
         self.precision = choose_precision(settings.precision, device)
         self.n_classes = network.n_classes
-        self.weights = _window_weights(settings.inference.window_px, settings.inference.blend)
+        inference = settings.inference
+        self.weights = window_weights(inference.window_px, inference.blend, device)
+        self.recent: RecentWindows | None = None
+        self._known_words: Tensor | None = None
+        self.batch_windows = inference.batch_windows or _BATCH.get(device.type, 4)
 
-    @torch.inference_mode()
-    def __call__(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return ``(B, C + 2, H, W)`` of pixels ``(B, H, W, 3)``.
+    def __call__(self, windows: NDArray[np.uint8]) -> Tensor:
+        """Return ``(B, C + 2, H, W)`` of pixels ``(B, H, W, 3)``, on the device.
 
         Channels: C class probabilities, then 1 where the prototypes name another class than the
         decoder, then 1 where the words do.
+
+        Raises
+        ------
+        SettingsError
+            If the device's memory does not hold a single window.
         """
         was_training = self.network.training
         self.network.eval()
+        try:
+            return self._in_parts(windows)
+        finally:
+            self.network.train(was_training)
+
+    def _in_parts(self, windows: NDArray[np.uint8]) -> Tensor:
+        try:
+            return self._answers(windows)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            too_many = len(windows)
+        # Outside the handler: the error's traceback holds on to what was allocated.
+        if too_many == 1:
+            raise SettingsError(
+                f"A window of {windows.shape[1]} px wants more memory than the device "
+                f"'{self.device}' has free. Close what else uses it, or use --set device=cpu."
+            )
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        half = (too_many + 1) // 2
+        self.batch_windows = min(self.batch_windows, half)
+        return torch.cat([self._in_parts(windows[:half]), self._in_parts(windows[half:])])
+
+    @torch.inference_mode()
+    def _answers(self, windows: NDArray[np.uint8]) -> Tensor:
         images = torch.from_numpy(windows).to(self.device).permute(0, 3, 1, 2).float() / 255
         images = images.contiguous(memory_format=torch.channels_last)
-        out = self._forward(images)
+        out = self._forward(images, windows)
         if self.settings.inference.flips:
             for axes in ((2,), (3,), (2, 3)):
-                out = out + self._forward(images.flip(axes)).flip(axes)
+                # (B, C, H, W) there, (B, H, W, C) here.
+                turned = np.flip(windows, tuple(axis - 1 for axis in axes))
+                out = out + self._forward(images.flip(axes), turned).flip(axes)
             out = out / 4
-        self.network.train(was_training)
-        result: NDArray[np.float32] = out.float().cpu().numpy()
-        return result
+        return out
 
-    def _forward(self, images: Tensor) -> Tensor:
+    def _features(self, images: Tensor, windows: NDArray[np.uint8]) -> Features:
+        if self.recent is None:
+            return self.network.features(images)
+        encoded = self.recent.encode(self.network, images, windows, self.precision)
+        return self.network.project(encoded, images)
+
+    def _words(self) -> Tensor:
+        if self._known_words is None:
+            self._known_words = self.network.words()
+        return self._known_words
+
+    def _forward(self, images: Tensor, windows: NDArray[np.uint8]) -> Tensor:
         method = self.settings.method
         net = self.network
         with computing_in(self.precision, self.device):
-            logits = net.logits(net.features(images), net.words(), method.temperature)
+            logits = net.logits(self._features(images, windows), self._words(), method.temperature)
         answer = logits.decoder
         if self.settings.inference.answer == "fused":
             answer = logits.fused(method.eta_prototype, method.eta_text)
-        decoder = logits.decoder.argmax(1, keepdim=True)
-        dissent = [
-            logits.prototype.argmax(1, keepdim=True) != decoder,
-            logits.text.argmax(1, keepdim=True) != decoder,
-        ]
-        return torch.cat([answer.softmax(1), *(d.to(answer.dtype) for d in dissent)], dim=1)
+        decoder, prototype, text = (
+            highest(branch.transpose(0, 1))[0]
+            for branch in (logits.decoder, logits.prototype, logits.text)
+        )
+        dissent = torch.stack([prototype != decoder, text != decoder], dim=1)
+        return torch.cat([answer.softmax(1), dissent.to(answer.dtype)], dim=1)
 
 
-def _window_weights(window_px: int, blend: str) -> NDArray[np.float32]:
-    """Return ``(H, W)`` weights of a window: 1 everywhere, or falling to the edge."""
-    if blend == "uniform":
-        return np.ones((window_px, window_px), np.float32)
-    position = (np.arange(window_px) + 0.5) / window_px - 0.5
-    line = np.exp(-0.5 * (position / 0.25) ** 2).astype(np.float32)
-    return np.outer(line, line)
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether ``error`` says that memory ran out, in the words of torch's allocators."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    told = str(error).lower()
+    return any(
+        words in told for words in ("out of memory", "not enough memory", "can't allocate memory")
+    )

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from unisemalign.errors import ProjectError, SettingsError
 from unisemalign.geometry import Rect
 from unisemalign.inference.bands import iter_bands
+from unisemalign.inference.blending import Band
+from unisemalign.inference.plan import Plan
 from unisemalign.inference.predictor import Predictor
+from unisemalign.inference.storing import Progress, Storing
 from unisemalign.model import load_network
-from unisemalign.project import Project, Round
+from unisemalign.project import PredictionStore, Project, Round
 from unisemalign.runtime import CancelToken, Events, Pace
 from unisemalign.runtime.device import choose_device, choose_precision
 from unisemalign.settings import Settings, build_settings
 from unisemalign.settings.tree import validate_settings
-from unisemalign.slides import tissue_mask
+from unisemalign.slides import SpacedSlide, TissueMask, tissue_mask
+from unisemalign.slides.ahead import ReadAhead, choose_readers
+
+_SKETCH_WINDOWS = 12
+"""A sketch of more would not be quick."""
+_BLEND = b"gaussian of an eighth"
+"""A part of a model's identity: maps of another blend are not gone on with."""
 
 
 def load_predictor(
@@ -50,7 +62,8 @@ def load_predictor(
     settings = _used_with(settings, overrides)
     where = choose_device(settings.device)
     digest = hashlib.sha256(weights.read_bytes())
-    digest.update(settings.inference.model_dump_json().encode())
+    digest.update(_BLEND)
+    digest.update(settings.inference.model_dump_json(exclude={"readers", "recent_mb"}).encode())
     digest.update(str(choose_precision(settings.precision, where)).encode())
     predictor = Predictor(network.to(where), settings, where, digest.hexdigest())
     return predictor, found
@@ -90,6 +103,31 @@ def best_weights(folder: Path) -> Path:
     return folder / "best.safetensors"
 
 
+@dataclass(frozen=True)
+class OpenSlide:
+    """A slide that stays open from one request to the next, with where its tissue is."""
+
+    slide: SpacedSlide
+    tissue: TissueMask | None
+
+
+def open_for_segmenting(project: Project, name: str, predictor: Predictor) -> OpenSlide:
+    """Open a slide and find its tissue, unless glass is to be labelled too.
+
+    Raises
+    ------
+    SlideError
+        If the file has moved, or cannot be read.
+    """
+    slide = project.open_slide(name)
+    try:
+        skip = predictor.settings.inference.skip_glass
+        return OpenSlide(slide, tissue_mask(slide) if skip else None)
+    except BaseException:
+        slide.slide.close()
+        raise
+
+
 def segment_slide(
     project: Project,
     name: str,
@@ -97,64 +135,151 @@ def segment_slide(
     round_number: int,
     *,
     rect: Rect | None = None,
+    focus: tuple[int, int] | None = None,
+    sketch: bool = False,
+    opened: OpenSlide | None = None,
     events: Events,
     cancel: CancelToken,
 ) -> dict[str, Any]:
     """Label a slide, or ``rect`` of it, and store the result under the round.
 
-    A whole slide that was interrupted goes on where it stopped; one that is finished is left
-    alone. Emits ``start``, then ``progress`` with ``rect`` whenever rows have been stored.
+    A whole slide that was interrupted, however rudely, goes on with the bands it lacks and ends
+    with the result of an uninterrupted run; what is finished is left alone. Emits ``start``, then
+    ``progress``, and ``written`` with ``rect`` whenever a band has been stored.
+
+    Parameters
+    ----------
+    project, name
+        Which slide.
+    predictor, round_number
+        What labels it.
+    rect
+        In working pixels; ``None``: the whole slide.
+    focus
+        A pixel ``(y, x)``: what lies near it is labelled first.
+    sketch
+        Label a small ``rect`` from few windows first, without overlap, then as it is to be.
+    opened
+        The slide, where the caller keeps it open; ``None``: it is opened, and closed again.
 
     Returns
     -------
     dict
-        ``slide``, ``round``, ``rect`` (``[y, x, h, w]``) and ``fresh``: whether anything was done.
+        ``slide``, ``round``, ``rect`` (``[y, x, h, w]``) and ``fresh``: whether anything was done;
+        then also ``windows``, ``seconds``, of those ``wait_s`` waiting for readers, ``store_s``
+        for storage and ``device_s`` the rest, in which the network was fed; and ``unreadable``,
+        rectangles that could not be decoded and are unlabelled.
+
+    Raises
+    ------
+    CancelledError
+        If a stop was asked for.
+    ProjectError
+        If ``rect`` lies outside the slide, or the disk is full.
+    SlideError
+        If the slide is not there, or goes away.
     """
-    slide = project.open_slide(name)
-    store = project.predictions(round_number, name, create=True)
-    whole = Rect(0, 0, *slide.shape_yx)
+    if opened is None:
+        opened = open_for_segmenting(project, name, predictor)
+        try:
+            return segment_slide(
+                project,
+                name,
+                predictor,
+                round_number,
+                rect=rect,
+                focus=focus,
+                sketch=sketch,
+                opened=opened,
+                events=events,
+                cancel=cancel,
+            )
+        finally:
+            opened.slide.slide.close()
+    whole = Rect(0, 0, *opened.slide.shape_yx)
     target = whole if rect is None else rect.intersect(whole)
     if target.area == 0:
         raise ProjectError(
             f"The region {rect} wants to lie on '{name}', which is {whole.h} × {whole.w} px at "
             f"working spacing. Choose one inside."
         )
-    result = {
+    store, progress = _taken_up(project, name, round_number, predictor)
+    inference = predictor.settings.inference
+    planned = partial(Plan, whole.shape, inference, target, finished=progress.finished)
+    plan, quick = planned(focus=focus), planned(sketch=True)
+    result: dict[str, Any] = {
         "slide": name,
         "round": round_number,
         "rect": [target.y, target.x, target.h, target.w],
+        "fresh": plan.total > 0,
     }
-    progress = store.read_progress()
-    if progress.get("model", predictor.identity) != predictor.identity:
+    if not plan.total:
+        return result
+    if target == whole:
+        store.remove_torn()
+    events.emit("start", what=f"Segmenting {name}")
+    clock = time.perf_counter()
+    pace = Pace(plan.total)
+    store_s = 0.0
+
+    def on_window(storing: Storing, final: bool, done: int, total: int) -> None:
+        storing.look()
+        cancel.check()
+        if final:
+            pace.done = done
+            events.emit("progress", done=done, total=total, eta_s=pace.eta_s)
+
+    def on_stored(final: bool, band: Band) -> None:
+        r = band.rect
+        if final and target == whole:
+            progress.finished.add(r)
+            progress.write()
+        events.emit("written", slide=name, round=round_number, rect=[r.y, r.x, r.h, r.w])
+
+    readers = choose_readers(inference.readers, opened.slide, target.area)
+    with ReadAhead(opened.slide, readers, progress.unreadable) as source:
+        for each in (quick, plan) if sketch and quick.total <= _SKETCH_WINDOWS else (plan,):
+            final = each is plan
+            with Storing(store, partial(on_stored, final)) as storing:
+                for band in iter_bands(
+                    source,
+                    predictor,
+                    each,
+                    tissue=opened.tissue,
+                    on_window=partial(on_window, storing, final),
+                ):
+                    storing.put(band)
+            store_s += storing.waited_s
+    seconds = time.perf_counter() - clock
+    if source.unreadable:
+        events.emit(
+            "message",
+            text=f"{len(source.unreadable)} places of '{name}' cannot be decoded and are left "
+            f"unlabelled. Copy the slide again from its source to have them too.",
+        )
+    return {
+        **result,
+        "windows": plan.total,
+        "seconds": round(seconds, 3),
+        "wait_s": round(source.waited_s, 3),
+        "store_s": round(store_s, 3),
+        "device_s": round(seconds - source.waited_s - store_s, 3),
+        "unreadable": [[r.y, r.x, r.h, r.w] for r in source.unreadable],
+    }
+
+
+def _taken_up(
+    project: Project, name: str, round_number: int, predictor: Predictor
+) -> tuple[PredictionStore, Progress]:
+    """Return where the prediction goes, and what of it is there already."""
+    there = project.has_prediction(round_number, name)
+    store = project.predictions(round_number, name, create=True)
+    progress = Progress(store, predictor.identity)
+    if progress.of_other_model:
         # The round has learned more since, or is used in another way: no map of two models.
         project.remove_prediction(round_number, name)
-        store, progress = project.predictions(round_number, name, create=True), {}
-    start_row = int(progress.get("rows_done", 0)) if target == whole else 0
-    if target == whole and start_row >= whole.h:
-        return {**result, "fresh": False}
-    events.emit("start", what=f"Segmenting {name}")
-    store.write_progress({"rows_done": progress.get("rows_done", 0), "model": predictor.identity})
-    tissue = tissue_mask(slide) if predictor.settings.inference.skip_glass else None
-    pace: Pace | None = None
-
-    def on_window(done: int, total: int) -> None:
-        nonlocal pace
-        cancel.check()
-        pace = pace or Pace(total)
-        pace.done = done
-        events.emit("progress", done=done, total=total, eta_s=pace.eta_s)
-
-    for band in iter_bands(
-        slide, predictor, target, tissue=tissue, start_row=start_row, on_window=on_window
-    ):
-        store.write(
-            band.rect,
-            classes=band.classes,
-            confidence=band.confidence,
-            disagreement=band.disagreement,
-        )
-        if target == whole:
-            store.write_progress({"rows_done": band.rect.y1, "model": predictor.identity})
-        r = band.rect
-        events.emit("written", slide=name, round=round_number, rect=[r.y, r.x, r.h, r.w])
-    return {**result, "fresh": True}
+        store = project.predictions(round_number, name, create=True)
+        there = False
+    if not there:
+        return store, Progress.begin(store, predictor.identity)
+    return store, progress

@@ -96,11 +96,7 @@ class TokenCache:
     def _encoder_digest(self, encoder: Encoder) -> str:
         known = self._digests.get(encoder)
         if known is None:
-            digest = hashlib.blake2b(f"{_FORMAT} torch {torch.__version__} {encoder!r}".encode())
-            for name, value in encoder.state_dict().items():
-                digest.update(f"{name} {value.dtype}".encode())
-                digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-            known = self._digests[encoder] = digest.hexdigest()
+            known = self._digests[encoder] = encoder_digest(encoder)
         return known
 
     def _read(self, path: Path) -> tuple[Tensor, Tensor] | None:
@@ -182,6 +178,15 @@ class TokenCache:
             path.unlink(missing_ok=True)
             held -= size
         return held
+
+
+def encoder_digest(encoder: Encoder) -> str:
+    """Return a hash of all that an encoder's maps depend on but pixels, device and precision."""
+    digest = hashlib.blake2b(f"{_FORMAT} torch {torch.__version__} {encoder!r}".encode())
+    for name, value in encoder.state_dict().items():
+        digest.update(f"{name} {value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _rounded(maps: Tensor) -> Tensor:

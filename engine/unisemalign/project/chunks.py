@@ -86,6 +86,15 @@ def written_rects(array_folder: Path, shape_yx: tuple[int, int]) -> list[Rect]:
     return sorted(rect for rect in found if rect.area)
 
 
+def is_written(array_folder: Path, rect: Rect) -> bool:
+    """Tell whether any chunk under ``rect`` is on disk."""
+    return any(
+        (array_folder / "c" / str(y) / str(x)).exists()
+        for y in range(rect.y // CHUNK_PX, -(-rect.y1 // CHUNK_PX))
+        for x in range(rect.x // CHUNK_PX, -(-rect.x1 // CHUNK_PX))
+    )
+
+
 def _numbered(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []

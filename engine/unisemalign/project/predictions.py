@@ -17,7 +17,13 @@ from zarr.codecs import ZstdCodec
 
 from unisemalign.errors import ProjectError
 from unisemalign.geometry import Rect
-from unisemalign.project.chunks import CHUNK_PX, WholeFileStore, create_array, written_rects
+from unisemalign.project.chunks import (
+    CHUNK_PX,
+    WholeFileStore,
+    create_array,
+    is_written,
+    written_rects,
+)
 from unisemalign.project.labels import check_pixels, check_rect, read_padded
 from unisemalign.project.pyramid import (
     coarser,
@@ -94,7 +100,8 @@ class PredictionStore:
     ) -> None:
         """Write ``(h, w)`` pixels under ``rect`` and mend the coarser levels above them.
 
-        Rectangles aligned to 512 pixels are the quickest: no chunk is then read back.
+        Rectangles aligned to 512 pixels are the quickest: no chunk is then read back. Nothing
+        predicted where nothing was costs nothing.
 
         Raises
         ------
@@ -112,6 +119,8 @@ class PredictionStore:
         for what, values in given.items():
             check_pixels(values, rect, f"A prediction's {what}")
         with self._lock, disk_full_told(self._folder):
+            if not classes.any() and not self._holds(rect):
+                return
             self._put(0, rect, given)
             for level in range(1, self.n_levels):
                 rect, given = self._halved(level, rect, given)
@@ -138,9 +147,22 @@ class PredictionStore:
         """Keep a note (JSON values) of what is finished, so that a run can be taken up again."""
         write_json(self._progress_path, dict(progress))
 
+    def remove_torn(self) -> None:
+        """Remove what a killed writer left half written. Nobody may be writing."""
+        beside = self._folder.parent
+        for torn in (
+            *self._folder.glob("**/.*.part"),
+            *beside.glob(f".{self._progress_path.name}.*.part"),
+            *beside.glob(f".{self._folder.name}.*.part"),
+        ):
+            shutil.rmtree(torn) if torn.is_dir() else torn.unlink(missing_ok=True)
+
     @property
     def _progress_path(self) -> Path:
         return self._folder.with_suffix(".progress.json")
+
+    def _holds(self, rect: Rect) -> bool:
+        return any(is_written(self._folder / what / "0", rect) for what in KINDS)
 
     def _put(self, level: int, rect: Rect, given: Mapping[What, NDArray[np.uint8]]) -> None:
         # Class last: a reader that sees a class finds its confidence in place.

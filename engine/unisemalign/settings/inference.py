@@ -33,7 +33,21 @@ class InferenceSettings(SettingsModel):
     flips: bool = Field(
         False, description="Average over mirrored windows: better, four times slower."
     )
-    batch_windows: Annotated[int, Ge(1), Le(1024)] = Field(4, description="Windows at once.")
+    batch_windows: Annotated[int, Ge(0), Le(1024)] = Field(
+        0,
+        description="Windows at once; halved where memory does not hold them. 0: as suits the "
+        "device.",
+    )
+    readers: Literal["auto"] | Annotated[int, Ge(0), Le(64)] = Field(
+        "auto",
+        description="Processes that read the slide ahead of the network. 0: none, a thread reads; "
+        "'auto': half of the cores for a large slide, none for a view.",
+    )
+    recent_mb: Annotated[int, Ge(0), Le(65536)] = Field(
+        256,
+        description="Memory in which a viewer's engine keeps what the encoder said of the last "
+        "windows: after a round that trained the head alone, a view is not encoded again.",
+    )
     skip_glass: bool = Field(
         True, title="Skip glass", description="Leave windows without tissue unlabelled."
     )

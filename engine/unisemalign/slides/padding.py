@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unisemalign.geometry import Rect
-from unisemalign.slides.slide import UnreadableTileError
-from unisemalign.slides.spaced import SpacedSlide
+
+
+class Readable(Protocol):
+    """A slide at working spacing: :class:`SpacedSlide`, or what reads like one."""
+
+    shape_yx: tuple[int, int]
+
+    def read(self, rect: Rect) -> NDArray[np.uint8]:
+        """Return ``(h, w, 3)`` of ``rect``."""
+        ...
 
 
 def read_padded(
-    slide: SpacedSlide,
+    slide: Readable,
     rect: Rect,
     pad: Literal["reflect", "zero"],
     fill: tuple[int, int, int] = (0, 0, 0),
-    unreadable: list[UnreadableTileError] | None = None,
 ) -> NDArray[np.uint8]:
     """Read ``rect`` at working spacing as ``(h, w, 3)``, inventing what lies outside the slide.
 
     ``reflect`` mirrors the tissue at the edge, ``zero`` paints ``fill`` (METHODS A8 row 23).
-    ``unreadable`` is :meth:`SpacedSlide.read`'s: rectangles on the slide, not in the mirror.
     """
     height, width = slide.shape_yx
     if Rect(0, 0, height, width).contains(rect):
-        return slide.read(rect, unreadable)
+        return slide.read(rect)
     top, bottom, above, below = _mirrored(rect.y, rect.y1, height)
     left, right, before, after = _mirrored(rect.x, rect.x1, width)
-    pixels = slide.read(Rect(top, left, bottom - top, right - left), unreadable)
+    pixels = slide.read(Rect(top, left, bottom - top, right - left))
     margins = ((above, below), (before, after), (0, 0))
     if pad == "reflect":
         pixels = np.pad(pixels, margins, mode="symmetric")

@@ -97,6 +97,11 @@ def test_one_region_of_one_slide(study):
         done = json_of(run("segment", study.root, "b", "--region", "10,20,64,80", "--json"))[-1]
         assert done["rect"] == [10, 20, 64, 80]
         run("segment", study.root, "--region", "10,20,64,80", status=1)
+        run("segment", study.root, "--focus", "10,20", status=1)
+        assert "Y,X" in run("segment", study.root, "b", "--focus", "10", status=1).stderr
+        done = json_of(run("segment", study.root, "b", "--focus", "10,20", "--json"))[-1]
+        assert done["rect"] == [0, 0, 192, 256]
+        assert done["wait_s"] + done["store_s"] < done["seconds"]
 
 
 @pytest.mark.parametrize(
@@ -319,7 +324,7 @@ def test_serve_answers_by_id_and_ends_with_its_input(study):
     assert events[-1]["rect"] == [0, 0, 96, 96]
     assert any(e["event"] == "written" for e in events)
 
-    viewer.send(id=3, verb="segment", slide="b")
+    viewer.send(id=3, verb="segment", slide="b", focus=[100, 100])
     viewer.until("done")
     viewer.send(id=4, verb="queue", count=2, size_px=96)
     assert len(viewer.until("done")[-1]["regions"]) == 2

@@ -104,6 +104,33 @@ def test_what_does_not_fit_is_refused(store):
     assert store.predicted_rects() == []
 
 
+def test_nothing_is_written_for_glass_but_what_was_predicted_can_be_taken_back(store, monkeypatch):
+    rect = Rect(0, 512, 512, 388)
+    glass = {key: np.zeros_like(values) for key, values in _pixels(rect).items()}
+    written = []
+    write_whole = chunks.write_whole
+    monkeypatch.setattr(chunks, "write_whole", lambda *a: (written.append(a[0]), write_whole(*a)))
+    store.write(rect, **glass)
+    assert written == []
+    store.write(rect, **_pixels(rect))
+    store.write(rect, **glass)
+    for what in KINDS:
+        assert all(not level[:].any() for level in store.levels(what))
+    assert store.predicted_rects() == []
+
+
+def test_what_a_killed_writer_left_is_removed(project, store):
+    store.write(WHOLE, **_pixels(WHOLE))
+    store.write_progress({"a": 1})
+    folder = project.root / "predictions" / "1"
+    kept = sorted(folder.rglob("*"))
+    for name in (".a.progress.json.1.part", "a.zarr/class/0/c/0/.1.2.part"):
+        (folder / name).write_bytes(b"torn")
+    (folder / ".a.zarr.3.part" / "class").mkdir(parents=True)
+    store.remove_torn()
+    assert sorted(folder.rglob("*")) == kept
+
+
 def test_progress_is_kept(project, store):
     assert store.read_progress() == {}
     store.write_progress({"done": [1, 2]})

@@ -1,0 +1,113 @@
+"""Bands on their way to the disk, and the note of which have arrived."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Self
+
+from unisemalign.geometry import Rect
+from unisemalign.inference.blending import Band
+from unisemalign.project import PredictionStore
+
+
+class Progress:
+    """What of a whole slide is finished, kept beside its prediction.
+
+    Attributes
+    ----------
+    finished
+        The bands that are stored, with every level of the pyramid above them.
+    unreadable
+        Rectangles, in working pixels, that could not be decoded.
+    of_other_model
+        What lies there was predicted by another model: nothing is taken from it.
+    """
+
+    def __init__(self, store: PredictionStore, model: str) -> None:
+        self._store = store
+        self._model = model
+        told = store.read_progress()
+        self.of_other_model = told.get("model", model) != model
+        if self.of_other_model:
+            told = {}
+        self.finished = {Rect(*numbers) for numbers in told.get("finished", ())}
+        self.unreadable = [Rect(*numbers) for numbers in told.get("unreadable", ())]
+
+    @classmethod
+    def begin(cls, store: PredictionStore, model: str) -> Self:
+        """Begin anew, whatever was noted before."""
+        store.write_progress({"model": model})
+        return cls(store, model)
+
+    def write(self) -> None:
+        """Note it, atomically."""
+        self._store.write_progress(
+            {
+                "model": self._model,
+                "finished": [[r.y, r.x, r.h, r.w] for r in sorted(self.finished)],
+                "unreadable": [[r.y, r.x, r.h, r.w] for r in self.unreadable],
+            }
+        )
+
+
+class Storing:
+    """Stores one band while the next is labelled.
+
+    Parameters
+    ----------
+    store
+        Where to.
+    on_stored
+        Called on the caller's thread, in order, once a band lies on the disk.
+
+    Attributes
+    ----------
+    waited_s
+        Seconds spent waiting for the disk.
+    """
+
+    def __init__(self, store: PredictionStore, on_stored: Callable[[Band], None]) -> None:
+        self.waited_s = 0.0
+        self._store = store
+        self._on_stored = on_stored
+        self._pool = ThreadPoolExecutor(1, "storing")
+        self._last: tuple[Band, Future[Any]] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # What was labelled before a stop is kept.
+        try:
+            self.finish()
+        finally:
+            self._pool.shutdown()
+
+    def put(self, band: Band) -> None:
+        """Take a band, once the one before is stored."""
+        self.finish()
+        stored = self._pool.submit(
+            self._store.write,
+            band.rect,
+            classes=band.classes,
+            confidence=band.confidence,
+            disagreement=band.disagreement,
+        )
+        self._last = band, stored
+
+    def look(self) -> None:
+        """Tell of the last band if it is stored by now."""
+        if self._last is not None and self._last[1].done():
+            self.finish()
+
+    def finish(self) -> None:
+        """Wait until the last band is stored."""
+        if self._last is None:
+            return
+        (band, stored), self._last = self._last, None
+        started = time.perf_counter()
+        stored.result()
+        self.waited_s += time.perf_counter() - started
+        self._on_stored(band)

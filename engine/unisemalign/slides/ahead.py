@@ -1,0 +1,261 @@
+"""Reading ahead: blocks of a slide are decoded before they are wanted, each of them once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Literal, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unisemalign.errors import SlideError
+from unisemalign.geometry import Rect
+from unisemalign.slides.opening import open_slide
+from unisemalign.slides.padding import Readable
+from unisemalign.slides.plain_slide import PlainSlide
+from unisemalign.slides.slide import UnreadableTileError
+from unisemalign.slides.spaced import SpacedSlide
+
+BLOCK_YX = (1024, 2048)
+"""A block, in working pixels: so large that few of the file's tiles lie in two of them."""
+_SPARE_BLOCKS = 4
+_SMALL_PX = 8192 * 8192
+"""Up to here a thread has read much before a process has begun."""
+_MOST_READERS = 8
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Block:
+    """What one read gave: pixels ``(h, w, 3)``, and where none could be decoded."""
+
+    pixels: NDArray[np.uint8]
+    unreadable: list[Rect]
+
+
+class ReadAhead:
+    """Serves rectangles of a slide out of blocks that are read before they are wanted.
+
+    Reads like the slide itself, and what a rectangle holds depends on neither the readers nor the
+    order. Pixels that cannot be decoded are white.
+
+    Parameters
+    ----------
+    slide
+        What to read.
+    readers
+        Processes that each open the slide themselves; 0: one thread of this process.
+    unreadable
+        Told before; what is found is added.
+
+    Attributes
+    ----------
+    waited_s
+        Seconds spent waiting for blocks.
+    unreadable
+        Rectangles, in working pixels, that could not be decoded.
+
+    Raises
+    ------
+    SlideError
+        From :meth:`read`, when the slide is no longer there or a reader was killed.
+    """
+
+    def __init__(
+        self, slide: Readable, readers: int = 0, unreadable: list[Rect] | None = None
+    ) -> None:
+        self.shape_yx = slide.shape_yx
+        self.waited_s = 0.0
+        self.unreadable = [] if unreadable is None else unreadable
+        self._slide = slide
+        self._extent = Rect(0, 0, *slide.shape_yx)
+        self._coming: dict[Rect, Future[Block]] = {}
+        self._held: dict[Rect, NDArray[np.uint8]] = {}
+        self._room = _SPARE_BLOCKS + 2 * readers
+        self._pool: Executor
+        if readers and isinstance(slide, SpacedSlide):
+            self._read = _read_here
+            self._pool = ProcessPoolExecutor(
+                readers,
+                multiprocessing.get_context("spawn"),  # a fork would copy torch's locks
+                _begin_here,
+                (slide.slide.path, slide.slide.spacing_um, slide.spacing_um),
+            )
+        else:
+            self._read = self._read_inside
+            self._pool = ThreadPoolExecutor(1, "reader")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def ahead(self, wanted: Iterable[tuple[T, list[Rect], Rect]]) -> Iterator[T]:
+        """Yield each item while the blocks of the next ones are on their way.
+
+        Parameters
+        ----------
+        wanted
+            Of each item, in order: the item, the rectangles that will be read for it, and the
+            extent its blocks are cut by, so that a view does not pay for what lies around it.
+        """
+        waiting: deque[tuple[T, list[Rect], Rect]] = deque()
+        for item in wanted:
+            waiting.append(item)
+            for rect in item[1]:
+                for block in _blocks(rect, item[2]):
+                    self._submit(block)
+            while waiting and len(self._coming) > self._room:
+                yield self._begun(*waiting.popleft())
+        while waiting:
+            yield self._begun(*waiting.popleft())
+
+    def read(self, rect: Rect) -> NDArray[np.uint8]:
+        """Return ``(h, w, 3)`` of ``rect``, which lies inside the slide."""
+        out = np.empty((rect.h, rect.w, 3), np.uint8)
+        extent = self._extent if self._extent.contains(rect) else Rect(0, 0, *self.shape_yx)
+        for block in _blocks(rect, extent):
+            part = block.intersect(rect)
+            pixels = self._taken(block)
+            out[part.relative_to(rect).slices] = pixels[part.relative_to(block).slices]
+        return out
+
+    def _begun(self, item: T, rects: list[Rect], extent: Rect) -> T:
+        """Forget the blocks of another extent, and those a block's height above ``rects``."""
+        self._extent = extent
+        if rects:
+            top = min(rect.y for rect in rects) - BLOCK_YX[0]
+            gone = [b for b in self._held if b.y1 <= top or not extent.contains(b)]
+            for block in gone:
+                del self._held[block]
+        return item
+
+    def _submit(self, block: Rect) -> None:
+        if block not in self._coming and block not in self._held:
+            with _killed_told():
+                self._coming[block] = self._pool.submit(self._read, block)
+
+    def _taken(self, block: Rect) -> NDArray[np.uint8]:
+        if block not in self._held:
+            self._submit(block)
+            started = time.perf_counter()
+            with _killed_told():
+                found = self._coming[block].result()
+            self.waited_s += time.perf_counter() - started
+            del self._coming[block]
+            self._held[block] = found.pixels
+            self.unreadable.extend(r for r in found.unreadable if r not in self.unreadable)
+        return self._held[block]
+
+    def _read_inside(self, block: Rect) -> Block:
+        return read_block(self._slide, block)
+
+
+def choose_readers(wanted: int | Literal["auto"], slide: Readable, area_px: int) -> int:
+    """Return how many processes read ``area_px`` working pixels; ``auto``: as suits the machine.
+
+    Half of the cores, for the other half feeds the network. Small areas and images that lie in
+    memory are not worth a process.
+    """
+    if wanted != "auto":
+        return wanted
+    if area_px <= _SMALL_PX or not isinstance(slide, SpacedSlide):
+        return 0
+    if isinstance(slide.slide, PlainSlide):
+        return 0
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return min(_MOST_READERS, max(1, cores // 2))
+
+
+def read_block(slide: Readable, rect: Rect) -> Block:
+    """Read ``rect``, whatever can be read of it: the rest is white.
+
+    Raises
+    ------
+    SlideError
+        If the slide itself is gone.
+    """
+    if not isinstance(slide, SpacedSlide):
+        return Block(slide.read(rect), [])
+    damaged: list[UnreadableTileError] = []
+    pixels = slide.read(rect, damaged)
+    return Block(pixels, list(dict.fromkeys(error.rect for error in damaged)))
+
+
+def _blocks(rect: Rect, extent: Rect) -> Iterator[Rect]:
+    """Yield the blocks under ``rect``, in reading order, cut by ``extent``."""
+    inside = rect.intersect(extent)
+    high, wide = BLOCK_YX
+    for y in range(inside.y // high, -(-inside.y1 // high)):
+        for x in range(inside.x // wide, -(-inside.x1 // wide)):
+            block = Rect(y * high, x * wide, high, wide).intersect(extent)
+            if block.area:
+                yield block
+
+
+@contextmanager
+def _killed_told() -> Iterator[None]:
+    try:
+        yield
+    except BrokenExecutor as error:
+        raise SlideError(
+            "A process that reads the slide was killed, perhaps for lack of memory. What was "
+            "finished before is kept: start again, or with --set inference.readers=0."
+        ) from error
+
+
+# In a reader process.
+
+
+@dataclass
+class _Here:
+    path: Path
+    own_spacing_um: float | None
+    spacing_um: float
+    slide: SpacedSlide | None = None
+
+
+_here: _Here | None = None
+
+
+def _begin_here(path: Path, own_spacing_um: float | None, spacing_um: float) -> None:
+    global _here
+    _here = _Here(path, own_spacing_um, spacing_um)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the process that feeds us
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)  # a parent that was killed closes no queue
+
+
+def _read_here(block: Rect) -> Block:
+    if _here is None:  # the pool runs its initializer first
+        raise RuntimeError("a reader reads before it was begun")
+    if _here.slide is None:
+        opened = open_slide(_here.path, spacing_um=_here.own_spacing_um)
+        _here.slide = SpacedSlide(opened, _here.spacing_um)
+    return read_block(_here.slide, block)
