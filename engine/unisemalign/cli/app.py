@@ -13,8 +13,9 @@ import typer
 
 from unisemalign.benchmark import SCORED_AT, run_benchmark, spread_text
 from unisemalign.cli.output import FAILED, choose_events, errors_as_sentences, say, say_json
+from unisemalign.cli.segmenting import segment_elsewhere, segment_here, tell_results
 from unisemalign.errors import DataError, SettingsError
-from unisemalign.exchange import Format, Source, area_by_class, export_labels
+from unisemalign.exchange import Format, Source, export_labels
 from unisemalign.geometry import parse_point, parse_rect
 from unisemalign.metrics import SCORE_NAMES
 from unisemalign.project import Project, RegionState, Split
@@ -168,40 +169,35 @@ def segment(
         int | None, typer.Option("--round", help="Use this round's model, not the newest.")
     ] = None,
     overrides: Overrides = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS|local", help="Share the slides out to a Dask cluster."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Segment slides with the newest round's model. What is finished is not done again."""
     with errors_as_sentences(as_json), Project.open(project) as opened:
-        from unisemalign.inference import load_predictor, segment_slide
-
         rect = parse_rect(region) if region else None
         if rect and len(slides or []) != 1:
             raise DataError("A region wants exactly one slide. Name it: segment PROJECT SLIDE.")
         near = parse_point(focus) if focus else None
         if near and len(slides or []) != 1:
             raise DataError("A focus wants exactly one slide. Name it: segment PROJECT SLIDE.")
+        if dask and (rect or near):
+            raise DataError("--dask labels whole slides. Leave --region and --focus out.")
         names = slides or [record.name for record in opened.slides()]
         known = [opened.slide(name).name for name in names]
-        predictor, found = load_predictor(opened, round_number, overrides or [])
         events = choose_events(as_json)
         with cancel_on_signals(CancelToken()) as token:
-            for name in known:
-                result = segment_slide(
-                    opened,
-                    name,
-                    predictor,
-                    found.number,
-                    rect=rect,
-                    focus=near,
-                    events=events,
-                    cancel=token,
+            if dask:
+                results = segment_elsewhere(
+                    opened, known, round_number, overrides or [], dask, events, token
                 )
-                area = area_by_class(opened, name, found.number)
-                events.emit("done", **result, area=area)
-                if not as_json:
-                    shares = ", ".join(f"{k} {100 * v:.1f} %" for k, v in area.items())
-                    fresh = "" if result["fresh"] else " (finished before)"
-                    say(f"{name}: {shares}{fresh}")
+            else:
+                results = segment_here(
+                    opened, known, round_number, overrides or [], rect, near, events, token
+                )
+            tell_results(opened, len(known), results, events, as_json=as_json)
 
 
 @app.command()

@@ -15,13 +15,14 @@ from unisemalign.geometry import Rect
 from unisemalign.guess.clusters import WINDOW_PX, cluster_network, find_clusters
 from unisemalign.guess.network import GuessNetwork
 from unisemalign.guess.words import words_network
-from unisemalign.inference import Predictor, iter_bands
+from unisemalign.inference import Plan, Predictor, iter_bands
 from unisemalign.project import FIRST_ROUND, FirstGuess, GuessNote, PredictionStore, Project
 from unisemalign.project.first_guess import cluster_values
 from unisemalign.runtime import CancelToken, Events, Pace
 from unisemalign.runtime.device import choose_device
 from unisemalign.settings import build_settings
 from unisemalign.slides import tissue_mask
+from unisemalign.slides.ahead import ReadAhead, choose_readers
 from unisemalign.weights import Published
 
 _WINDOW_LIMITS_PX = (64, 4096)
@@ -203,19 +204,22 @@ class _Writer:
                 pace.done = done
                 self.events.emit("progress", done=done, total=total, eta_s=pace.eta_s)
 
-            bands = iter_bands(
-                slide, self.predictor, target, tissue=tissue_mask(slide), on_window=on_window
-            )
-            for band in bands:
-                classes = self.table[band.classes]
-                store.write(
-                    band.rect,
-                    classes=classes,
-                    confidence=np.where(classes > 0, band.confidence, 0).astype(np.uint8),
-                    disagreement=np.zeros_like(classes),
-                )
-                r = band.rect
-                self.events.emit("written", slide=name, rect=[r.y, r.x, r.h, r.w])
+            inference, tissue = self.predictor.settings.inference, tissue_mask(slide)
+            plan = Plan(slide.shape_yx, inference, target)
+            readers = choose_readers(inference.readers, slide, target.area)
+            with ReadAhead(slide, readers) as source:
+                for band in iter_bands(
+                    source, self.predictor, plan, tissue=tissue, on_window=on_window
+                ):
+                    classes = self.table[band.classes]
+                    store.write(
+                        band.rect,
+                        classes=classes,
+                        confidence=np.where(classes > 0, band.confidence, 0).astype(np.uint8),
+                        disagreement=np.zeros_like(classes),
+                    )
+                    r = band.rect
+                    self.events.emit("written", slide=name, rect=[r.y, r.x, r.h, r.w])
         finally:
             slide.slide.close()
         return target
