@@ -45,7 +45,7 @@ class FilterBank(Encoder):
     def _one(self, image: Tensor) -> Tensor:
         pixels = image.permute(1, 2, 0).cpu().numpy()
         found = multiscale_basic_features(
-            pixels, channel_axis=-1, sigma_min=1, sigma_max=16, num_workers=1
+            pixels, channel_axis=-1, sigma_min=1, sigma_max=16, workers=1
         )
         # Edges and texture are a hundredth of the colours: one scale for all, or nothing learns.
         spread = found.std((0, 1), keepdims=True) + 1e-6

@@ -18,8 +18,6 @@ WHITE = 255
 class UnreadableTileError(SlideError):
     """Some pixels of a slide cannot be decoded; the slide's other pixels can.
 
-    Survives pickling, so that a reading process can hand it on.
-
     Attributes
     ----------
     slide
