@@ -54,7 +54,8 @@ def load_predictor(
     if found is None:
         raise ProjectError(
             "Segmenting wants a trained round, this project has none yet. Label at least one "
-            "region with every class in it, then train."
+            "region with every class in it, then train. Before that, 'unisemalign guess' makes a "
+            "first guess."
         )
     weights = best_weights(found.folder)
     network, settings, names = load_network(weights)
