@@ -273,14 +273,16 @@ def _taken_up(
     project: Project, name: str, round_number: int, predictor: Predictor
 ) -> tuple[PredictionStore, Progress]:
     """Return where the prediction goes, and what of it is there already."""
-    there = project.has_prediction(round_number, name)
+    if not project.has_prediction(round_number, name):
+        # A folder that a person deleted leaves a note of what it held.
+        project.remove_prediction(round_number, name)
     store = project.predictions(round_number, name, create=True)
     progress = Progress(store, predictor.identity)
     if progress.of_other_model:
         # The round has learned more since, or is used in another way: no map of two models.
         project.remove_prediction(round_number, name)
         store = project.predictions(round_number, name, create=True)
-        there = False
-    if not there:
-        return store, Progress.begin(store, predictor.identity)
+        progress = Progress(store, predictor.identity)
+    if not store.read_progress():
+        progress.write()  # from the first band on it is known whose they are
     return store, progress

@@ -35,12 +35,6 @@ class Progress:
         self.finished = {Rect(*numbers) for numbers in told.get("finished", ())}
         self.unreadable = [Rect(*numbers) for numbers in told.get("unreadable", ())]
 
-    @classmethod
-    def begin(cls, store: PredictionStore, model: str) -> Self:
-        """Begin anew, whatever was noted before."""
-        store.write_progress({"model": model})
-        return cls(store, model)
-
     def write(self) -> None:
         """Note it, atomically."""
         self._store.write_progress(

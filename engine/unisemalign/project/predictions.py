@@ -38,6 +38,11 @@ What = Literal["class", "confidence", "disagreement"]
 KINDS: tuple[What, ...] = ("class", "confidence", "disagreement")
 
 
+def progress_path(folder: Path) -> Path:
+    """Return where it is noted what of the prediction in ``folder`` is finished."""
+    return folder.with_suffix(".progress.json")
+
+
 class PredictionStore:
     """One slide's prediction by one round. One process writes, any number read meanwhile.
 
@@ -159,7 +164,7 @@ class PredictionStore:
 
     @property
     def _progress_path(self) -> Path:
-        return self._folder.with_suffix(".progress.json")
+        return progress_path(self._folder)
 
     def _holds(self, rect: Rect) -> bool:
         return any(is_written(self._folder / what / "0", rect) for what in KINDS)

@@ -30,7 +30,7 @@ from unisemalign.project.journal import Journal
 from unisemalign.project.labels import LabelStore, check_rect
 from unisemalign.project.locks import ProcessLock
 from unisemalign.project.names import unique_name
-from unisemalign.project.predictions import PredictionStore
+from unisemalign.project.predictions import PredictionStore, progress_path
 from unisemalign.project.records import (
     JournalEntry,
     Origin,
@@ -525,9 +525,11 @@ class Project:
         return PredictionStore.create(folder, record.shape_yx, self.info.spacing_um)
 
     def remove_prediction(self, round: int, slide_name: str) -> None:  # noqa: A002
-        """Forget what a round says about a slide."""
+        """Forget what a round says about a slide, and what of it was noted as finished."""
         number, name = self._rounds.get(round).number, self.slide(slide_name).name
-        shutil.rmtree(self._prediction_folder(number, name), ignore_errors=True)
+        folder = self._prediction_folder(number, name)
+        progress_path(folder).unlink(missing_ok=True)  # first: nothing is not finished
+        shutil.rmtree(folder, ignore_errors=True)
 
     def has_prediction(self, round: int, slide_name: str) -> bool:  # noqa: A002
         """Tell whether a round says anything about a slide, even if only in part."""

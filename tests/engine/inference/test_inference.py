@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,7 @@ from unisemalign.inference import (
 )
 from unisemalign.inference.blending import window_weights
 from unisemalign.model import build_network
-from unisemalign.project import Project, Split
+from unisemalign.project import PredictionStore, Project, Split
 from unisemalign.runtime import CancelToken, SilentEvents
 from unisemalign.settings import build_settings
 from unisemalign.slides import SpacedSlide, open_slide
@@ -203,6 +204,31 @@ def test_a_sketch_comes_first_and_the_rest_replaces_it(trained):
     assert np.array_equal(last[view.slices], plain.classes)
     assert (first == last).mean() > 0.5
     assert "finished" not in trained.predictions(1, "b").read_progress()
+
+
+@pytest.mark.parametrize("how", ["by the project", "by a person"])
+def test_a_removed_map_is_made_again_though_killed_at_once(trained, monkeypatch, how):
+    """Killed between the empty store and the note that nothing of it is finished."""
+    predictor, _ = load_predictor(trained)
+    quiet = {"events": SilentEvents(), "cancel": CancelToken()}
+    segment_slide(trained, "b", predictor, 1, **quiet)
+    whole = Rect(0, 0, *trained.predictions(1, "b").shape_yx)
+    before = trained.predictions(1, "b").read(whole)
+    if how == "by the project":
+        trained.remove_prediction(1, "b")
+    else:
+        shutil.rmtree(trained.root / "predictions" / "1" / "b.zarr")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PredictionStore, "write_progress", killed)
+        with pytest.raises(KeyboardInterrupt):
+            segment_slide(trained, "b", predictor, 1, **quiet)
+    assert trained.has_prediction(1, "b")
+    assert segment_slide(trained, "b", predictor, 1, **quiet)["fresh"]
+    assert np.array_equal(trained.predictions(1, "b").read(whole), before)
 
 
 def test_what_cannot_be_decoded_is_left_unlabelled(noise, tmp_path):
