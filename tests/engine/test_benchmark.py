@@ -88,6 +88,20 @@ def test_mean_and_sd_over_seeds_and_runs_that_are_there_are_read(data, tmp_path)
     assert [e for e in other if e["event"] == "step"]
 
 
+def test_a_run_that_failed_before_its_first_checkpoint_begins_anew(data, tmp_path, monkeypatch):
+    from unisemalign.training import loop
+
+    def fails(*_):
+        raise RuntimeError("no memory")
+
+    wanted = ["glas", "--data", data, "--fraction", "10", "--out", tmp_path / "runs"]
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "build_network", fails)
+        run(*wanted, "--seeds", "0", *FLAGS, status=1)
+    report = run(*wanted, "--seeds", "0", *FLAGS)[-1]
+    assert report["best"]["mean"] is not None
+
+
 def test_the_report_shows_the_worst_and_the_best_image(data, tmp_path):
     draw_pair(data, "val_2", 9)
     draw_pair(data, "val_3", 4)

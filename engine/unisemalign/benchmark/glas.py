@@ -97,12 +97,14 @@ def run_benchmark(
 
 def _train(project: Project, settings: Settings, events: Events) -> dict[str, Any]:
     """Train the project's one round, or go on with it, or read it; return its scores."""
-    from unisemalign.training import train_round
+    from unisemalign.training import train_round, unfinished_round
 
     rounds = project.rounds()
     if rounds and rounds[-1].state == "done":
         return rounds[-1].scores
-    return train_round(project, settings, resume=bool(rounds), events=events).scores
+    # A round that failed before its first checkpoint has nothing to go on with: begin anew.
+    resume = unfinished_round(project) is not None
+    return train_round(project, settings, resume=resume, events=events).scores
 
 
 def _sentence(seed: int, scores: dict[str, Any]) -> str:

@@ -138,7 +138,12 @@ def _opened(
         if stale.state == "running":  # killed: whoever runs holds the lock, and that is us
             project.set_round(stale.number, state="cancelled")
     if resume:
-        found = _unfinished(project)
+        found = unfinished_round(project)
+        if found is None:
+            raise ProjectError(
+                "Resuming wants a round that was stopped or killed, found none. Train without "
+                "--resume."
+            )
         settings = read_settings(found.folder / "run.toml")
         check_shares(settings.training, team)
         return found, settings
@@ -170,7 +175,7 @@ def _sentence(error: BaseException) -> str:
     return f"The round stopped on {type(error).__name__}: {error}"
 
 
-def _unfinished(project: Project) -> Round:
+def unfinished_round(project: Project) -> Round | None:
     """Return the newest round after the last finished one that has something to go on with."""
     found: Round | None = None
     for each in project.rounds():
@@ -180,10 +185,6 @@ def _unfinished(project: Project) -> Round:
             each.state != "failed" or (each.folder / _CHECKPOINT).exists()
         ):
             found = each
-    if found is None:
-        raise ProjectError(
-            "Resuming wants a round that was stopped or killed, found none. Train without --resume."
-        )
     return found
 
 
