@@ -203,7 +203,7 @@ def test_a_sketch_comes_first_and_the_rest_replaces_it(trained):
     plain = predict_rect(trained.open_slide("b"), predictor, view)
     assert np.array_equal(last[view.slices], plain.classes)
     assert (first == last).mean() > 0.5
-    assert "finished" not in trained.predictions(1, "b").read_progress()
+    assert not trained.predictions(1, "b").read_progress()["finished"]
 
 
 @pytest.mark.parametrize("how", ["by the project", "by a person"])
