@@ -2,7 +2,8 @@
 
     python benchmarks/tables.py presets --data GLAS [--fraction 10] [--seeds 0,1,2] [--steps N]
 
-``presets``: `released`, `paper`, `recommended` and supervised training. ``branches`` and
+``presets``: `released`, `paper`, `recommended` and supervised training; and the first two in the
+network and with the steps of `recommended`, which a CPU can train. ``branches`` and
 ``alignment``: the paper's Tables 4 and 5. ``lift``: one change of `recommended` at a time. Runs
 that are there already are read, so a table can be made in several goes; ``--only ROW`` makes one
 row.
@@ -11,6 +12,7 @@ row.
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,19 @@ from unisemalign.settings import Settings
 # The published heads are 2048 wide on 1/16 of the image, for UNI's 1024 channels. The embedded
 # encoder has 192, and a step on a CPU would take ten seconds.
 NARROW = ("model.high_dim=256",)
+_DEFAULTS = build_settings()
+_KEPT = ("align_corners", "semantic_upsample", "text_pooling", "text_masks", "encoder", "text")
+# Network and length of `recommended`: what is left of a preset are its losses, views, optimiser
+# and windows.
+ALIKE = (
+    *(
+        f"model.{name}={json.dumps(value)}"
+        for name, value in _DEFAULTS.model.model_dump(mode="json").items()
+        if name not in _KEPT
+    ),
+    f"training.steps={_DEFAULTS.training.steps}",
+    f"training.validate_every={_DEFAULTS.training.validate_every}",
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,8 @@ TABLES: dict[str, tuple[Row, ...]] = {
         Row("supervised", method="supervised"),
         Row("paper", "paper", overrides=NARROW),
         Row("released", "released", overrides=NARROW),
+        Row("paper, network and steps of recommended", "paper", overrides=ALIKE),
+        Row("released, network and steps of recommended", "released", overrides=ALIKE),
     ),
     "branches": (
         Row("neither", overrides=(*NO_TEXT, *NO_PROTOTYPE)),

@@ -28,7 +28,7 @@ class ModelSettings(SettingsModel):
     train_encoder: Literal["auto", "yes", "no"] = Field(
         "auto",
         title="Train the encoder",
-        description="'auto' trains it when it is small and starts without weights.",
+        description="'auto' trains the embedded one, and one that starts without weights.",
     )
     zoom: Annotated[float, Ge(0.1), Le(8.0)] = Field(
         0.5,
