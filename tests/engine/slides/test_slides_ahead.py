@@ -13,7 +13,8 @@ import pytest
 from unisemalign.errors import SlideError
 from unisemalign.geometry import Rect
 from unisemalign.slides import SpacedSlide, open_slide, synthetic
-from unisemalign.slides.ahead import BLOCK_YX, ReadAhead, choose_readers
+from unisemalign.slides.ahead import ReadAhead, choose_readers
+from unisemalign.slides.blocks import BLOCK_YX
 
 RECTS = [Rect(0, 0, 512, 512), Rect(900, 1800, 300, 300), Rect(1100, 1900, 200, 1)]
 
@@ -77,10 +78,10 @@ def test_each_block_is_read_once_and_then_forgotten():
 
 
 def test_a_slide_that_went_away_is_told(drawn, monkeypatch):
-    def gone(rect, unreadable):
+    def gone(level, rect, unreadable):
         raise SlideError("The drive is gone.")
 
-    monkeypatch.setattr(drawn, "read", gone)
+    monkeypatch.setattr(drawn.slide, "read_level", gone)
     with ReadAhead(drawn) as source, pytest.raises(SlideError, match="drive is gone"):
         source.read(RECTS[0])
 
