@@ -30,7 +30,6 @@ from numpy.typing import NDArray
 from unisemalign.errors import SlideError
 from unisemalign.geometry import Rect
 from unisemalign.slides.blocks import (
-    BLOCK_YX,
     Block,
     BlockPixels,
     Blocks,
@@ -42,7 +41,11 @@ from unisemalign.slides.padding import Readable
 from unisemalign.slides.plain_slide import PlainSlide
 from unisemalign.slides.spaced import SpacedSlide
 
-_SPARE_BLOCKS = 4
+_AHEAD_PX = 2**23, 2**22
+"""Working pixels fetched before they are wanted, and as many more for each reader: several rows of
+windows."""
+_KEPT_ABOVE_PX = 1024
+"""Rows kept above what is read: an edge is mirrored from there."""
 _KNOWN_EXTENTS = 4
 _SMALL_PX = 8192 * 8192
 """Up to here a thread has read much before a process has begun."""
@@ -94,7 +97,7 @@ class ReadAhead:
         self._coming: dict[Block, Future[BlockPixels]] = {}
         self._held: dict[Block, BlockPixels] = {}
         self._seams: dict[Rect, NDArray[np.uint8]] = {}
-        self._room = _SPARE_BLOCKS + 2 * readers
+        self._room_px = _AHEAD_PX[0] + readers * _AHEAD_PX[1]
         self._pool: Executor
         if readers and isinstance(slide, SpacedSlide):
             self._read = _read_here
@@ -129,7 +132,7 @@ class ReadAhead:
             for rect in item[1]:
                 for block in self._cut(item[2]).needed(rect):
                     self._submit(block)
-            while waiting and len(self._coming) > self._room:
+            while waiting and sum(b.inner.area for b in self._coming) > self._room_px:
                 yield self._begun(*waiting.popleft())
         while waiting:
             yield self._begun(*waiting.popleft())
@@ -157,10 +160,10 @@ class ReadAhead:
         return self._seams[part]
 
     def _begun(self, item: T, rects: list[Rect], extent: Rect) -> T:
-        """Forget the blocks of another extent, and those a block's height above ``rects``."""
+        """Forget the blocks of another extent, and those well above ``rects``."""
         self._extent = extent
         if rects:
-            top = min(rect.y for rect in rects) - BLOCK_YX[0]
+            top = min(rect.y for rect in rects) - _KEPT_ABOVE_PX
             held, seams = self._held, self._seams
             for block in [b for b in held if b.inner.y1 <= top or not extent.contains(b.inner)]:
                 del held[block]

@@ -21,8 +21,9 @@ from unisemalign.slides.slide import UnreadableTileError
 from unisemalign.slides.spaced import SOURCE_LIMIT_PX, SpacedSlide
 from unisemalign.slides.tiles import TILES
 
-BLOCK_YX = (1024, 2048)
-"""About a block, in working pixels, where the file's tiles allow it."""
+BLOCK_YX = (512, 512)
+"""About a block, in working pixels, where the file's tiles allow it: what is decoded beside what is
+wanted, around tissue, is little."""
 _LONGEST_TILE = 8
 """A tile so many times as high as a block is cut all the same: memory is bounded."""
 

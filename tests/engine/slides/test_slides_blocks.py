@@ -37,8 +37,9 @@ class Tiled:
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    for room in (blocks, ahead):
-        monkeypatch.setattr(room, "BLOCK_YX", (32, 48))
+    monkeypatch.setattr(blocks, "BLOCK_YX", (32, 48))
+    monkeypatch.setattr(ahead, "_KEPT_ABOVE_PX", 40)
+    monkeypatch.setattr(ahead, "_AHEAD_PX", (10_000, 0))
 
 
 def windows(extent, side=40, stride=30):
