@@ -7,6 +7,7 @@ measurement runs in a process of its own, one after another:
 - `mpx_per_second`: labelled megapixels a second, end to end, readers and storage included; beside
   it how the seconds were spent: waiting for readers, for storage, and the rest on the device;
 - `decode_mpx_per_second`: the same megapixels, when the same readers only decode;
+  `decodes_per_tile`: how often each of the file's tiles that lie under a window was decoded;
 - `literal_mpx_per_second`: benchmarks/literal.py on windows of 256 px at stride 170, one at a time
   (`--literal-windows`; 0 leaves it out);
 - `peak_mb`: the most the segmenting process held above what it held with the model loaded and one
@@ -32,6 +33,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,7 @@ from unisemalign.runtime.device import choose_device
 from unisemalign.settings import Settings
 from unisemalign.slides import synthetic, tissue_mask
 from unisemalign.slides.ahead import ReadAhead, choose_readers
+from unisemalign.slides.tiles import tiles_touching
 
 BLOCK_PX, TILE_PX, QUALITY = 2048, 512, 85
 GLASS = 242
@@ -215,19 +218,30 @@ def decode_here(folder: Path, overrides: list[str]) -> dict[str, Any]:
                     kept = [w for w in row if tissue.fraction(w.intersect(whole)) > 0]
                     yield kept, [w.intersect(whole) for w in kept], run.extent
 
-        labelled = 0
+        labelled, rows = 0, []
         with ReadAhead(opened.slide, readers) as source:
             source.read(Rect(0, 0, 1, 1))  # the readers have started
             started = time.perf_counter()
             for windows in source.ahead(wanted()):
                 for window in windows:
                     source.read(window.intersect(whole))
+                rows.append(windows)
                 # A window stands for the tissue of its step.
                 labelled += len(windows) * inference.stride_px**2
                 if time.perf_counter() - started > DECODE_LIMIT_S:
                     break
             seconds = time.perf_counter() - started
-    return {"decode_mpx_per_second": round(labelled / 1e6 / seconds, 2)}
+        tiles = {
+            tile
+            for window in chain.from_iterable(rows)
+            for tile in tiles_touching(
+                opened.slide.source(window.intersect(whole)), opened.slide.tile_yx
+            )
+        }
+    return {
+        "decode_mpx_per_second": round(labelled / 1e6 / seconds, 2),
+        "decodes_per_tile": round(source.decoded / len(tiles), 3),
+    }
 
 
 def literal_here(count: int, overrides: list[str]) -> dict[str, Any]:

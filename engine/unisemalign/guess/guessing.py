@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unisemalign.errors import ProjectError
 from unisemalign.geometry import Rect
 from unisemalign.guess.clusters import WINDOW_PX, cluster_network, find_clusters
 from unisemalign.guess.network import GuessNetwork
 from unisemalign.guess.words import words_network
-from unisemalign.inference import Plan, Predictor, iter_bands
-from unisemalign.project import FIRST_ROUND, FirstGuess, GuessNote, PredictionStore, Project
+from unisemalign.inference import Predictor, segment_slide
+from unisemalign.inference.segmenting import identify
+from unisemalign.inference.storing import Shelf
+from unisemalign.project import FIRST_ROUND, FirstGuess, GuessNote, Project
 from unisemalign.project.first_guess import cluster_values
-from unisemalign.runtime import CancelToken, Events, Pace
+from unisemalign.runtime import CancelToken, Events
 from unisemalign.runtime.device import choose_device
 from unisemalign.settings import build_settings
-from unisemalign.slides import tissue_mask
-from unisemalign.slides.ahead import ReadAhead, choose_readers
 from unisemalign.weights import Published
 
 _WINDOW_LIMITS_PX = (64, 4096)
@@ -43,8 +43,9 @@ def guess_by_clusters(
     """Map the clusters of ``slides``, or of ``rect`` of the one slide.
 
     Clusters found before are kept, with their names, so that another slide or view is told in the
-    same terms; ``count`` finds new ones and forgets the old. Named clusters become classes of
-    round 0 at once.
+    same terms; ``count`` looks for them anew and, if others are found, forgets the old. Named
+    clusters become classes of round 0 at once. What was interrupted goes on with the bands it
+    lacks, as :func:`segment_slide` does.
 
     Raises
     ------
@@ -63,18 +64,23 @@ def guess_by_clusters(
             events.emit("progress", done=done, total=total)
 
         wanted = count or len(project.info.classes) + _MORE_CLUSTERS
-        note = find_clusters(project, slides, rect, wanted, seed=seed, on_slide=on_slide)
-        guess.forget()
-        guess.write_note(note)
-    numbers = np.arange(len(note.directions) + 1, dtype=np.uint8)
+        found = find_clusters(project, slides, rect, wanted, seed=seed, on_slide=on_slide)
+        if note is None or not found.same_clusters(note):
+            guess.forget()
+            note = found
+            guess.write_note(note)
     network = cluster_network(note, project.info.spacing_um, range(len(note.directions)))
-    writer = _Writer(project, _predictor(network, WINDOW_PX), numbers, events, cancel)
+    mapper = _Mapper(project, _predictor(network, WINDOW_PX), events, cancel)
     for name in slides:
-        done = writer.write(name, rect, guess.clusters(name, create=True))
-        note = note.with_rect(name, done)
+        shelf = Shelf(
+            partial(guess.has_clusters, name),
+            partial(guess.clusters, name, create=True),
+            partial(guess.remove_clusters, name),
+        )
+        note = note.with_rect(name, mapper.map(name, rect, shelf))
         guess.write_note(note)
         if not note.waiting:
-            _write_classes(project, note, {name: [done]}, events, cancel)
+            _write_classes(project, note, {name: [Rect(*note.rects[name][-1])]}, events, cancel)
     note = note.model_copy(update={"shares": _shares(project, guess, note)})
     guess.write_note(note)
     return note
@@ -84,6 +90,8 @@ def name_clusters(
     project: Project, names: Mapping[int, str], *, events: Events, cancel: CancelToken
 ) -> GuessNote:
     """Make classes of the clusters: round 0 wherever clusters were mapped.
+
+    The same names again go on with what is lacking.
 
     Raises
     ------
@@ -100,9 +108,10 @@ def name_clusters(
             "--clusters 4' first."
         )
     values = cluster_values(names, len(note.directions), project.info.class_names)
-    note = note.model_copy(update={"names": values})
-    guess.forget_classes()
-    guess.write_note(note)
+    if values != note.names:
+        note = note.model_copy(update={"names": values})
+        guess.forget_classes()
+        guess.write_note(note)
     there = {slide.name for slide in project.slides()}
     rects = {
         name: [Rect(*box) for box in boxes] for name, boxes in note.rects.items() if name in there
@@ -140,11 +149,9 @@ def guess_by_words(
         guess.forget()
         note = GuessNote(made_by="words", model=pair.name)
     project.first_round(made_by=f"words: {pair.name}")
-    values = np.arange(len(about.classes) + 1, dtype=np.uint8)
-    writer = _Writer(project, _predictor(network, side_px, overlap=0.5), values, events, cancel)
+    mapper = _Mapper(project, _predictor(network, side_px, overlap=0.5), events, cancel)
     for name in slides:
-        done = writer.write(name, rect, project.predictions(FIRST_ROUND, name, create=True))
-        note = note.with_rect(name, done)
+        note = note.with_rect(name, mapper.map(name, rect))
         guess.write_note(note)
     return note
 
@@ -164,68 +171,47 @@ def _write_classes(
     kinds = [*sorted(set(note.names) - {0}), 0]
     answers = [kinds.index(value) for value in note.names]
     network = cluster_network(note, project.info.spacing_um, answers)
-    table = np.array([0, *kinds], np.uint8)
-    writer = _Writer(project, _predictor(network, WINDOW_PX), table, events, cancel)
+    mapper = _Mapper(project, _predictor(network, WINDOW_PX, values=kinds), events, cancel)
     project.first_round(made_by="clusters")
     for name, boxes in rects.items():
-        store = project.predictions(FIRST_ROUND, name, create=True)
         for box in boxes:
-            writer.write(name, box, store)
+            mapper.map(name, box)
 
 
 @dataclass(frozen=True)
-class _Writer:
-    """Writes what a predictor answers, as ``table`` says it: answer k − 1 becomes ``table[k]``."""
+class _Mapper:
+    """Maps slides by what a predictor answers, as :func:`segment_slide` does."""
 
     project: Project
     predictor: Predictor
-    table: NDArray[np.uint8]
     events: Events
     cancel: CancelToken
 
-    def write(self, name: str, rect: Rect | None, store: PredictionStore) -> Rect:
-        """Map ``rect`` of a slide (``None``: all of it) into ``store``, and return what it was."""
-        slide = self.project.open_slide(name)
-        try:
-            whole = Rect(0, 0, *slide.shape_yx)
-            target = whole if rect is None else rect.intersect(whole)
-            if target.area == 0:
-                raise ProjectError(
-                    f"The region {rect} wants to lie on '{name}', which is {whole.h} × {whole.w} "
-                    f"px at working spacing. Choose one inside."
-                )
-            self.events.emit("start", what=f"Guessing {name}")
-            pace: Pace | None = None
+    def map(self, name: str, rect: Rect | None, shelf: Shelf | None = None) -> Rect:
+        """Map ``rect`` of a slide (``None``: all of it), and return what it was.
 
-            def on_window(done: int, total: int) -> None:
-                nonlocal pace
-                self.cancel.check()
-                pace = pace or Pace(total)
-                pace.done = done
-                self.events.emit("progress", done=done, total=total, eta_s=pace.eta_s)
-
-            inference, tissue = self.predictor.settings.inference, tissue_mask(slide)
-            plan = Plan(slide.shape_yx, inference, target)
-            readers = choose_readers(inference.readers, slide, target.area)
-            with ReadAhead(slide, readers) as source:
-                for band in iter_bands(
-                    source, self.predictor, plan, tissue=tissue, on_window=on_window
-                ):
-                    classes = self.table[band.classes]
-                    store.write(
-                        band.rect,
-                        classes=classes,
-                        confidence=np.where(classes > 0, band.confidence, 0).astype(np.uint8),
-                        disagreement=np.zeros_like(classes),
-                    )
-                    r = band.rect
-                    self.events.emit("written", slide=name, rect=[r.y, r.x, r.h, r.w])
-        finally:
-            slide.slide.close()
-        return target
+        ``shelf`` is where the map is kept; ``None``: in round 0.
+        """
+        told = segment_slide(
+            self.project,
+            name,
+            self.predictor,
+            FIRST_ROUND,
+            rect=rect,
+            shelf=shelf,
+            what="Guessing",
+            events=self.events,
+            cancel=self.cancel,
+        )
+        return Rect(*told["rect"])
 
 
-def _predictor(network: GuessNetwork, side_px: int, overlap: float = 0.25) -> Predictor:
+def _predictor(
+    network: GuessNetwork,
+    side_px: int,
+    overlap: float = 0.25,
+    values: Sequence[int] | None = None,
+) -> Predictor:
     """Return a predictor whose windows are ``side_px`` pixels of the encoder's input."""
     window = int(np.clip(round(side_px / network.settings.zoom), *_WINDOW_LIMITS_PX))
     overrides: dict[str, Any] = {
@@ -236,7 +222,8 @@ def _predictor(network: GuessNetwork, side_px: int, overlap: float = 0.25) -> Pr
     }
     settings = build_settings(overrides=overrides)
     device = choose_device(settings.device)
-    return Predictor(network.to(device), settings, device)
+    identity = identify(network.fingerprint() + repr(values).encode(), settings, device)
+    return Predictor(network.to(device), settings, device, identity, values)
 
 
 def _shares(project: Project, guess: FirstGuess, note: GuessNote) -> tuple[float, ...]:

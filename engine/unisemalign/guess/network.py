@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import torch
@@ -73,6 +74,16 @@ class GuessNetwork(Network):
         self.register_buffer(
             "scale", torch.ones(channels) if scale is None else scale, persistent=False
         )
+
+    def fingerprint(self) -> bytes:
+        """Return a hash that tells this network from any other: encoder, directions and use."""
+        asked = self.directions, self.grouping, self.centre, self.scale
+        found = hashlib.sha256()
+        for tensor in (*self.encoder.state_dict().values(), *asked):
+            found.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
+            found.update(tensor.detach().cpu().numpy().tobytes())
+        found.update(f"{self.settings.zoom} {self.temperature} {self.smooth_px}".encode())
+        return found.digest()
 
     def looked_at(self, images: Tensor) -> Tensor:
         """Return the smoothed features ``(B, D, h, w)`` of images ``(B, 3, H, W)`` in 0…1."""

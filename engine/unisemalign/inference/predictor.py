@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from unisemalign.errors import SettingsError
-from unisemalign.inference.blending import highest, window_weights
+from unisemalign.inference.blending import Band, highest, window_weights
 from unisemalign.inference.recent import RecentWindows
 from unisemalign.model import Network
 from unisemalign.model.network import Features
@@ -31,6 +33,9 @@ class Predictor:
         Where ``network`` lives.
     identity
         Tells this model, used in this way, from any other.
+    values
+        ``(C,)``: the label value each of the network's channels stands for; 0: no class. ``None``:
+        channel c is class c + 1.
 
     Attributes
     ----------
@@ -44,7 +49,12 @@ class Predictor:
     """
 
     def __init__(
-        self, network: Network, settings: Settings, device: torch.device, identity: str = ""
+        self,
+        network: Network,
+        settings: Settings,
+        device: torch.device,
+        identity: str = "",
+        values: Sequence[int] | None = None,
     ) -> None:
         self.identity = identity
         self.network = network
@@ -57,6 +67,7 @@ class Predictor:
         self.recent: RecentWindows | None = None
         self._known_words: Tensor | None = None
         self.batch_windows = inference.batch_windows or _BATCH.get(device.type, 4)
+        self._values = None if values is None else np.array([0, *values], np.uint8)
 
     def __call__(self, windows: NDArray[np.uint8]) -> Tensor:
         """Return ``(B, C + 2, H, W)`` of pixels ``(B, H, W, 3)``, on the device.
@@ -75,6 +86,15 @@ class Predictor:
             return self._in_parts(windows)
         finally:
             self.network.train(was_training)
+
+    def labelled(self, band: Band) -> Band:
+        """Return ``band``, its classes being label values: no confidence where there is none."""
+        if self._values is None:
+            return band
+        classes = self._values[band.classes]
+        none = classes == 0
+        planes = (np.where(none, 0, plane) for plane in (band.confidence, band.disagreement))
+        return Band(band.rect, classes, *planes)
 
     def _in_parts(self, windows: NDArray[np.uint8]) -> Tensor:
         try:

@@ -10,13 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from unisemalign.errors import ProjectError, SettingsError
 from unisemalign.geometry import Rect
 from unisemalign.inference.bands import iter_bands
 from unisemalign.inference.blending import Band
 from unisemalign.inference.plan import Plan
 from unisemalign.inference.predictor import Predictor
-from unisemalign.inference.storing import Progress, Storing
+from unisemalign.inference.storing import Progress, Shelf, Storing
 from unisemalign.model import load_network
 from unisemalign.project import PredictionStore, Project, Round
 from unisemalign.runtime import CancelToken, Events, Pace
@@ -62,12 +64,20 @@ def load_predictor(
     check_classes(project, found.number, names)
     settings = _used_with(settings, overrides)
     where = choose_device(settings.device)
-    digest = hashlib.sha256(weights.read_bytes())
+    identity = identify(weights.read_bytes(), settings, where)
+    return Predictor(network.to(where), settings, where, identity), found
+
+
+def identify(network: bytes, settings: Settings, where: torch.device) -> str:
+    """Return what tells a network, used in this way, from any other: for :class:`Predictor`.
+
+    ``network`` holds, or stands for, all that was learned.
+    """
+    digest = hashlib.sha256(network)
     digest.update(_BLEND)
     digest.update(settings.inference.model_dump_json(exclude={"readers", "recent_mb"}).encode())
     digest.update(str(choose_precision(settings.precision, where)).encode())
-    predictor = Predictor(network.to(where), settings, where, digest.hexdigest())
-    return predictor, found
+    return digest.hexdigest()
 
 
 def check_classes(project: Project, number: int, names: Sequence[str]) -> None:
@@ -139,6 +149,8 @@ def segment_slide(
     focus: tuple[int, int] | None = None,
     sketch: bool = False,
     opened: OpenSlide | None = None,
+    shelf: Shelf | None = None,
+    what: str = "Segmenting",
     events: Events,
     cancel: CancelToken,
 ) -> dict[str, Any]:
@@ -162,6 +174,10 @@ def segment_slide(
         Label a small ``rect`` from few windows first, without overlap, then as it is to be.
     opened
         The slide, where the caller keeps it open; ``None``: it is opened, and closed again.
+    shelf
+        Where the result is kept; ``None``: among the predictions of the round.
+    what
+        What ``start`` calls it.
 
     Returns
     -------
@@ -192,6 +208,8 @@ def segment_slide(
                 focus=focus,
                 sketch=sketch,
                 opened=opened,
+                shelf=shelf,
+                what=what,
                 events=events,
                 cancel=cancel,
             )
@@ -204,7 +222,8 @@ def segment_slide(
             f"The region {rect} wants to lie on '{name}', which is {whole.h} × {whole.w} px at "
             f"working spacing. Choose one inside."
         )
-    store, progress = _taken_up(project, name, round_number, predictor)
+    shelf = shelf or Shelf.of_round(project, round_number, name)
+    store, progress = _taken_up(shelf, predictor)
     inference = predictor.settings.inference
     planned = partial(Plan, whole.shape, inference, target, finished=progress.finished)
     plan, quick = planned(focus=focus), planned(sketch=True)
@@ -218,7 +237,7 @@ def segment_slide(
         return result
     if target == whole:
         store.remove_torn()
-    events.emit("start", what=f"Segmenting {name}")
+    events.emit("start", what=f"{what} {name}")
     clock = time.perf_counter()
     pace = Pace(plan.total)
     store_s = 0.0
@@ -249,7 +268,7 @@ def segment_slide(
                     tissue=opened.tissue,
                     on_window=partial(on_window, storing, final),
                 ):
-                    storing.put(band)
+                    storing.put(predictor.labelled(band))
             store_s += storing.waited_s
     seconds = time.perf_counter() - clock
     if source.unreadable:
@@ -269,19 +288,17 @@ def segment_slide(
     }
 
 
-def _taken_up(
-    project: Project, name: str, round_number: int, predictor: Predictor
-) -> tuple[PredictionStore, Progress]:
+def _taken_up(shelf: Shelf, predictor: Predictor) -> tuple[PredictionStore, Progress]:
     """Return where the prediction goes, and what of it is there already."""
-    if not project.has_prediction(round_number, name):
+    if not shelf.is_there():
         # A folder that a person deleted leaves a note of what it held.
-        project.remove_prediction(round_number, name)
-    store = project.predictions(round_number, name, create=True)
+        shelf.clear()
+    store = shelf.take()
     progress = Progress(store, predictor.identity)
     if progress.of_other_model:
         # The round has learned more since, or is used in another way: no map of two models.
-        project.remove_prediction(round_number, name)
-        store = project.predictions(round_number, name, create=True)
+        shelf.clear()
+        store = shelf.take()
         progress = Progress(store, predictor.identity)
     if not store.read_progress():
         progress.write()  # from the first band on it is known whose they are

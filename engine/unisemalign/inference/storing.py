@@ -5,11 +5,41 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 from unisemalign.geometry import Rect
 from unisemalign.inference.blending import Band
-from unisemalign.project import PredictionStore
+from unisemalign.project import PredictionStore, Project
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Where the map of one slide is kept.
+
+    Attributes
+    ----------
+    is_there
+        Whether there is one, even if only in part.
+    take
+        Returns it; makes an empty one where there is none.
+    clear
+        Removes it, with the note of what of it was finished.
+    """
+
+    is_there: Callable[[], bool]
+    take: Callable[[], PredictionStore]
+    clear: Callable[[], None]
+
+    @classmethod
+    def of_round(cls, project: Project, number: int, slide: str) -> Shelf:
+        """Return where a round keeps its prediction of ``slide``."""
+        return cls(
+            partial(project.has_prediction, number, slide),
+            partial(project.predictions, number, slide, create=True),
+            partial(project.remove_prediction, number, slide),
+        )
 
 
 class Progress:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from unisemalign.errors import DataError, ProjectError
 from unisemalign.geometry import Rect
-from unisemalign.project.predictions import PredictionStore
+from unisemalign.project.predictions import PredictionStore, progress_path
 from unisemalign.project.project import Project
 from unisemalign.runtime.files import read_json, write_json
 
@@ -68,6 +68,15 @@ class GuessNote(BaseModel):
         """Whether clusters wait for names."""
         return self.made_by == "clusters" and not self.names
 
+    def same_clusters(self, other: GuessNote | None) -> bool:
+        """Tell whether the maps of ``other`` show these very clusters."""
+        about = {"model", "seed", "centre", "scale", "directions"}
+        return (
+            other is not None
+            and self.made_by == other.made_by == "clusters"
+            and self.model_dump(include=about) == other.model_dump(include=about)
+        )
+
     def with_rect(self, slide: str, rect: Rect) -> GuessNote:
         """Return the note with ``rect`` of ``slide`` among what was guessed."""
         kept = [box for box in self.rects.get(slide, ()) if not rect.contains(Rect(*box))]
@@ -115,7 +124,7 @@ class FirstGuess:
         """
         record = self._project.slide(slide)
         folder = self._project.cluster_folder(record.name)
-        if folder.is_dir():
+        if self.has_clusters(slide):
             return PredictionStore(folder)
         if not create:
             raise ProjectError(
@@ -124,6 +133,16 @@ class FirstGuess:
             )
         folder.parent.mkdir(parents=True, exist_ok=True)
         return PredictionStore.create(folder, record.shape_yx, self._project.info.spacing_um)
+
+    def has_clusters(self, slide: str) -> bool:
+        """Tell whether the clusters of ``slide`` were mapped, even if only in part."""
+        return self._project.cluster_folder(self._project.slide(slide).name).is_dir()
+
+    def remove_clusters(self, slide: str) -> None:
+        """Forget the clusters of ``slide``, and what of their map was noted as finished."""
+        folder = self._project.cluster_folder(self._project.slide(slide).name)
+        progress_path(folder).unlink(missing_ok=True)  # first: nothing is not finished
+        shutil.rmtree(folder, ignore_errors=True)
 
     def forget_classes(self) -> None:
         """Forget the classes of round 0; what a person accepted of them stays."""
@@ -135,7 +154,7 @@ class FirstGuess:
         """Forget the guess, so that another can be made."""
         self.forget_classes()
         for slide in self._project.slides():
-            shutil.rmtree(self._project.cluster_folder(slide.name), ignore_errors=True)
+            self.remove_clusters(slide.name)
         self._path.unlink(missing_ok=True)
 
 

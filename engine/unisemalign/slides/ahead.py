@@ -18,6 +18,8 @@ from concurrent.futures import (
 )
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import chain
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Literal, Self, TypeVar
@@ -27,28 +29,29 @@ from numpy.typing import NDArray
 
 from unisemalign.errors import SlideError
 from unisemalign.geometry import Rect
+from unisemalign.slides.blocks import (
+    Block,
+    BlockPixels,
+    Blocks,
+    read_block,
+    read_seam,
+)
 from unisemalign.slides.opening import open_slide
 from unisemalign.slides.padding import Readable
 from unisemalign.slides.plain_slide import PlainSlide
-from unisemalign.slides.slide import UnreadableTileError
 from unisemalign.slides.spaced import SpacedSlide
 
-BLOCK_YX = (1024, 2048)
-"""A block, in working pixels: so large that few of the file's tiles lie in two of them."""
-_SPARE_BLOCKS = 4
+_AHEAD_PX = 2**23, 2**22
+"""Working pixels fetched before they are wanted, and as many more for each reader: several rows of
+windows."""
+_KEPT_ABOVE_PX = 1024
+"""Rows kept above what is read: an edge is mirrored from there."""
+_KNOWN_EXTENTS = 4
 _SMALL_PX = 8192 * 8192
 """Up to here a thread has read much before a process has begun."""
 _MOST_READERS = 8
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Block:
-    """What one read gave: pixels ``(h, w, 3)``, and where none could be decoded."""
-
-    pixels: NDArray[np.uint8]
-    unreadable: list[Rect]
 
 
 class ReadAhead:
@@ -70,6 +73,8 @@ class ReadAhead:
     ----------
     waited_s
         Seconds spent waiting for blocks.
+    decoded
+        How many of the file's tiles were decoded for what was read, where the backend counts.
     unreadable
         Rectangles, in working pixels, that could not be decoded.
 
@@ -84,12 +89,15 @@ class ReadAhead:
     ) -> None:
         self.shape_yx = slide.shape_yx
         self.waited_s = 0.0
+        self.decoded = 0
         self.unreadable = [] if unreadable is None else unreadable
         self._slide = slide
         self._extent = Rect(0, 0, *slide.shape_yx)
-        self._coming: dict[Rect, Future[Block]] = {}
-        self._held: dict[Rect, NDArray[np.uint8]] = {}
-        self._room = _SPARE_BLOCKS + 2 * readers
+        self._cut = lru_cache(_KNOWN_EXTENTS)(partial(Blocks, slide))
+        self._coming: dict[Block, Future[BlockPixels]] = {}
+        self._held: dict[Block, BlockPixels] = {}
+        self._seams: dict[Rect, NDArray[np.uint8]] = {}
+        self._room_px = _AHEAD_PX[0] + readers * _AHEAD_PX[1]
         self._pool: Executor
         if readers and isinstance(slide, SpacedSlide):
             self._read = _read_here
@@ -122,9 +130,9 @@ class ReadAhead:
         for item in wanted:
             waiting.append(item)
             for rect in item[1]:
-                for block in _blocks(rect, item[2]):
+                for block in self._cut(item[2]).needed(rect):
                     self._submit(block)
-            while waiting and len(self._coming) > self._room:
+            while waiting and sum(b.inner.area for b in self._coming) > self._room_px:
                 yield self._begun(*waiting.popleft())
         while waiting:
             yield self._begun(*waiting.popleft())
@@ -133,28 +141,42 @@ class ReadAhead:
         """Return ``(h, w, 3)`` of ``rect``, which lies inside the slide."""
         out = np.empty((rect.h, rect.w, 3), np.uint8)
         extent = self._extent if self._extent.contains(rect) else Rect(0, 0, *self.shape_yx)
-        for block in _blocks(rect, extent):
-            part = block.intersect(rect)
-            pixels = self._taken(block)
-            out[part.relative_to(rect).slices] = pixels[part.relative_to(block).slices]
+        blocks = self._cut(extent)
+        for part in blocks.parts(rect):
+            pixels, seen = self._part(blocks, part), part.intersect(rect)
+            out[seen.relative_to(rect).slices] = pixels[seen.relative_to(part).slices]
         return out
 
+    def _part(self, blocks: Blocks, part: Rect) -> NDArray[np.uint8]:
+        """Return the inside of a block, or a seam between blocks."""
+        if part in self._seams:
+            return self._seams[part]
+        needed = {block: self._taken(block) for block in blocks.needed(part)}
+        for block, found in needed.items():
+            if block.inner == part:
+                return found.pixels
+        rims = chain.from_iterable(found.rims for found in needed.values())
+        self._seams[part] = read_seam(self._slide, part, rims)
+        return self._seams[part]
+
     def _begun(self, item: T, rects: list[Rect], extent: Rect) -> T:
-        """Forget the blocks of another extent, and those a block's height above ``rects``."""
+        """Forget the blocks of another extent, and those well above ``rects``."""
         self._extent = extent
         if rects:
-            top = min(rect.y for rect in rects) - BLOCK_YX[0]
-            gone = [b for b in self._held if b.y1 <= top or not extent.contains(b)]
-            for block in gone:
-                del self._held[block]
+            top = min(rect.y for rect in rects) - _KEPT_ABOVE_PX
+            held, seams = self._held, self._seams
+            for block in [b for b in held if b.inner.y1 <= top or not extent.contains(b.inner)]:
+                del held[block]
+            for seam in [s for s in seams if s.y1 <= top or not extent.contains(s)]:
+                del seams[seam]
         return item
 
-    def _submit(self, block: Rect) -> None:
+    def _submit(self, block: Block) -> None:
         if block not in self._coming and block not in self._held:
             with _killed_told():
                 self._coming[block] = self._pool.submit(self._read, block)
 
-    def _taken(self, block: Rect) -> NDArray[np.uint8]:
+    def _taken(self, block: Block) -> BlockPixels:
         if block not in self._held:
             self._submit(block)
             started = time.perf_counter()
@@ -162,11 +184,12 @@ class ReadAhead:
                 found = self._coming[block].result()
             self.waited_s += time.perf_counter() - started
             del self._coming[block]
-            self._held[block] = found.pixels
+            self._held[block] = found
+            self.decoded += found.decoded
             self.unreadable.extend(r for r in found.unreadable if r not in self.unreadable)
         return self._held[block]
 
-    def _read_inside(self, block: Rect) -> Block:
+    def _read_inside(self, block: Block) -> BlockPixels:
         return read_block(self._slide, block)
 
 
@@ -185,32 +208,6 @@ def choose_readers(wanted: int | Literal["auto"], slide: Readable, area_px: int)
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     return min(_MOST_READERS, max(1, cores // 2))
-
-
-def read_block(slide: Readable, rect: Rect) -> Block:
-    """Read ``rect``, whatever can be read of it: the rest is white.
-
-    Raises
-    ------
-    SlideError
-        If the slide itself is gone.
-    """
-    if not isinstance(slide, SpacedSlide):
-        return Block(slide.read(rect), [])
-    damaged: list[UnreadableTileError] = []
-    pixels = slide.read(rect, damaged)
-    return Block(pixels, list(dict.fromkeys(error.rect for error in damaged)))
-
-
-def _blocks(rect: Rect, extent: Rect) -> Iterator[Rect]:
-    """Yield the blocks under ``rect``, in reading order, cut by ``extent``."""
-    inside = rect.intersect(extent)
-    high, wide = BLOCK_YX
-    for y in range(inside.y // high, -(-inside.y1 // high)):
-        for x in range(inside.x // wide, -(-inside.x1 // wide)):
-            block = Rect(y * high, x * wide, high, wide).intersect(extent)
-            if block.area:
-                yield block
 
 
 @contextmanager
@@ -252,7 +249,7 @@ def _end_with_parent() -> None:
         os._exit(1)  # a parent that was killed closes no queue
 
 
-def _read_here(block: Rect) -> Block:
+def _read_here(block: Block) -> BlockPixels:
     if _here is None:  # the pool runs its initializer first
         raise RuntimeError("a reader reads before it was begun")
     if _here.slide is None:

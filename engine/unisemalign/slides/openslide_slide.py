@@ -66,7 +66,9 @@ class OpenSlideSlide(OneProcess):
         self.shape_yx = self.level_shapes[0]
         # Kept: a handle that has met damage does not answer even these.
         self._steps: tuple[float, ...] = tuple(self._file.level_downsamples)
-        self._tiles_yx = [self._tile_yx(level) for level in range(len(self.level_shapes))]
+        self.level_tiles: tuple[tuple[int, int], ...] = tuple(
+            self._tile_yx(level) for level in range(len(self.level_shapes))
+        )
         self.level_downsamples = level_downsamples(self.level_shapes)
         self.spacing_um = spacing_um if spacing_um is not None else self._own_spacing()
         self.remarks: tuple[str, ...] = (
@@ -110,12 +112,7 @@ class OpenSlideSlide(OneProcess):
                 return self._read_region(file, level, rect)
             except openslide.OpenSlideError as error:
                 self._reopen(file, error)
-            blocks = self._tiles_yx[level]
-        else:
-            # OpenSlide takes corners in whole level-0 pixels, so between them it blurs by a
-            # fraction of a pixel that depends on the corner. Fixed corners make every read alike.
-            blocks = _BLOCK_YX
-        return self._read_blocks(level, rect, blocks, unreadable)
+        return self._read_blocks(level, rect, self.level_tiles[level], unreadable)
 
     def _read_blocks(
         self,
@@ -148,6 +145,10 @@ class OpenSlideSlide(OneProcess):
         return flatten_alpha(np.asarray(file.read_region(corner, level, (rect.w, rect.h))))
 
     def _tile_yx(self, level: int) -> tuple[int, int]:
+        if not self._steps[level].is_integer():
+            # OpenSlide takes corners in whole level-0 pixels, so between them it blurs by a
+            # fraction of a pixel that depends on the corner. Fixed corners make every read alike.
+            return _BLOCK_YX
         said = self._file.properties
         try:
             h, w = (int(said[f"openslide.level[{level}].tile-{x}"]) for x in ("height", "width"))

@@ -41,6 +41,7 @@ class PlainSlide(OneProcess):
         h, w = self._pixels.shape[:2]
         self.shape_yx: tuple[int, int] = (h, w)
         self.level_shapes: tuple[tuple[int, int], ...] = (self.shape_yx,)
+        self.level_tiles: tuple[tuple[int, int], ...] = ((1, 1),)
         self.level_downsamples: tuple[float, ...] = (1.0,)
         self.spacing_um = spacing_um if spacing_um is not None else own
         self.remarks: tuple[str, ...] = tuple(remarks)

@@ -81,6 +81,9 @@ class Slide(Protocol):
     level_downsamples: tuple[float, ...]
     """Ascending; the first is 1.0."""
     level_shapes: tuple[tuple[int, int], ...]
+    level_tiles: tuple[tuple[int, int], ...]
+    """``(height, width)`` of what is decoded at a time in each level, in a grid from 0, 0; one
+    pixel where any part can be had by itself."""
     remarks: tuple[str, ...]
     """Sentences about the slide for the person who adds it: a colour profile that is left alone, a
     level that contradicts the others, an end that is missing. They do not name the file."""

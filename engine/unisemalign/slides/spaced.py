@@ -14,13 +14,24 @@ from unisemalign.slides.slide import Slide, UnreadableTileError, on_white
 
 _KERNEL = Image.Resampling.BICUBIC
 _SUPPORT = 2  # half-width of the kernel, in pixels of the coarser grid
-_SOURCE_LIMIT_PX = 16_000_000  # 48 MB: more is read in parts
+SOURCE_LIMIT_PX = 16_000_000  # 48 MB: more is read in parts
 
 
 class SpacedSlide:
     """A slide seen as one image of ``spacing_um`` µm per pixel.
 
     Pixels are areas: working pixel ``i`` covers ``[i, i + 1) × downsample`` of level 0.
+
+    Attributes
+    ----------
+    level_shape
+        ``(height, width)`` of the level that is read, in its own pixels.
+    tile_yx
+        Pixels of that level that its file decodes at a time.
+    factor
+        Pixels of that level for one working pixel; above 1 when there is no closer level.
+    reach
+        How many pixels of that level, beyond those it covers, a working pixel is made of.
 
     Raises
     ------
@@ -44,8 +55,12 @@ class SpacedSlide:
         self.downsample = spacing_um / slide.spacing_um
         self.shape_yx = scaled_shape(slide.shape_yx, 1 / self.downsample)
         self._level = best_level(slide.level_downsamples, self.downsample)
-        # Pixels of the level read for one working pixel; above 1 when there is no closer level.
-        self._factor = self.downsample / slide.level_downsamples[self._level]
+        self.level_shape = slide.level_shapes[self._level]
+        self.tile_yx = slide.level_tiles[self._level]
+        self.factor = self.downsample / slide.level_downsamples[self._level]
+        # Levels may lack an odd row at the end: where nothing is resampled, it is repeated.
+        resampled = self.factor != 1.0
+        self.reach = math.ceil(_SUPPORT * max(1.0, self.factor)) + 1 if resampled else 0
 
     def read(
         self, rect: Rect, unreadable: list[UnreadableTileError] | None = None
@@ -73,18 +88,61 @@ class SpacedSlide:
         """
         return on_white(rect, self.shape_yx, lambda inside: self._read_inside(inside, unreadable))
 
+    def source(self, rect: Rect) -> Rect:
+        """Return the pixels of the level that ``rect`` (working pixels) is made of."""
+        wanted = self._reached(rect)
+        h, w = self.level_shape
+        y, x = min(max(wanted.y, 0), h - 1), min(max(wanted.x, 0), w - 1)
+        return Rect(y, x, min(max(wanted.y1, 1), h) - y, min(max(wanted.x1, 1), w) - x)
+
+    def read_source(self, source: Rect, unreadable: list[UnreadableTileError]) -> NDArray[np.uint8]:
+        """Return ``source``, which lies inside the level, as ``(h, w, 3)`` of the level's pixels.
+
+        ``unreadable`` takes what :meth:`read` gives it.
+        """
+        found: list[UnreadableTileError] = []
+        pixels = self.slide.read_level(self._level, source, found)
+        unreadable += [error.moved(self._at_working(error.rect), self._grid) for error in found]
+        return pixels
+
+    def resample(self, rect: Rect, source: Rect, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return ``rect``, which lies inside the slide, as ``(h, w, 3)`` of working pixels.
+
+        Parameters
+        ----------
+        source, pixels
+            A part of the level and what is there: at least ``self.source(rect)``.
+        """
+        factor, wanted = self.factor, self._reached(rect)
+        if Rect(0, 0, *self.level_shape).contains(wanted):
+            pixels = pixels[wanted.relative_to(source).slices]
+        else:  # the edge is repeated outside, so that white does not bleed into the rim
+            h, w = self.level_shape
+            rows = np.clip(np.arange(wanted.y, wanted.y1), 0, h - 1) - source.y
+            columns = np.clip(np.arange(wanted.x, wanted.x1), 0, w - 1) - source.x
+            pixels = pixels[rows][:, columns]
+        if factor == 1.0:
+            return pixels
+        y, x = rect.y * factor - wanted.y, rect.x * factor - wanted.x
+        # One axis after the other: left to itself, Pillow picks their order by the shape, and
+        # since it clips in between, a part would differ from the crop of the whole.
+        wide = (x, 0, x + rect.w * factor, wanted.h)
+        image = Image.fromarray(pixels).resize((rect.w, wanted.h), _KERNEL, wide)
+        high = (0, y, rect.w, y + rect.h * factor)
+        return np.asarray(image.resize((rect.w, rect.h), _KERNEL, high))
+
     def _read_inside(
         self, rect: Rect, unreadable: list[UnreadableTileError] | None
     ) -> NDArray[np.uint8]:
-        if rect.area * self._factor**2 <= _SOURCE_LIMIT_PX or max(rect.shape) <= 16:
+        if rect.area * self.factor**2 <= SOURCE_LIMIT_PX or max(rect.shape) <= 16:
             found: list[UnreadableTileError] = []
-            pixels = self._resample(rect, found)
-            moved = [error.moved(self._at_working(error.rect), self._grid) for error in found]
-            if moved and unreadable is None:
-                raise moved[0]
+            source = self.source(rect)
+            pixels = self.read_source(source, found)
+            if found and unreadable is None:
+                raise found[0]
             if unreadable is not None:
-                unreadable += moved
-            return pixels
+                unreadable += found
+            return self.resample(rect, source, pixels)
         out = np.empty((rect.h, rect.w, 3), np.uint8)
         for part in _halves(rect):
             out[part.relative_to(rect).slices] = self._read_inside(part, unreadable)
@@ -94,39 +152,14 @@ class SpacedSlide:
     def _grid(self) -> str:
         return f"{self.spacing_um:g} µm a pixel"
 
+    def _reached(self, rect: Rect) -> Rect:
+        """Return the pixels of the level under ``rect`` and its rim, also outside the level."""
+        return rect.scaled(self.factor).grown(self.reach)
+
     def _at_working(self, rect: Rect) -> Rect:
         """Return the working pixels that ``rect`` of the level has a share in."""
-        if self._factor == 1.0:
-            return rect
-        reach = math.ceil(_SUPPORT * max(1.0, self._factor)) + 1
-        return rect.grown(reach).scaled(1 / self._factor).intersect(Rect(0, 0, *self.shape_yx))
-
-    def _resample(self, rect: Rect, unreadable: list[UnreadableTileError]) -> NDArray[np.uint8]:
-        factor = self._factor
-        if factor == 1.0:
-            return self._read_clamped(rect, unreadable)  # levels may lack an odd row at the end
-        margin = math.ceil(_SUPPORT * max(1.0, factor)) + 1
-        source = rect.scaled(factor).grown(margin)
-        pixels = self._read_clamped(source, unreadable)
-        y, x = rect.y * factor - source.y, rect.x * factor - source.x
-        # One axis after the other: left to itself, Pillow picks their order by the shape, and
-        # since it clips in between, a part would differ from the crop of the whole.
-        wide = (x, 0, x + rect.w * factor, source.h)
-        image = Image.fromarray(pixels).resize((rect.w, source.h), _KERNEL, wide)
-        high = (0, y, rect.w, y + rect.h * factor)
-        return np.asarray(image.resize((rect.w, rect.h), _KERNEL, high))
-
-    def _read_clamped(
-        self, source: Rect, unreadable: list[UnreadableTileError]
-    ) -> NDArray[np.uint8]:
-        """Read with the edge repeated outside, so that white does not bleed into the rim."""
-        h, w = self.slide.level_shapes[self._level]
-        rows = np.clip(np.arange(source.y, source.y1), 0, h - 1)
-        columns = np.clip(np.arange(source.x, source.x1), 0, w - 1)
-        y, x = int(rows[0]), int(columns[0])
-        inside = Rect(y, x, int(rows[-1]) + 1 - y, int(columns[-1]) + 1 - x)
-        pixels = self.slide.read_level(self._level, inside, unreadable)
-        return pixels if inside == source else pixels[rows - y][:, columns - x]
+        grown = rect.grown(self.reach).scaled(1 / self.factor)
+        return grown.intersect(Rect(0, 0, *self.shape_yx))
 
 
 def _halves(rect: Rect) -> tuple[Rect, Rect]:

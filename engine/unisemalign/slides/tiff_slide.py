@@ -91,6 +91,7 @@ class TiffSlide(OneProcess):
             raise self._damaged(f"its directory makes no sense ({error})") from error
         self._remarks = [*colours.remarks, *remarks, *missing, *profile_remarks(profile)]
         self.level_shapes: tuple[tuple[int, int], ...] = tuple(x.shape_yx for x in self._levels)
+        self.level_tiles: tuple[tuple[int, int], ...] = tuple(x.tile_yx for x in self._levels)
         self.shape_yx: tuple[int, int] = self.level_shapes[0]
         if 0 in self.shape_yx:
             raise SlideError(

@@ -56,9 +56,16 @@ def next_key() -> int:
 
 
 class TileCache:
-    """The tiles decoded last, ``limit`` bytes of them and at least one. Threads may share it."""
+    """The tiles decoded last, ``limit`` bytes of them and at least one. Threads may share it.
+
+    Attributes
+    ----------
+    decoded
+        How many tiles were decoded so far: those that were not at hand.
+    """
 
     def __init__(self, limit: int = KEPT_BYTES) -> None:
+        self.decoded = 0
         self._limit = limit
         self._held = 0
         self._tiles: OrderedDict[tuple[int, int, int], NDArray[np.uint8] | None] = OrderedDict()
@@ -73,6 +80,7 @@ class TileCache:
                 return self._tiles[key]
         tile = level.decode(row, column)
         with self._lock:
+            self.decoded += 1
             if key not in self._tiles:
                 self._tiles[key] = tile
                 self._held += _size(tile)

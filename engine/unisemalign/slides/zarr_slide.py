@@ -57,6 +57,7 @@ class ZarrSlide(OneProcess):
         kept, left_out = sound_levels([self._axes.shape_yx(array.shape) for array in arrays])
         self._levels = [_ZarrLevel(path, arrays[i], self._axes, colours) for i in kept]
         self.level_shapes = tuple(level.shape_yx for level in self._levels)
+        self.level_tiles = tuple(level.tile_yx for level in self._levels)
         self.shape_yx: tuple[int, int] = self.level_shapes[0]
         if 0 in self.shape_yx:
             raise SlideError(

@@ -1,9 +1,13 @@
 """A first guess from clusters: their map, their names, and what a person makes of it."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from tests.engine.conftest import draw_textures
@@ -13,6 +17,7 @@ from unisemalign.cli.app import app
 from unisemalign.errors import CancelledError, DataError, ProjectError
 from unisemalign.geometry import Rect
 from unisemalign.guess import guess_by_clusters, name_clusters
+from unisemalign.inference import Predictor
 from unisemalign.project import FirstGuess, Project
 from unisemalign.project.first_guess import cluster_values
 from unisemalign.runtime import CancelToken, SilentEvents
@@ -20,6 +25,17 @@ from unisemalign.slides.synthetic import draw_slide, truth
 
 SIZE_PX = 512
 QUIET = {"events": SilentEvents(), "cancel": CancelToken()}
+
+
+class StopAfterOneBand(SilentEvents):
+    """Asks for a stop as soon as something is on disk."""
+
+    def __init__(self):
+        self.token = CancelToken()
+
+    def emit(self, kind, **fields):
+        if kind == "written":
+            self.token.request()
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +156,53 @@ def test_a_stop_leaves_what_was_there(project):
     with pytest.raises(CancelledError):
         guess_by_clusters(project, ["a"], None, 2, events=SilentEvents(), cancel=token)
     assert FirstGuess(project).note() is None
+
+
+def test_a_killed_guess_goes_on_and_ends_the_same_bytes(project, tmp_path):
+    pixels = np.random.default_rng(3).integers(60, 200, (1100, 600, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "large.png")
+    project.add_slide(tmp_path / "large.png", spacing_um=0.5)
+    project.close()
+    runner = Path(__file__).parents[1] / "inference" / "killing.py"
+    command = [sys.executable, runner, project.root, "large", "--kills", "2", "--guess"]
+    told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert told["kills"] == 2
+    assert told["moments"] > 100
+    assert told["interrupted"] == [told["undisturbed"]]
+
+
+def test_an_interrupted_guess_goes_on_with_what_it_lacks(project, tmp_path, monkeypatch):
+    """Maps of clusters and of classes alike."""
+    pixels = np.random.default_rng(3).integers(60, 200, (3000, 200, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "long.png")
+    project.add_slide(tmp_path / "long.png", spacing_um=0.5)
+    windows = []
+    answer = Predictor.__call__
+    monkeypatch.setattr(
+        Predictor, "__call__", lambda self, some: windows.append(len(some)) or answer(self, some)
+    )
+
+    def clusters(**told):
+        return guess_by_clusters(project, ["long"], None, 2, **told)
+
+    def names(**told):
+        return name_clusters(project, {1: "tissue"}, **told)
+
+    for guess in (clusters, names):
+        windows.clear()
+        stopper = StopAfterOneBand()
+        with pytest.raises(CancelledError):
+            guess(events=stopper, cancel=stopper.token)
+        begun = sum(windows)
+        windows.clear()
+        guess(**QUIET)
+        rest = sum(windows)
+        windows.clear()
+        note = guess(**QUIET)
+        assert windows == []
+        assert 0 < rest < begun + rest
+        assert note.rects == {"long": ((0, 0, 3000, 200),)}
+    assert note.names == (2, 0)
 
 
 def test_a_slide_taken_out_takes_its_clusters_along(project, tmp_path):

@@ -41,6 +41,9 @@ def test_contract(name: str, tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
     assert slide.shape_yx == slide.level_shapes[0] == (150, 101)
     assert slide.spacing_um == pytest.approx(0.5, rel=1e-3)
     assert slide.level_downsamples == (1.0, 2.0, 4.0)[: len(slide.level_shapes)]
+    assert len(slide.level_tiles) == len(slide.level_shapes)
+    strips = {"planar OME-TIFF": (150, 101), "TIFF with separate planes": (7, 101)}
+    assert slide.level_tiles[0] == strips.get(name, (1, 1) if name == "PNG" else (32, 32))
     for level, shape in enumerate(slide.level_shapes):
         assert shape == levels[level].shape[:2]
         whole = slide.read_level(level, Rect(0, 0, *shape))

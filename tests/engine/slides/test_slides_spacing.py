@@ -88,7 +88,7 @@ def test_a_large_read_is_made_of_small_ones(
     slide = SpacedSlide(open_slide(write_png(tmp_path / "a.png", [pixels], 0.5)), 1.1)
     rect = Rect(-3, 5, 200, 190)
     at_once = slide.read(rect).astype(int)
-    monkeypatch.setattr("unisemalign.slides.spaced._SOURCE_LIMIT_PX", 2000)
+    monkeypatch.setattr("unisemalign.slides.spaced.SOURCE_LIMIT_PX", 2000)
     assert np.abs(slide.read(rect) - at_once).max() <= 1
 
 
