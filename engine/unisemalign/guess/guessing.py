@@ -21,7 +21,6 @@ from unisemalign.project.first_guess import cluster_values
 from unisemalign.runtime import CancelToken, Events, Pace
 from unisemalign.runtime.device import choose_device
 from unisemalign.settings import build_settings
-from unisemalign.slides import tissue_mask
 from unisemalign.slides.ahead import ReadAhead, choose_readers
 from unisemalign.weights import Published
 
@@ -204,7 +203,7 @@ class _Writer:
                 pace.done = done
                 self.events.emit("progress", done=done, total=total, eta_s=pace.eta_s)
 
-            inference, tissue = self.predictor.settings.inference, tissue_mask(slide)
+            inference, tissue = self.predictor.settings.inference, self.project.tissue(name, slide)
             plan = Plan(slide.shape_yx, inference, target)
             readers = choose_readers(inference.readers, slide, target.area)
             with ReadAhead(slide, readers) as source:

@@ -23,7 +23,7 @@ from unisemalign.runtime import CancelToken, Events, Pace
 from unisemalign.runtime.device import choose_device, choose_precision
 from unisemalign.settings import Settings, build_settings
 from unisemalign.settings.tree import validate_settings
-from unisemalign.slides import SpacedSlide, TissueMask, tissue_mask
+from unisemalign.slides import SpacedSlide, TissueMask
 from unisemalign.slides.ahead import ReadAhead, choose_readers
 
 _SKETCH_WINDOWS = 12
@@ -123,7 +123,7 @@ def open_for_segmenting(project: Project, name: str, predictor: Predictor) -> Op
     slide = project.open_slide(name)
     try:
         skip = predictor.settings.inference.skip_glass
-        return OpenSlide(slide, tissue_mask(slide) if skip else None)
+        return OpenSlide(slide, project.tissue(name, slide) if skip else None)
     except BaseException:
         slide.slide.close()
         raise
@@ -145,7 +145,8 @@ def segment_slide(
     """Label a slide, or ``rect`` of it, and store the result under the round.
 
     A whole slide that was interrupted, however rudely, goes on with the bands it lacks and ends
-    with the result of an uninterrupted run; what is finished is left alone. Emits ``start``, then
+    with the result of an uninterrupted run; what is finished is left alone, unless the tissue there
+    was corrected since. Emits ``start``, then
     ``progress``, and ``written`` with ``rect`` whenever a band has been stored.
 
     Parameters
@@ -204,7 +205,7 @@ def segment_slide(
             f"The region {rect} wants to lie on '{name}', which is {whole.h} × {whole.w} px at "
             f"working spacing. Choose one inside."
         )
-    store, progress = _taken_up(project, name, round_number, predictor)
+    store, progress = _taken_up(project, name, round_number, predictor, opened.tissue)
     inference = predictor.settings.inference
     planned = partial(Plan, whole.shape, inference, target, finished=progress.finished)
     plan, quick = planned(focus=focus), planned(sketch=True)
@@ -233,8 +234,7 @@ def segment_slide(
     def on_stored(final: bool, band: Band) -> None:
         r = band.rect
         if final and target == whole:
-            progress.finished.add(r)
-            progress.write()
+            progress.finish(r)
         events.emit("written", slide=name, round=round_number, rect=[r.y, r.x, r.h, r.w])
 
     readers = choose_readers(inference.readers, opened.slide, target.area)
@@ -270,19 +270,30 @@ def segment_slide(
 
 
 def _taken_up(
-    project: Project, name: str, round_number: int, predictor: Predictor
+    project: Project,
+    name: str,
+    round_number: int,
+    predictor: Predictor,
+    tissue: TissueMask | None,
 ) -> tuple[PredictionStore, Progress]:
     """Return where the prediction goes, and what of it is there already."""
+
+    def mask_of(band: Rect) -> str:
+        # Windows that touch the band reach over it by less than their side.
+        reach = band.grown(predictor.settings.inference.window_px)
+        return "" if tissue is None else tissue.digest(reach)
+
     if not project.has_prediction(round_number, name):
         # A folder that a person deleted leaves a note of what it held.
         project.remove_prediction(round_number, name)
     store = project.predictions(round_number, name, create=True)
-    progress = Progress(store, predictor.identity)
+    progress = Progress(store, predictor.identity, mask_of)
     if progress.of_other_model:
         # The round has learned more since, or is used in another way: no map of two models.
         project.remove_prediction(round_number, name)
         store = project.predictions(round_number, name, create=True)
-        progress = Progress(store, predictor.identity)
-    if not store.read_progress():
-        progress.write()  # from the first band on it is known whose they are
+        progress = Progress(store, predictor.identity, mask_of)
+    if progress.outdated:
+        # From the first band on it is known whose they are, and which are about to be redone.
+        progress.write()
     return store, progress
