@@ -98,8 +98,8 @@ class TissueStore:
             _check(values)
         except (*_DAMAGED, DataError) as error:
             raise ProjectError(
-                f"The tissue correction '{path}' is damaged: {error}. Take that file from a "
-                f"backup, or delete it to have the tissue as it is found."
+                f"The tissue correction '{path}' is damaged. Take that file from a backup, or "
+                f"delete it to have the tissue as it is found."
             ) from error
         if values.shape == found.mask.shape and spacing_um == found.spacing_um:
             return np.asarray(values)
