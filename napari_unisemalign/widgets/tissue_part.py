@@ -13,7 +13,7 @@ from unisemalign.project import TissueChange
 
 BRUSHES = {
     TissueChange.NOT_TISSUE: ("Skip", "Paint what is to be skipped: pen, dirt, a fold."),
-    TissueChange.TISSUE: ("Tissue", "Paint what is tissue although it would be skipped."),
+    TissueChange.TISSUE: ("Keep", "Paint what is tissue although it is dark here."),
 }
 CORRECTING = (
     "Brush and fill mark, the eraser gives back what was found, Ctrl+Z undoes. It is saved as you "
@@ -31,7 +31,8 @@ class TissueWidget(QWidget):
         self.show_tissue = QPushButton("Tissue")
         self.show_tissue.setCheckable(True)
         self.show_tissue.setToolTip(
-            "Show what is skipped: glass, pen and folds are darkened, nobody looks at them."
+            "Darken glass, pen and folds. Windows that hold nothing else are skipped; what you "
+            "mark is skipped to the pixel."
         )
         self.show_tissue.clicked.connect(self._on_show)
         self.correct = ActButton("Correct tissue", self._on_correct)
@@ -67,7 +68,7 @@ class TissueWidget(QWidget):
         self.show_tissue.setEnabled(there.possible and not editor.finding)
         self.show_tissue.setText("Looking for tissue…" if editor.finding else "Tissue")
         self.show_tissue.setChecked(editor.finding or (layer is not None and bool(layer.visible)))
-        act = Act(there.possible, "Paint over what is skipped wrongly, or not skipped.")
+        act = Act(there.possible, "Mark what is skipped wrongly, or is to be skipped.")
         if not there.possible:
             act = there
         elif state.edit.possible:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from unisemalign.cli.app import app
-from unisemalign.project import Project
+from unisemalign.cli.serving import Server
+from unisemalign.project import Project, TissueChange, TissueStore
+from unisemalign.runtime import JsonLinesEvents
+from unisemalign.settings import build_settings
 
 SHAPE = 75, 100
 
@@ -95,3 +99,16 @@ def test_nothing_is_corrected_behind_an_open_viewer(root, tmp_path):
     both = run("tissue", root, "a", "--import", path, "--as-found", status=1)
     assert "found both" in both.stderr
     assert "no slide 'b'" in run("tissue", root, "b", status=1).stderr
+
+
+def test_a_warm_engine_sees_the_correction(root):
+    like = SimpleNamespace(settings=build_settings())
+    with Project.open(root) as project:
+        server = Server(project, JsonLinesEvents())
+        first = server._opened("a", like)
+        assert server._opened("a", like) is first
+        values = np.full(SHAPE, TissueChange.NOT_TISSUE, np.uint8)
+        TissueStore(root).correct("a", values, 8.0)
+        assert not server._opened("a", like).tissue.mask.any()
+        TissueStore(root).correct("a", np.zeros_like(values), 8.0)
+        assert server._opened("a", like).tissue.mask.any()
