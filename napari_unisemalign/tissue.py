@@ -46,11 +46,12 @@ class _Search:
 
 @dataclass(frozen=True)
 class _Shown:
-    """The slide whose tissue is on show."""
+    """The slide whose tissue is on show; ``background`` is what its layer holds unmarked."""
 
     store: TissueStore
     slide: str
     found: TissueMask
+    background: Pixels
     layer: Labels
 
     def changes(self) -> Pixels:
@@ -64,10 +65,12 @@ class _Shown:
                 f"The layer '{TISSUE}' wants {self.found.mask.shape} pixels, found {values.shape}. "
                 f"Delete it and press Tissue again."
             )
-        changes = np.where((values == 1) | (values == 2), values, 0).astype(np.uint8)
-        wanted = np.where(changes > 0, changes, background(self.found))
+        values = values.astype(np.uint8, copy=False)
+        marked = values - np.uint8(1) < 2  # 0 wraps to 255
+        changes = values * marked
+        wanted = np.where(marked, values, self.background)
         if not np.array_equal(values, wanted):
-            values[...] = wanted
+            self.layer.data[...] = wanted
             self.layer.refresh()
         return changes
 
@@ -176,7 +179,7 @@ class TissueEditor(QObject):
             return
         marked = np.nonzero(shown.changes())
         if marked[0].size:
-            shown.layer.data_setitem(marked, background(shown.found)[marked])
+            shown.layer.data_setitem(marked, shown.background[marked])
             shown.layer.refresh()
         self.keep()
 
@@ -193,7 +196,7 @@ class TissueEditor(QObject):
                 return
             shown.store.correct(shown.slide, changes, shown.found.spacing_um)
             self._kept = changes
-            self.share = float(corrected(shown.found, changes).mask.mean())
+            self.share = _share(corrected(shown.found, changes))
         self._session.changed.emit()
 
     # -- inside -------------------------------------------------------------------------------
@@ -231,10 +234,11 @@ class TissueEditor(QObject):
             if isinstance(found, Exception):
                 raise found
             changes = search.store.correction(search.slide, found)
-            layer = tissue_layer(found, changes)
+            unmarked = np.where(found.mask, np.uint8(0), np.uint8(GLASS))
+            layer = tissue_layer(found, np.where(changes > 0, changes, unmarked))
             self._kept = changes
-            self._shown = _Shown(search.store, search.slide, found, layer)
-            self.share = float(corrected(found, changes).mask.mean())
+            self._shown = _Shown(search.store, search.slide, found, unmarked, layer)
+            self.share = _share(corrected(found, changes))
             self._layers.add(layer)
             layer.events.paint.connect(self._on_strokes)
             layer.events.set_data.connect(self._on_strokes)
@@ -295,15 +299,14 @@ def look_for_tissue(search: _Search) -> tuple[_Search, TissueMask | Exception]:
         return search, error
 
 
-def background(found: TissueMask) -> Pixels:
-    """Return what the layer holds where nothing is marked, ``(Y, X)``."""
-    return np.where(found.mask, np.uint8(0), np.uint8(GLASS))
+def _share(mask: TissueMask) -> float:
+    return float(np.count_nonzero(mask.mask) / mask.mask.size)
 
 
-def tissue_layer(found: TissueMask, changes: Pixels) -> Labels:
-    """Return the layer that shows what will be skipped, and what a person marked."""
+def tissue_layer(found: TissueMask, values: Pixels) -> Labels:
+    """Return the layer of ``values`` ``(Y, X)``, in the pixels of ``found``."""
     layer = Labels(
-        np.where(changes > 0, changes, background(found)),
+        values,
         name=TISSUE,
         opacity=0.5,
         colormap=class_colormap(list(COLORS)),

@@ -99,9 +99,17 @@ def test_a_damaged_correction_is_told_not_dropped(study: Project, values) -> Non
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(ProjectError, match="is damaged"):
         study.tissue("a")
-    np.savez(path, values=np.array([{}], object), spacing_um=np.array(8.0))
-    with pytest.raises(ProjectError, match="is damaged"):
-        study.tissue("a")
+    whole = {"spacing_um": np.array(8.0), "shape": np.array(SHAPE)}
+    plane = np.ones(938, np.uint8)
+    for wrong in (
+        {"tissue": np.array([{}], object), "skipped": plane},
+        {"tissue": plane[:-1], "skipped": plane},
+        {"tissue": plane, "skipped": plane},  # both at once
+        {"tissue": plane},
+    ):
+        np.savez(path, **whole, **wrong)
+        with pytest.raises(ProjectError, match="is damaged"):
+            study.tissue("a")
 
 
 @pytest.mark.parametrize(
