@@ -22,6 +22,7 @@ CLUSTERS = "clusters"
 UNCERTAINTY = "uncertainty"
 DISAGREEMENT = "disagreement"
 ACCEPTED = "accepted"
+TISSUE = "tissue"
 EDITING = "editing"
 SLIDE = "slide"
 DISSENT = ("none", "prototypes disagree", "words disagree", "prototypes and words disagree")
@@ -44,6 +45,7 @@ class LayerManager:
         self._clustered: GuessNote | None = None
         self._accepted: list[LabelLevel] = []
         self._hidden: set[str] = set()
+        self._painted: set[str] = set()
         self._dressing: Callable[[Layer], None] = lambda _layer: None
         session.slide_changed.connect(self._on_slide_changed)
         session.region_changed.connect(self._on_region_changed)
@@ -115,7 +117,7 @@ class LayerManager:
             data, keywords, _ = slide_layer(slide.slide, name=session.slide)
             keywords["metadata"][METADATA_KEY]["role"] = SLIDE
             self._drop_loose(keywords["metadata"][METADATA_KEY]["path"])
-            self._add(Image(data, **keywords))
+            self.add(Image(data, **keywords))
         self.viewer.canvas.overlays.scale_bar.visible = True
         self.refresh_prediction()
         self._on_labels_changed()
@@ -204,7 +206,7 @@ class LayerManager:
             metadata={METADATA_KEY: {"role": UNCERTAINTY}},
             **self._place(Rect(0, 0, *store.shape_yx)),
         )
-        self._add(layer)
+        self.add(layer)
 
     def _put_labels(
         self, role: str, levels: list[Any], *, opacity: float, visible: bool = True
@@ -230,13 +232,13 @@ class LayerManager:
             **self._place(Rect(0, 0, *levels[0].shape)),
         )
         layer.editable = False
-        self._add(layer)
+        self.add(layer)
 
     def _on_region_changed(self) -> None:
         self._remove(EDITING)
         work = self.session.work
         if work is None:
-            self._lighten(False)
+            self.lighten(EDITING, False)
             return
         names, colors = self._classes()
         layer = Labels(
@@ -254,16 +256,23 @@ class LayerManager:
         layer.bounding_box.points = False
         layer.bounding_box.line_color = FRAME_COLOR
         layer.bounding_box.line_thickness = 2
-        self._add(layer)
+        self.add(layer)
         layer.events.paint.connect(self._on_strokes)
         layer.events.set_data.connect(self._on_strokes)
         layer.mode = "paint"
-        self._lighten(True)
+        self.lighten(EDITING, True)
         self.viewer.layers.selection.active = layer
         self.look_at(work.region.rect)
 
-    def _lighten(self, editing: bool) -> None:
-        """Keep the overlays below from tinting what is being painted."""
+    def lighten(self, painted: str, editing: bool) -> None:
+        """Keep the overlays below from tinting what is being painted.
+
+        ``painted`` is the role of the layer that is, or is no longer, painted on.
+        """
+        before = bool(self._painted)
+        (self._painted.add if editing else self._painted.discard)(painted)
+        if bool(self._painted) == before:
+            return
         for role in (PREDICTION, CLUSTERS, ACCEPTED):
             layer = self.layer(role)
             if layer is None:
@@ -304,21 +313,14 @@ class LayerManager:
         )
 
     def _place(self, rect: Rect) -> dict[str, Any]:
-        """Return scale and translate (µm) of pixels at working spacing whose corner is ``rect``'s.
-
-        The slide's top-left edge lies at 0, 0, so a pixel's centre lies half a pixel further.
-        """
+        """Return :func:`place` of pixels at working spacing."""
         project = self.session.project
         spacing = 1.0 if project is None else project.info.spacing_um
-        return {
-            "scale": (spacing, spacing),
-            "translate": ((rect.y + 0.5) * spacing, (rect.x + 0.5) * spacing),
-            "units": UNITS,
-        }
+        return place(rect, spacing)
 
-    def _add(self, layer: Layer) -> None:
+    def add(self, layer: Layer) -> None:
         """Add a layer at its place in the order slide, clusters, prediction, …, editing."""
-        order = [SLIDE, CLUSTERS, PREDICTION, UNCERTAINTY, DISAGREEMENT, ACCEPTED, EDITING]
+        order = [SLIDE, CLUSTERS, PREDICTION, UNCERTAINTY, DISAGREEMENT, ACCEPTED, TISSUE, EDITING]
         rank = order.index(layer.metadata[METADATA_KEY]["role"])
         place = len(self.viewer.layers)
         for index, other in enumerate(self.viewer.layers):
@@ -351,6 +353,18 @@ class LayerManager:
             facts = layer.metadata.get(METADATA_KEY, {})
             if facts.get("path") == path and "role" not in facts:
                 self.viewer.layers.remove(layer)
+
+
+def place(rect: Rect, spacing_um: float) -> dict[str, Any]:
+    """Return scale and translate (µm) of pixels of ``spacing_um`` whose corner is ``rect``'s.
+
+    The slide's top-left edge lies at 0, 0, so a pixel's centre lies half a pixel further.
+    """
+    return {
+        "scale": (spacing_um, spacing_um),
+        "translate": ((rect.y + 0.5) * spacing_um, (rect.x + 0.5) * spacing_um),
+        "units": UNITS,
+    }
 
 
 def class_colormap(colors: list[str]) -> DirectLabelColormap:

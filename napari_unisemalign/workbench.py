@@ -28,6 +28,7 @@ from napari_unisemalign.keys import KEYS, bind_keys, free_keys
 from napari_unisemalign.layers import PREDICTION, UNCERTAINTY, LayerManager
 from napari_unisemalign.session import Session
 from napari_unisemalign.state import NEED_PROJECT, NO_DOUBT, RANKED_AFTER, resolve_state
+from napari_unisemalign.tissue import TissueEditor
 from unisemalign.errors import DataError, ProjectError, UnisemalignError
 from unisemalign.geometry import Rect
 from unisemalign.project import NO_CLASS, RegionState
@@ -63,6 +64,8 @@ class Workbench(QObject):
         self.viewer = viewer
         self.session = Session()
         self.layers = LayerManager(viewer, self.session)
+        self.tissue = TissueEditor(self.layers, lambda: self.telling("segment", act=False))
+        self.began.connect(self.tissue.keep)  # whatever begins sees the newest correction
         self._engine = tuple(engine)
         self._server: EngineServer | None = None
         self._segment_id: int | None = None
@@ -109,6 +112,7 @@ class Workbench(QObject):
         self._stop_jobs()
         if self._fetch is not None:
             self._fetch.stop()
+        self.tissue.shut_down()
         with self.telling("open", act=False):
             self.session.close()
 

@@ -15,6 +15,7 @@ from napari_unisemalign.widgets.parts import (
     color_icon,
     duration,
 )
+from napari_unisemalign.widgets.tissue_part import TissueWidget
 from napari_unisemalign.workbench import Workbench
 
 SHOWN = {
@@ -61,6 +62,8 @@ class SegmentWidget(SectionWidget):
         self.rows.addWidget(self.legend)
         self.toggles: dict[str, QPushButton] = {}
         self._add_toggles()
+        self.tissue = TissueWidget(bench)
+        self.rows.addWidget(self.tissue)
 
     def _add_toggles(self) -> None:
         for pair in (list(SHOWN)[:2], list(SHOWN)[2:]):
@@ -93,6 +96,7 @@ class SegmentWidget(SectionWidget):
             share = f" {100 * view.done / view.total:.0f} %" if known else "…"
             self.progress.setFormat(f"{view.what}{share}{left}")
         self.guess.follow(state)
+        self.tissue.follow(state)
         self.bar.follow(state.classes)
         self._follow_legend(state)
         for role, button in self.toggles.items():

@@ -23,7 +23,8 @@ from napari_unisemalign.widgets.dialogs import NewProjectDialog, SpacingDialog
 from napari_unisemalign.widgets.dock import DockWidget
 from napari_unisemalign.widgets.weights_dialog import WeightsDialog
 from napari_unisemalign.workbench import Workbench, grown_curve
-from unisemalign.project import Project, RegionState, Split
+from unisemalign.geometry import Rect
+from unisemalign.project import Project, RegionState, Split, TissueChange, TissueStore
 from unisemalign.slides.synthetic import draw_slide
 from unisemalign.weights import PUBLISHED
 
@@ -117,6 +118,39 @@ def test_a_new_project_from_a_slide_already_open(make_dock, qtbot, drawn_path, t
     assert session.slide == "a"
     assert len(dock.bench.viewer.layers) == 2
     dialog.deleteLater()
+
+
+def test_tissue_is_shown_corrected_and_kept_before_anything_begins(dock, qtbot) -> None:
+    bench, part = dock.bench, dock.segment.tissue
+    store = TissueStore(bench.session.project.root)
+    assert not part.show_tissue.isChecked()
+    _press(qtbot, dock, part.show_tissue)
+    dock.render_now()
+    assert part.show_tissue.text() == "Looking for tissue…"
+    assert not part.show_tissue.isEnabled()
+    qtbot.waitUntil(lambda: bench.tissue.layer is not None, timeout=10_000)
+    dock.render_now()
+    assert part.show_tissue.isChecked()
+    assert part.note.text().endswith("% of the slide is tissue.")
+    assert not part.painting.isVisibleTo(dock)
+    _press(qtbot, dock, part.correct)
+    dock.render_now()
+    assert part.painting.isVisibleTo(dock)
+    assert part.brushes[TissueChange.NOT_TISSUE].isChecked()
+    _press(qtbot, dock, part.brushes[TissueChange.TISSUE])
+    assert bench.tissue.layer.selected_label == TissueChange.TISSUE
+    bench.tissue.layer.paint((10, 10), TissueChange.NOT_TISSUE)
+    assert store.stamp("a") is None
+    _press(qtbot, dock, dock.segment.view)
+    assert store.stamp("a") is not None
+    qtbot.waitUntil(lambda: bench.session.segmenting is None, timeout=20_000)
+    _press(qtbot, dock, part.as_found)
+    assert store.stamp("a") is None
+    bench.session.mark_region(Rect(100, 100, 64, 64))
+    dock.render_now()
+    assert not part.correct.isEnabled()
+    assert "Accept or Skip" in part.correct.toolTip()
+    assert not part.painting.isVisibleTo(dock)
 
 
 def test_a_slide_dropped_in_can_be_added(dock, qtbot, tmp_path) -> None:

@@ -156,6 +156,28 @@ def relocate(project: ProjectPath, name: str, path: Path, as_json: AsJson = Fals
 
 
 @app.command()
+def tissue(
+    project: ProjectPath,
+    slide: str,
+    mask_out: Annotated[
+        Path | None, typer.Option("--export", metavar="MASK.png", help="Write it, white = tissue.")
+    ] = None,
+    mask_in: Annotated[
+        Path | None,
+        typer.Option("--import", metavar="MASK", help="Correct it by a black and white image."),
+    ] = None,
+    as_found: Annotated[bool, typer.Option("--as-found", help="Forget the correction.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tell how much of a slide is tissue; the rest (glass, pen, folds) is skipped everywhere."""
+    from unisemalign.cli.tissue import look_at_tissue, sentence
+
+    with errors_as_sentences(as_json), Project.open(project) as opened:
+        told = look_at_tissue(opened, slide, mask_in=mask_in, mask_out=mask_out, as_found=as_found)
+    say_json(told) if as_json else say(sentence(told))
+
+
+@app.command()
 def segment(
     project: ProjectPath,
     slides: Annotated[list[str] | None, typer.Argument(metavar="[SLIDE…]")] = None,

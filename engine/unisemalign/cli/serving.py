@@ -23,7 +23,7 @@ from unisemalign.inference import (
     segment_slide,
 )
 from unisemalign.inference.segmenting import OpenSlide, best_weights
-from unisemalign.project import Project, Round
+from unisemalign.project import Project, Round, TissueStore
 from unisemalign.runtime import CancelToken, JsonLinesEvents
 
 
@@ -155,10 +155,11 @@ class Server:
         return self._windows
 
     def _opened(self, name: str, predictor: Predictor) -> OpenSlide:
-        """Return the slide, kept open until another is asked for or its file changes."""
+        """Return the slide, kept open until another is asked for, or its file or tissue changes."""
         path = self._project.slide(name).path
         stamp = path.stat().st_mtime_ns if path.exists() else None
-        key = name, path, stamp, predictor.settings.inference.skip_glass
+        corrected = TissueStore(self._project.root).stamp(name)
+        key = name, path, stamp, corrected, predictor.settings.inference.skip_glass
         if self._open is None or self._open[0] != key:
             if self._open is not None:
                 self._open[1].slide.slide.close()

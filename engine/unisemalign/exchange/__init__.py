@@ -5,5 +5,15 @@ from unisemalign.exchange.exporting import Format, export_labels
 from unisemalign.exchange.geojson import import_geojson
 from unisemalign.exchange.masks import import_mask
 from unisemalign.exchange.pixels import Source
+from unisemalign.exchange.tissue import export_tissue, import_tissue
 
-__all__ = ["Format", "Source", "area_by_class", "export_labels", "import_geojson", "import_mask"]
+__all__ = [
+    "Format",
+    "Source",
+    "area_by_class",
+    "export_labels",
+    "export_tissue",
+    "import_geojson",
+    "import_mask",
+    "import_tissue",
+]

@@ -63,7 +63,7 @@ def import_mask(
     """
     path = Path(mask_path)
     slide = project.slide(slide_name)
-    mask = _read_mask(path)
+    mask = read_mask(path)
     table = _label_table(mask, values, len(project.info.classes), path)
     pixels = _fitted(project, slide, mask.pixels, path)
     rect = _bounds(pixels, table)
@@ -80,7 +80,7 @@ def import_mask(
 
 
 @dataclass(frozen=True)
-class _Mask:
+class MaskFile:
     """Pixels ``(Y, X)`` as the file has them.
 
     Attributes
@@ -96,7 +96,8 @@ class _Mask:
     indexed: bool
 
 
-def _read_mask(path: Path) -> _Mask:
+def read_mask(path: Path) -> MaskFile:
+    """Read an image of one channel; :class:`DataError` when it is something else."""
     if not path.is_file():
         found = "a folder" if path.is_dir() else "nothing"
         raise DataError(
@@ -108,7 +109,7 @@ def _read_mask(path: Path) -> _Mask:
         return _read_image(path)
 
 
-def _read_tiff(path: Path) -> _Mask:
+def _read_tiff(path: Path) -> MaskFile:
     with tifffile.TiffFile(path) as tiff:
         try:
             indexed = INDEX_NOTE in (tiff.pages.first.description or "")
@@ -117,7 +118,7 @@ def _read_tiff(path: Path) -> _Mask:
             raise _unreadable(path, error) from error
 
 
-def _read_image(path: Path) -> _Mask:
+def _read_image(path: Path) -> MaskFile:
     try:
         with _any_size(), Image.open(path) as image:
             if len(image.getbands()) > 1:
@@ -131,7 +132,7 @@ def _read_image(path: Path) -> _Mask:
         raise _unreadable(path, error) from error
 
 
-def _mask(pixels: NDArray[np.generic], indexed: bool, path: Path) -> _Mask:
+def _mask(pixels: NDArray[np.generic], indexed: bool, path: Path) -> MaskFile:
     if pixels.ndim != 2 or pixels.dtype.kind not in "bui" or not pixels.size:
         raise DataError(
             f"The mask '{path.name}' wants one channel of whole numbers, found "
@@ -144,7 +145,7 @@ def _mask(pixels: NDArray[np.generic], indexed: bool, path: Path) -> _Mask:
             f"The mask '{path.name}' wants values 0…255, found {wrong[0]}. Is it an image of "
             f"instances? Save one of class indices."
         )
-    return _Mask(pixels.astype(np.uint8), pixels.dtype == bool, indexed)
+    return MaskFile(pixels.astype(np.uint8), pixels.dtype == bool, indexed)
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
@@ -165,7 +166,7 @@ def _any_size() -> Iterator[None]:
 
 
 def _label_table(
-    mask: _Mask, values: Mapping[int, int] | None, n_classes: int, path: Path
+    mask: MaskFile, values: Mapping[int, int] | None, n_classes: int, path: Path
 ) -> NDArray[np.uint8]:
     """Return the label value of every file value, ``(256,)``."""
     found = present(mask.pixels)

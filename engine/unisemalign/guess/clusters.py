@@ -19,7 +19,7 @@ from unisemalign.geometry import Rect
 from unisemalign.guess.network import GuessNetwork
 from unisemalign.model import build_encoder
 from unisemalign.project import GuessNote, Project
-from unisemalign.slides import SpacedSlide, tissue_mask
+from unisemalign.slides import SpacedSlide, TissueMask
 from unisemalign.weights import find_published
 
 ENCODER = "embedded"
@@ -77,7 +77,9 @@ def find_clusters(
     for done, name in enumerate(slides, start=1):
         slide = project.open_slide(name)
         try:
-            windows = _tissue_windows(slide, rect, round(WINDOW_PX / looking.settings.zoom))
+            tissue = project.tissue(name, slide)
+            side_px = round(WINDOW_PX / looking.settings.zoom)
+            windows = _tissue_windows(slide, tissue, rect, side_px)
             chosen = rng.permutation(len(windows))[: max(1, _WINDOWS // len(slides))]
             rows += [_some_features(looking, slide.read(windows[i]), rng) for i in chosen]
         finally:
@@ -126,11 +128,12 @@ def _zoom(spacing_um: float) -> float:
     return float(np.clip(spacing_um / learned_um, 0.1, 8.0))
 
 
-def _tissue_windows(slide: SpacedSlide, rect: Rect | None, side_px: int) -> list[Rect]:
+def _tissue_windows(
+    slide: SpacedSlide, tissue: TissueMask, rect: Rect | None, side_px: int
+) -> list[Rect]:
     """Return the windows that are tissue for the better part, else those with any."""
     whole = Rect(0, 0, *slide.shape_yx)
     area = whole if rect is None else rect.intersect(whole)
-    tissue = tissue_mask(slide)
     windows = [
         Rect(y, x, side_px, side_px).intersect(area)
         for y in range(area.y, area.y1, side_px)

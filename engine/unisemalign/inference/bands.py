@@ -53,7 +53,8 @@ def iter_bands(
     plan
         What to label, in which order.
     tissue
-        Windows without tissue are left unpredicted; ``None`` labels every window.
+        Windows without tissue are left unpredicted, and so is what it says to skip; ``None``
+        labels every window.
     on_window
         Called with (windows done, windows in all) after each batch. May raise, to stop.
     """
@@ -83,7 +84,7 @@ def iter_bands(
         done += row.count
         on_window(done, total)
         for band in blend.take(row.finished):
-            yield _without(band, source.unreadable)
+            yield _without(band, source.unreadable, tissue)
 
 
 def predict_rect(slide: Readable, predictor: Predictor, rect: Rect) -> Band:
@@ -98,13 +99,18 @@ def predict_rect(slide: Readable, predictor: Predictor, rect: Rect) -> Band:
     return Band(target, *planes)
 
 
-def _without(band: Band, unreadable: list[Rect]) -> Band:
-    """Return ``band``, unlabelled where the slide could not be read."""
+def _without(band: Band, unreadable: list[Rect], tissue: TissueMask | None) -> Band:
+    """Return ``band``, unlabelled where the slide could not be read or is to be skipped."""
+    planes = (band.classes, band.confidence, band.disagreement)
     for rect in unreadable:
         hidden = rect.intersect(band.rect)
         if hidden.area:
-            for plane in (band.classes, band.confidence, band.disagreement):
+            for plane in planes:
                 plane[hidden.relative_to(band.rect).slices] = 0
+    skipped = None if tissue is None else tissue.skipped_in(band.rect)
+    if skipped is not None:
+        for plane in planes:
+            plane[skipped] = 0
     return band
 
 

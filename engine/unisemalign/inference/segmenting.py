@@ -25,7 +25,7 @@ from unisemalign.runtime import CancelToken, Events, Pace
 from unisemalign.runtime.device import choose_device, choose_precision
 from unisemalign.settings import Settings, build_settings
 from unisemalign.settings.tree import validate_settings
-from unisemalign.slides import SpacedSlide, TissueMask, tissue_mask
+from unisemalign.slides import SpacedSlide, TissueMask
 from unisemalign.slides.ahead import ReadAhead, choose_readers
 
 _SKETCH_WINDOWS = 12
@@ -133,7 +133,7 @@ def open_for_segmenting(project: Project, name: str, predictor: Predictor) -> Op
     slide = project.open_slide(name)
     try:
         skip = predictor.settings.inference.skip_glass
-        return OpenSlide(slide, tissue_mask(slide) if skip else None)
+        return OpenSlide(slide, project.tissue(name, slide) if skip else None)
     except BaseException:
         slide.slide.close()
         raise
@@ -157,7 +157,8 @@ def segment_slide(
     """Label a slide, or ``rect`` of it, and store the result under the round.
 
     A whole slide that was interrupted, however rudely, goes on with the bands it lacks and ends
-    with the result of an uninterrupted run; what is finished is left alone. Emits ``start``, then
+    with the result of an uninterrupted run; what is finished is left alone, unless the tissue there
+    was corrected since. Emits ``start``, then
     ``progress``, and ``written`` with ``rect`` whenever a band has been stored.
 
     Parameters
@@ -223,7 +224,7 @@ def segment_slide(
             f"working spacing. Choose one inside."
         )
     shelf = shelf or Shelf.of_round(project, round_number, name)
-    store, progress = _taken_up(shelf, predictor)
+    store, progress = _taken_up(shelf, predictor, opened.tissue)
     inference = predictor.settings.inference
     planned = partial(Plan, whole.shape, inference, target, finished=progress.finished)
     plan, quick = planned(focus=focus), planned(sketch=True)
@@ -252,8 +253,7 @@ def segment_slide(
     def on_stored(final: bool, band: Band) -> None:
         r = band.rect
         if final and target == whole:
-            progress.finished.add(r)
-            progress.write()
+            progress.finish(r)
         events.emit("written", slide=name, round=round_number, rect=[r.y, r.x, r.h, r.w])
 
     readers = choose_readers(inference.readers, opened.slide, target.area)
@@ -288,18 +288,27 @@ def segment_slide(
     }
 
 
-def _taken_up(shelf: Shelf, predictor: Predictor) -> tuple[PredictionStore, Progress]:
+def _taken_up(
+    shelf: Shelf, predictor: Predictor, tissue: TissueMask | None
+) -> tuple[PredictionStore, Progress]:
     """Return where the prediction goes, and what of it is there already."""
+
+    def mask_of(band: Rect) -> str:
+        # Windows that touch the band reach over it by less than their side.
+        reach = band.grown(predictor.settings.inference.window_px)
+        return "" if tissue is None else tissue.digest(reach)
+
     if not shelf.is_there():
         # A folder that a person deleted leaves a note of what it held.
         shelf.clear()
     store = shelf.take()
-    progress = Progress(store, predictor.identity)
+    progress = Progress(store, predictor.identity, mask_of)
     if progress.of_other_model:
         # The round has learned more since, or is used in another way: no map of two models.
         shelf.clear()
         store = shelf.take()
-        progress = Progress(store, predictor.identity)
-    if not store.read_progress():
-        progress.write()  # from the first band on it is known whose they are
+        progress = Progress(store, predictor.identity, mask_of)
+    if progress.outdated:
+        # From the first band on it is known whose they are, and which are about to be redone.
+        progress.write()
     return store, progress

@@ -45,32 +45,57 @@ class Shelf:
 class Progress:
     """What of a whole slide is finished, kept beside its prediction.
 
+    Parameters
+    ----------
+    store
+        The prediction.
+    model
+        Who predicts now.
+    mask_of
+        Returns what tells the tissue mask that a band's labels depend on. A band that was
+        labelled under another one is not finished.
+
     Attributes
     ----------
     finished
-        The bands that are stored, with every level of the pyramid above them.
+        The bands that are stored, with every level of the pyramid above them, and their masks.
     unreadable
         Rectangles, in working pixels, that could not be decoded.
     of_other_model
         What lies there was predicted by another model: nothing is taken from it.
+    outdated
+        The note on disk says something else, or there is none.
     """
 
-    def __init__(self, store: PredictionStore, model: str) -> None:
+    def __init__(self, store: PredictionStore, model: str, mask_of: Callable[[Rect], str]) -> None:
         self._store = store
         self._model = model
+        self._mask_of = mask_of
         told = store.read_progress()
         self.of_other_model = told.get("model", model) != model
-        if self.of_other_model:
-            told = {}
-        self.finished = {Rect(*numbers) for numbers in told.get("finished", ())}
-        self.unreadable = [Rect(*numbers) for numbers in told.get("unreadable", ())]
+        noted = {} if self.of_other_model else told
+        bands = [Rect(*numbers) for numbers in noted.get("finished", ())]
+        self.finished = {
+            band: mask
+            for band, mask in zip(bands, noted.get("masks", ()), strict=False)
+            if mask == mask_of(band)
+        }
+        self.unreadable = [Rect(*numbers) for numbers in noted.get("unreadable", ())]
+        self.outdated = not told or len(self.finished) < len(bands)
+
+    def finish(self, band: Rect) -> None:
+        """Note that ``band`` is stored."""
+        self.finished[band] = self._mask_of(band)
+        self.write()
 
     def write(self) -> None:
         """Note it, atomically."""
+        bands = sorted(self.finished)
         self._store.write_progress(
             {
                 "model": self._model,
-                "finished": [[r.y, r.x, r.h, r.w] for r in sorted(self.finished)],
+                "finished": [[r.y, r.x, r.h, r.w] for r in bands],
+                "masks": [self.finished[band] for band in bands],
                 "unreadable": [[r.y, r.x, r.h, r.w] for r in self.unreadable],
             }
         )

@@ -14,6 +14,7 @@ from unisemalign.project.records import (
     SlideRecord,
     Split,
 )
+from unisemalign.project.tissue import TissueChange, TissueStore, corrected
 
 __all__ = [
     "FIRST_ROUND",
@@ -32,4 +33,7 @@ __all__ = [
     "Round",
     "SlideRecord",
     "Split",
+    "TissueChange",
+    "TissueStore",
+    "corrected",
 ]

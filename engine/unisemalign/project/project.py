@@ -44,6 +44,7 @@ from unisemalign.project.records import (
 from unisemalign.project.region_table import RegionTable
 from unisemalign.project.round_table import RoundTable
 from unisemalign.project.slide_table import SlideTable
+from unisemalign.project.tissue import TissueStore
 from unisemalign.runtime.files import disk_full_told
 
 _TOML = "project.toml"
@@ -273,6 +274,8 @@ class Project:
     def remove_slide(self, name: str) -> None:
         """Take out a slide nobody has labelled, with its predictions; its file is left alone.
 
+        A correction of its tissue goes with it.
+
         Raises
         ------
         ProjectError
@@ -292,6 +295,7 @@ class Project:
             *(self._prediction_folder(r.number, name) for r in self.rounds()),
         ):
             shutil.rmtree(folder, ignore_errors=True)
+        TissueStore(self.root).forget(name)
 
     def slides(self, split: Split | None = None) -> list[SlideRecord]:
         """Return the slides in the order they were added, or those of one split."""
@@ -317,6 +321,37 @@ class Project:
                 f"`unisemalign relocate {quote(self.root.name)} {quote(name)} NEW_PATH`."
             )
         return self._open_checked(record, record.path)
+
+    def tissue(
+        self, name: str, slide: slide_room.SpacedSlide | None = None
+    ) -> slide_room.TissueMask:
+        """Return where a slide holds tissue: as found, with the person's correction on top.
+
+        Whatever looks for tissue on a slide of a project asks here. :class:`TissueStore` keeps the
+        correction.
+
+        Parameters
+        ----------
+        name
+            The slide.
+        slide
+            The same, where the caller has it open; ``None``: it is opened, and closed again.
+
+        Raises
+        ------
+        SlideError
+            If the slide is not there, or cannot be read.
+        ProjectError
+            If the correction is damaged, or of a slide of another size.
+        """
+        store = TissueStore(self.root)
+        if slide is not None:
+            return store.mask(self.slide(name).name, slide)
+        opened = self.open_slide(name)
+        try:
+            return store.mask(name, opened)
+        finally:
+            opened.slide.close()
 
     def relocate_slide(self, name: str, path: Path | str) -> SlideRecord:
         """Tell where a slide's file is now; :class:`SlideError` if it is another slide."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ _SPECK_MM2 = 0.004
 _HOLE_MM2 = 0.05
 _PEN_RIM_UM = 24.0
 
+FOUND_VERSION = 1
+"""Goes up whenever :func:`tissue_mask` finds something else: masks kept till then are stale."""
+
 
 @dataclass(frozen=True)
 class TissueMask:
@@ -34,30 +38,82 @@ class TissueMask:
     spacing_um
         µm per mask pixel.
     working_spacing_um
-        µm per pixel of the rectangles that :meth:`fraction` takes.
+        µm per pixel of the rectangles that the methods take.
+    skipped
+        ``(Y, X)`` bool: what a person marked as not to be looked at, none of it in ``mask``.
+        ``None``: nothing. Windows are chosen by ``mask``, and may reach over its edge; these
+        pixels are left out one by one.
     """
 
     mask: NDArray[np.bool_]
     spacing_um: float
     working_spacing_um: float
+    skipped: NDArray[np.bool_] | None = None
 
     def fraction(self, rect: Rect) -> float:
         """Return the share (0…1) of ``rect`` (working pixels) that is tissue; outside is none."""
         if rect.area == 0:
             return 0.0
-        scale = self.working_spacing_um / self.spacing_um
-        rows = np.clip(np.array([rect.y, rect.y1]) * scale, 0, self.mask.shape[0])
-        columns = np.clip(np.array([rect.x, rect.x1]) * scale, 0, self.mask.shape[1])
-        corners = ndimage.map_coordinates(
-            self._integral, np.meshgrid(rows, columns, indexing="ij"), order=1
-        )
-        inside = corners[1, 1] - corners[0, 1] - corners[1, 0] + corners[0, 0]
-        return float(np.clip(inside / (rect.area * scale**2), 0.0, 1.0))
+        rows, columns = self._rows(rect), self._columns(rect)
+        here = self.mask[_span(rows), _span(columns)]
+        # Of these pixels alone: what lies elsewhere on the slide changes no bit of the answer.
+        covered = float(_overlaps(rows) @ here @ _overlaps(columns))
+        return min(1.0, covered / (rect.area * self._scale**2))
 
-    @cached_property
-    def _integral(self) -> NDArray[np.float64]:
-        """Sum of the mask above and left of every corner: linear between corners, so exact."""
-        return np.pad(self.mask.cumsum(0).cumsum(1), ((1, 0), (1, 0))).astype(np.float64)
+    def skipped_in(self, rect: Rect) -> NDArray[np.bool_] | None:
+        """Return which of the working pixels of ``rect`` are skipped, ``(h, w)``.
+
+        ``None`` where none is.
+        """
+        if self.skipped is None:
+            return None
+        if not self.skipped[_span(self._rows(rect)), _span(self._columns(rect))].any():
+            return None
+        rows, columns = (
+            ((np.arange(start, start + length) + 0.5) * self._scale).astype(np.int64)
+            for start, length in ((rect.y, rect.h), (rect.x, rect.w))
+        )
+        height, width = self.skipped.shape
+        inside = (rows >= 0)[:, None] & (columns >= 0) & (rows < height)[:, None]
+        inside &= columns < width
+        rows, columns = rows.clip(0, height - 1), columns.clip(0, width - 1)
+        return np.asarray(self.skipped[rows[:, None], columns] & inside)
+
+    def digest(self, rect: Rect) -> str:
+        """Return 16 hexadecimal digits that tell this mask under ``rect`` from any other one."""
+        rows, columns = _span(self._rows(rect)), _span(self._columns(rect))
+        told = hashlib.blake2b(f"{self.spacing_um} {rows} {columns}".encode(), digest_size=8)
+        for plane in (self.mask, self.skipped):
+            if plane is not None and (here := plane[rows, columns]).any():
+                told.update(np.packbits(here).tobytes())
+            told.update(b";")
+        return told.hexdigest()
+
+    @property
+    def _scale(self) -> float:
+        return self.working_spacing_um / self.spacing_um
+
+    def _rows(self, rect: Rect) -> tuple[float, float]:
+        return _cut(rect.y, rect.y1, self._scale, self.mask.shape[0])
+
+    def _columns(self, rect: Rect) -> tuple[float, float]:
+        return _cut(rect.x, rect.x1, self._scale, self.mask.shape[1])
+
+
+def _cut(start: int, end: int, scale: float, length: int) -> tuple[float, float]:
+    """Return where ``start`` and ``end`` lie in mask pixels, inside ``0…length``."""
+    return min(max(start * scale, 0.0), length), min(max(end * scale, 0.0), length)
+
+
+def _span(cut: tuple[float, float]) -> slice:
+    """Return the mask pixels that a stretch has a share in."""
+    return slice(math.floor(cut[0]), math.ceil(cut[1]))
+
+
+def _overlaps(cut: tuple[float, float]) -> NDArray[np.float64]:
+    """Return how much of each of them (0…1) lies in the stretch."""
+    span = _span(cut)
+    return np.diff(np.arange(span.start, span.stop + 1, dtype=np.float64).clip(*cut))
 
 
 def tissue_mask(slide: SpacedSlide, mask_spacing_um: float = 8.0) -> TissueMask:

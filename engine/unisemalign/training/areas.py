@@ -11,7 +11,7 @@ from unisemalign.errors import DataError
 from unisemalign.geometry import Rect
 from unisemalign.metrics import IGNORE
 from unisemalign.project import LabelStore, Project, RegionState, Split
-from unisemalign.slides import SpacedSlide, TissueMask, UnreadableTileError, tissue_mask
+from unisemalign.slides import SpacedSlide, TissueMask, UnreadableTileError
 
 _KEEP_WHOLE_PX = 2048 * 2048
 _KEEP_TOTAL_PX = 128 * 2**20
@@ -121,7 +121,7 @@ def open_tissue(project: Project) -> Tissue:
     for record in project.slides(Split.TRAIN):
         slide: SpacedSlide = project.open_slide(record.name)
         area = slide.shape_yx[0] * slide.shape_yx[1]
-        mask = tissue_mask(slide)
+        mask = project.tissue(record.name, slide)
         if area <= _KEEP_WHOLE_PX and kept_px + area <= _KEEP_TOTAL_PX:
             slide, kept_px = MemorySlide(slide), kept_px + area
         store = project.labels(record.name)

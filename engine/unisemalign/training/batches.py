@@ -147,13 +147,18 @@ class Batches:
     def _resized(
         self, area: LabelledArea | UnlabelledArea, rect: Rect
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Read a square; return pixels, and targets or (unlabelled) 1 where there is a slide."""
+        """Read a square; return pixels, and targets or (unlabelled) 1 where there is a slide.
+
+        What a person said to skip is none.
+        """
         size = self._settings.views.crop_px
         pixels = read_padded(area.slide, rect, self._settings.views.pad)
         if isinstance(area, LabelledArea):
             beside = area.read_targets(rect)
         else:
             beside = _inside(area.slide, rect)
+            if (skipped := area.tissue.skipped_in(rect)) is not None:
+                beside[skipped] = 0
         for closed in area.closed:
             hidden = closed.intersect(rect)
             if hidden.area > 0:

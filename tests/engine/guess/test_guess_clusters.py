@@ -18,7 +18,7 @@ from unisemalign.errors import CancelledError, DataError, ProjectError
 from unisemalign.geometry import Rect
 from unisemalign.guess import guess_by_clusters, name_clusters
 from unisemalign.inference import Predictor
-from unisemalign.project import FirstGuess, Project
+from unisemalign.project import FirstGuess, Project, TissueChange, TissueStore
 from unisemalign.project.first_guess import cluster_values
 from unisemalign.runtime import CancelToken, SilentEvents
 from unisemalign.slides.synthetic import draw_slide, truth
@@ -71,6 +71,20 @@ def test_clusters_wait_for_names_and_no_one_takes_them_for_classes(project):
     assert project.doubting_round() is None
     with pytest.raises(ProjectError, match="no round 0"):
         project.predictions(0, "a")
+
+
+def test_what_a_person_marks_as_no_tissue_is_not_guessed(project):
+    shape = project.tissue("a").mask.shape
+    values = np.zeros(shape, np.uint8)
+    values[:, : shape[1] // 2] = TissueChange.NOT_TISSUE
+    TissueStore(project.root).correct("a", values, 8.0)
+    guess_by_clusters(project, ["a"], None, 2, **QUIET)
+    numbers = whole(FirstGuess(project).clusters("a"))
+    assert not numbers[:, : SIZE_PX // 2].any()
+    assert numbers[:, SIZE_PX // 2 :].any()
+    TissueStore(project.root).correct("a", np.full_like(values, TissueChange.NOT_TISSUE), 8.0)
+    with pytest.raises(DataError, match="found none on a"):
+        guess_by_clusters(project, ["a"], None, 2, **QUIET)
 
 
 def test_named_clusters_become_classes_of_round_0(project):

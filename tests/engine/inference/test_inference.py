@@ -33,7 +33,7 @@ from unisemalign.model import build_network
 from unisemalign.project import PredictionStore, Project, Split
 from unisemalign.runtime import CancelToken, SilentEvents
 from unisemalign.settings import build_settings
-from unisemalign.slides import SpacedSlide, open_slide
+from unisemalign.slides import SpacedSlide, TissueMask, open_slide
 from unisemalign.slides.ahead import ReadAhead
 from unisemalign.training import train_round
 
@@ -304,25 +304,34 @@ def test_a_window_no_memory_holds_is_told_and_other_errors_are_not_hidden(noise)
 
 
 def test_windows_without_tissue_are_left_out(noise):
-    class Top:
-        def fraction(self, rect):
-            return 1.0 if rect.y < 200 else 0.0
-
-    bands = bands_of(noise, make_predictor(), tissue=Top())
+    rows = np.arange(1300)[:, None] + np.zeros(300, int)
+    bands = bands_of(noise, make_predictor(), tissue=TissueMask(rows < 200, 0.5, 0.5))
     classes = np.concatenate([b.classes for b in bands])
     assert (classes[:300] > 0).all()
     assert (classes[400:] == 0).all()
     assert (np.concatenate([b.confidence for b in bands])[400:] == 0).all()
 
-    class Bottom:
-        def fraction(self, rect):
-            return 1.0 if rect.y > 800 else 0.0
-
     predictor = make_predictor()
     whole = np.concatenate([b.classes for b in bands_of(noise, predictor)])
-    classes = np.concatenate([b.classes for b in bands_of(noise, predictor, tissue=Bottom())])
+    bottom = TissueMask(rows >= 896, 0.5, 0.5)
+    classes = np.concatenate([b.classes for b in bands_of(noise, predictor, tissue=bottom)])
     assert (classes[:800] == 0).all()
     assert (classes[1000:] == whole[1000:]).all()
+
+
+def test_what_a_person_skips_is_unlabelled_pixel_by_pixel(noise):
+    predictor = make_predictor()
+    plain = bands_of(noise, predictor)
+    skipped = np.zeros((25, 20), bool)
+    skipped[9:11, 5:8] = True  # across the border of two bands
+    tissue = TissueMask(~skipped[:, :19], 26.0, 0.5, skipped[:, :19])
+    there = np.zeros((1300, 300), bool)
+    there[9 * 52 : 11 * 52, 5 * 52 : 8 * 52] = True
+    bands = bands_of(noise, predictor, tissue=tissue)
+    for what in ("classes", "confidence", "disagreement"):
+        got = np.concatenate([getattr(band, what) for band in bands])
+        expected = np.concatenate([getattr(band, what) for band in plain])
+        assert np.array_equal(got, np.where(there, 0, expected))
 
 
 @pytest.mark.parametrize("shape", [(1, 40), (37, 1), (128, 128)])

@@ -84,3 +84,46 @@ def test_fraction_is_the_exact_share() -> None:
     assert tissue.fraction(Rect(500, 500, 20, 20)) == 0
     assert tissue.fraction(Rect(40, 60, 1, 1)) == 1
     assert tissue.fraction(Rect(40, 60, 0, 9)) == 0
+
+
+def test_glass_beside_much_tissue_is_exactly_none() -> None:
+    mask = np.zeros((300, 300), bool)
+    mask[:, :171] = True
+    tissue = TissueMask(mask, spacing_um=7.3, working_spacing_um=0.49)
+    edge = 171 * 7.3 / 0.49
+    for step in range(40):
+        assert tissue.fraction(Rect(61 * step, int(edge) + 1 + step, 333, 217)) == 0
+        assert tissue.fraction(Rect(61 * step, int(edge) - 2, 333, 217)) > 0
+
+
+def test_skipped_pixels_are_those_of_the_mask() -> None:
+    skipped = np.zeros((10, 10), bool)
+    skipped[2, 3] = True
+    tissue = TissueMask(~skipped, 8.0, 0.5, skipped)
+    got = tissue.skipped_in(Rect(30, 40, 20, 30))
+    assert got is not None
+    expected = np.zeros((20, 30), bool)
+    expected[2:18, 8:24] = True
+    assert np.array_equal(got, expected)
+    assert tissue.skipped_in(Rect(48, 0, 100, 160)) is None
+    skipped[9, 9] = True
+    hanging = tissue.skipped_in(Rect(150, 150, 40, 40))
+    assert hanging is not None
+    assert hanging.sum() == 100
+    assert hanging[:10, :10].all()
+    assert TissueMask(~skipped, 8.0, 0.5).skipped_in(Rect(0, 0, 160, 160)) is None
+
+
+def test_a_digest_tells_what_lies_under_a_rectangle_alone() -> None:
+    mask = np.zeros((10, 10), bool)
+    mask[2:5, 3:7] = True
+    tissue = TissueMask(mask, 8.0, 0.5)
+    here, there = Rect(-40, 40, 100, 90), Rect(100, 0, 60, 160)
+    other = TissueMask(mask.copy(), 8.0, 0.5)
+    other.mask[3, 6] = False
+    assert tissue.digest(here) != other.digest(here)
+    assert tissue.digest(there) == other.digest(there)
+    skipped = np.zeros_like(mask)
+    skipped[2, 4] = True
+    assert tissue.digest(here) != TissueMask(mask, 8.0, 0.5, skipped).digest(here)
+    assert tissue.digest(there) == TissueMask(mask, 8.0, 0.5, skipped).digest(there)

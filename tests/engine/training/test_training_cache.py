@@ -99,7 +99,8 @@ def test_a_second_round_finds_what_the_first_one_kept(study):
 
 def test_nothing_is_kept_unless_asked(study):
     train_round(study, settings(**{"training.cache_gb": 0.0}), events=SilentEvents())
-    assert not (study.root / "cache").exists()
+    assert not tokens_of(study)
+    assert not (study.root / "cache" / "tokens").exists()
 
 
 def test_a_cache_without_crops_that_come_back_is_refused():
