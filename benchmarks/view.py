@@ -1,4 +1,4 @@
-"""Seconds from asking for a 1024² view to its labels, engine cold and warm.
+"""Seconds from asking for a view to its labels, engine cold and warm.
 
 Drives ``unisemalign serve`` as the viewer does, on a drawn slide and a two-step round (the time
 does not depend on what was learned). `first_labels`: the whole view has labels on disk, though only
@@ -7,6 +7,8 @@ encoder, 2 cores.
 `relabel_s`: the last view once more, after a round that trained the head alone; `relabel_anew_s`:
 the same where nothing is kept of the encoder's work (`inference.recent_mb=0`).
 `cpu_s` are seconds of processor time of the engine for a warm view: other work lengthens them less.
+`far_…`: a view of 4096² on a window of 1024 pixels, warm: it is labelled coarsely first. `give_up_s`
+is how long the engine goes on with it when it is cancelled, as when the view moves on.
 
     python benchmarks/view.py [--json]
 """
@@ -30,6 +32,7 @@ from unisemalign.runtime import SilentEvents
 from unisemalign.slides import synthetic
 
 SIZE_PX, VIEW_PX, REPEATS = 4096, 1024, 5
+FAR_PX = 4096
 
 
 def make_project(folder: Path, slide: Path, size_px: int) -> Path:
@@ -59,12 +62,22 @@ class Engine:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def ask(self, rect: Rect) -> dict[str, float]:
-        """Ask for ``rect``; return seconds to its first and last labels, and of processor time."""
+    def ask(self, rect: Rect, *, give_up: bool = False) -> dict[str, float]:
+        """Ask for ``rect`` on a window of 1024 pixels.
+
+        Return seconds to its first and last labels, and of processor time. ``give_up`` cancels
+        it once it has its first labels; ``all`` is then the seconds until that is done.
+        """
         started, worked = time.perf_counter(), self._cpu_s()
-        request = {"id": 1, "verb": "segment", "slide": "drawn", "rect": [*vars(rect).values()]}
-        self.process.stdin.write(json.dumps(request) + "\n")  # type: ignore[union-attr]
-        self.process.stdin.flush()  # type: ignore[union-attr]
+        y, x = rect.y + rect.h // 2, rect.x + rect.w // 2
+        self._send(
+            id=1,
+            verb="segment",
+            slide="drawn",
+            rect=[*vars(rect).values()],
+            focus=[y, x],
+            downsample=rect.w / VIEW_PX,
+        )
         covered, first = 0, None
         for line in self.process.stdout:  # type: ignore[union-attr]
             event = json.loads(line)
@@ -74,7 +87,10 @@ class Engine:
                 covered += event["rect"][2] * event["rect"][3]
                 if first is None and covered >= rect.area:
                     first = time.perf_counter() - started
-            if event["event"] == "done":
+                    if give_up:
+                        started = time.perf_counter()
+                        self._send(verb="cancel", target=1)
+            if event["event"] in {"done", "cancelled"}:
                 seconds = time.perf_counter() - started
                 return {
                     "first": seconds if first is None else first,
@@ -82,6 +98,10 @@ class Engine:
                     "cpu": self._cpu_s() - worked,
                 }
         raise SystemExit("the engine went away")
+
+    def _send(self, **request: object) -> None:
+        self.process.stdin.write(json.dumps(request) + "\n")  # type: ignore[union-attr]
+        self.process.stdin.flush()  # type: ignore[union-attr]
 
     def _cpu_s(self) -> float:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
@@ -107,6 +127,10 @@ def measure_views(slide: Path, size_px: int) -> dict[str, Any]:
             for k in range(REPEATS)
         ]
         warm = [engine.ask(view) for view in views]
+        far_view = Rect(0, 0, min(FAR_PX, size_px), min(FAR_PX, size_px))
+        given_up = [engine.ask(far_view, give_up=True) for _ in range(REPEATS)]
+        far = engine.ask(far_view)
+        engine.ask(views[-1])
         with Project.open(root) as project:
             train(project, **{"model.train_encoder": "no"})
         engine.ask(Rect(0, 0, 64, 64))  # the new round is loaded
@@ -122,6 +146,10 @@ def measure_views(slide: Path, size_px: int) -> dict[str, Any]:
         "first_labels_warm_s": _median(warm, "first"),
         "all_labels_warm_s": _median(warm, "all"),
         "cpu_s": _median(warm, "cpu"),
+        "far_px": far_view.w,
+        "far_first_labels_s": _median(given_up, "first"),
+        "far_all_labels_s": round(far["all"], 2),
+        "give_up_s": _median(given_up, "all"),
         "relabel_s": round(relabel["all"], 2),
         "relabel_cpu_s": round(relabel["cpu"], 2),
         "relabel_anew_s": round(anew["all"], 2),
