@@ -210,6 +210,7 @@ class Segmenter(QObject):
             self._redraw.start()
             return
         self._session.prediction_changed.emit()
+        self._session.changed.emit()  # the buttons that show and hide layers follow
 
     # -- live ---------------------------------------------------------------------------------
 
@@ -254,10 +255,11 @@ class Segmenter(QObject):
         if QApplication.activeModalWidget() is not None:
             self._rest.start()
             return
-        settled, view = session.settled_round(), self._layers.visible_rect()
-        if settled is None or view.area == 0 or self._declined == (settled.number, view):
-            return
-        running = asked.rect if asked is not None and asked.round == settled.number else None
-        rect = next_rect(view, self._labelled.of(settled.number, session.slide), running)
-        if rect is not None:
-            self._ask(_Asked(settled.number, rect, follows_view=True))
+        with self._teller.telling("segment", act=False):
+            settled, view = session.settled_round(), self._layers.visible_rect()
+            if settled is None or view.area == 0 or self._declined == (settled.number, view):
+                return
+            running = asked.rect if asked is not None and asked.round == settled.number else None
+            rect = next_rect(view, self._labelled.of(settled.number, session.slide), running)
+            if rect is not None:
+                self._ask(_Asked(settled.number, rect, follows_view=True))
