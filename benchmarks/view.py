@@ -1,4 +1,4 @@
-"""Seconds from asking for a 1024² view to its labels, engine cold and warm.
+"""Seconds from asking for a view to its labels, engine cold and warm.
 
 Drives ``unisemalign serve`` as the viewer does, on a drawn slide and a two-step round (the time
 does not depend on what was learned). `first_labels`: the whole view has labels on disk, though only
@@ -6,7 +6,10 @@ sketched; `all_labels`: it has its final ones. Budget: first labels within 2 s w
 encoder, 2 cores.
 `relabel_s`: the last view once more, after a round that trained the head alone; `relabel_anew_s`:
 the same where nothing is kept of the encoder's work (`inference.recent_mb=0`).
-`cpu_s` are seconds of processor time of the engine for a warm view: other work lengthens them less.
+`cpu_s` are seconds of processor time of the engine for a warm view, `first_cpu_s` those until its
+first labels: other work lengthens them less.
+`far_…`: a view of 4096² on a window of 1024 pixels, warm: it is labelled coarsely first.
+`give_up_s` is how long the engine goes on with it when it is cancelled, as when the view moves on.
 
     python benchmarks/view.py [--json]
 """
@@ -30,6 +33,7 @@ from unisemalign.runtime import SilentEvents
 from unisemalign.slides import synthetic
 
 SIZE_PX, VIEW_PX, REPEATS = 4096, 1024, 5
+FAR_PX = 4096
 
 
 def make_project(folder: Path, slide: Path, size_px: int) -> Path:
@@ -59,13 +63,23 @@ class Engine:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def ask(self, rect: Rect) -> dict[str, float]:
-        """Ask for ``rect``; return seconds to its first and last labels, and of processor time."""
+    def ask(self, rect: Rect, *, give_up: bool = False) -> dict[str, float]:
+        """Ask for ``rect`` on a window of 1024 pixels.
+
+        Return seconds to its first and last labels, and of processor time. ``give_up`` cancels
+        it once it has its first labels; ``all`` is then the seconds until that is done.
+        """
         started, worked = time.perf_counter(), self._cpu_s()
-        request = {"id": 1, "verb": "segment", "slide": "drawn", "rect": [*vars(rect).values()]}
-        self.process.stdin.write(json.dumps(request) + "\n")  # type: ignore[union-attr]
-        self.process.stdin.flush()  # type: ignore[union-attr]
-        covered, first = 0, None
+        y, x = rect.y + rect.h // 2, rect.x + rect.w // 2
+        self._send(
+            id=1,
+            verb="segment",
+            slide="drawn",
+            rect=[*vars(rect).values()],
+            focus=[y, x],
+            downsample=rect.w / VIEW_PX,
+        )
+        covered, first, first_cpu = 0, None, 0.0
         for line in self.process.stdout:  # type: ignore[union-attr]
             event = json.loads(line)
             if event["event"] == "failed":
@@ -74,14 +88,23 @@ class Engine:
                 covered += event["rect"][2] * event["rect"][3]
                 if first is None and covered >= rect.area:
                     first = time.perf_counter() - started
-            if event["event"] == "done":
+                    first_cpu = self._cpu_s() - worked
+                    if give_up:
+                        started = time.perf_counter()
+                        self._send(verb="cancel", target=1)
+            if event["event"] in {"done", "cancelled"}:
                 seconds = time.perf_counter() - started
                 return {
                     "first": seconds if first is None else first,
+                    "first_cpu": first_cpu,
                     "all": seconds,
                     "cpu": self._cpu_s() - worked,
                 }
         raise SystemExit("the engine went away")
+
+    def _send(self, **request: object) -> None:
+        self.process.stdin.write(json.dumps(request) + "\n")  # type: ignore[union-attr]
+        self.process.stdin.flush()  # type: ignore[union-attr]
 
     def _cpu_s(self) -> float:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
@@ -107,6 +130,12 @@ def measure_views(slide: Path, size_px: int) -> dict[str, Any]:
             for k in range(REPEATS)
         ]
         warm = [engine.ask(view) for view in views]
+        side = min(FAR_PX, size_px)
+        # None twice: windows met again are not encoded again.
+        far_views = [Rect(16 * k, 24 * k, side - 16 * k, side - 24 * k) for k in range(REPEATS)]
+        given_up = [engine.ask(view, give_up=True) for view in far_views]
+        far = engine.ask(far_views[0])
+        engine.ask(views[-1])
         with Project.open(root) as project:
             train(project, **{"model.train_encoder": "no"})
         engine.ask(Rect(0, 0, 64, 64))  # the new round is loaded
@@ -121,7 +150,13 @@ def measure_views(slide: Path, size_px: int) -> dict[str, Any]:
         "first_labels_cold_s": round(cold_s, 2),
         "first_labels_warm_s": _median(warm, "first"),
         "all_labels_warm_s": _median(warm, "all"),
+        "first_cpu_s": _median(warm, "first_cpu"),
         "cpu_s": _median(warm, "cpu"),
+        "far_px": side,
+        "far_first_labels_s": _median(given_up, "first"),
+        "far_first_cpu_s": _median(given_up, "first_cpu"),
+        "far_all_labels_s": round(far["all"], 2),
+        "give_up_s": _median(given_up, "all"),
         "relabel_s": round(relabel["all"], 2),
         "relabel_cpu_s": round(relabel["cpu"], 2),
         "relabel_anew_s": round(anew["all"], 2),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from unisemalign.geometry import Rect
 
 
 @dataclass(frozen=True)
 class SegmentView:
-    """A segmentation that runs."""
+    """A segmentation that runs.
+
+    ``follows_view``: it is for what the window shows, and gives way to anything else.
+    """
 
     slide: str
     rect: Rect | None
@@ -17,6 +22,16 @@ class SegmentView:
     total: float = 0.0
     eta_s: float | None = None
     what: str = "Starting the engine"
+    follows_view: bool = False
+
+    def advanced(self, event: Mapping[str, Any]) -> SegmentView:
+        """Return this view as a ``progress`` event says."""
+        return replace(
+            self,
+            done=float(event.get("done") or self.done),
+            total=float(event.get("total") or self.total),
+            eta_s=event.get("eta_s"),
+        )
 
 
 @dataclass(frozen=True)

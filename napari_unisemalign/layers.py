@@ -11,11 +11,19 @@ from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import Colormap, DirectLabelColormap, ensure_colormap
 
 from napari_unisemalign.io import METADATA_KEY, slide_layer
-from napari_unisemalign.levels import DoubtLevel, LabelLevel, label_levels, two_or_more
+from napari_unisemalign.levels import (
+    DoubtLevel,
+    LabelLevel,
+    PredictionLevel,
+    label_levels,
+    prediction_levels,
+    two_or_more,
+)
 from napari_unisemalign.session import Session
 from napari_unisemalign.state import cluster_color
 from unisemalign.geometry import Rect
 from unisemalign.project import GuessNote, PredictionStore
+from unisemalign.project.predictions import KINDS
 
 PREDICTION = "prediction"
 CLUSTERS = "clusters"
@@ -44,6 +52,7 @@ class LayerManager:
         self._predicted_round: int | None = None
         self._clustered: GuessNote | None = None
         self._accepted: list[LabelLevel] = []
+        self._predicted: list[PredictionLevel] = []
         self._hidden: set[str] = set()
         self._painted: set[str] = set()
         self._dressing: Callable[[Layer], None] = lambda _layer: None
@@ -91,6 +100,13 @@ class LayerManager:
         high = np.ceil((center + half) / spacing).astype(int)
         h, w = np.maximum(high - low, 0)
         return Rect(int(low[0]), int(low[1]), int(h), int(w)).intersect(whole)
+
+    @property
+    def downsample(self) -> float:
+        """Working pixels across a pixel of the window."""
+        project = self.session.project
+        spacing = 1.0 if project is None else project.info.spacing_um
+        return 1 / (float(self.viewer.scene.camera.zoom) * spacing)
 
     def look_at(self, rect: Rect, canvas_yx: tuple[int, int] | None = None) -> None:
         """Move the camera so that ``rect`` (working spacing) fills most of the window."""
@@ -160,6 +176,8 @@ class LayerManager:
             self._put_prediction(store)
             self._predicted_round = number
             return
+        for level in self._predicted:
+            level.stand_in(store.coarse_answers())
         for role in (PREDICTION, UNCERTAINTY, DISAGREEMENT):
             layer = self.layer(role)
             if layer is not None and layer.visible:
@@ -183,14 +201,11 @@ class LayerManager:
         self._clustered = note
 
     def _put_prediction(self, store: PredictionStore) -> None:
-        self._put_labels(PREDICTION, store.levels("class"), opacity=0.4)
-        self._put_labels(DISAGREEMENT, store.levels("disagreement"), opacity=0.6, visible=False)
-        doubt = [
-            DoubtLevel(confidence, classes)
-            for confidence, classes in zip(
-                store.levels("confidence"), store.levels("class"), strict=True
-            )
-        ]
+        classes, confidence, dissent = (prediction_levels(store, what) for what in KINDS)
+        self._predicted = [*classes, *confidence, *dissent]
+        self._put_labels(PREDICTION, classes, opacity=0.4)
+        self._put_labels(DISAGREEMENT, dissent, opacity=0.6, visible=False)
+        doubt = [DoubtLevel(*each) for each in zip(confidence, classes, strict=True)]
         old = self.layer(UNCERTAINTY)
         visible = False if old is None else bool(old.visible)
         self._remove(UNCERTAINTY)

@@ -1,15 +1,16 @@
-"""Lazy arrays for read-only layers: labels of a whole slide, and confidence turned around."""
+"""Lazy arrays for read-only layers: labels of a whole slide, predictions, and doubt."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unisemalign.geometry import Rect
-from unisemalign.project import LabelStore
+from unisemalign.project import LabelStore, PredictionStore
+from unisemalign.project.predictions import What
 
 Pixels = NDArray[np.uint8]
 COARSEST_PX = 1024
@@ -61,6 +62,52 @@ class LabelLevel:
             return
         fine = Rect(here.y * step, here.x * step, (here.h - 1) * step + 1, (here.w - 1) * step + 1)
         result[here.relative_to(wanted).slices] = self._store.read(fine)[::step, ::step]
+
+
+class PredictionLevel:
+    """One level of a prediction; where it says nothing, coarse answers stand in, finest first.
+
+    Looks like an array ``(y, x)`` of uint8.
+    """
+
+    dtype = np.dtype(np.uint8)
+    ndim = 2
+
+    def __init__(self, store: PredictionStore, what: What, level: int) -> None:
+        self._what: What = what
+        self._level = level
+        self._values, self._classes = (store.levels(each)[level] for each in (what, "class"))
+        self._coarse: list[tuple[int, Any, Any]] = []
+        self.shape: tuple[int, int] = self._values.shape
+        self.stand_in(store.coarse_answers())
+
+    @property
+    def size(self) -> int:
+        """Number of pixels."""
+        return self.shape[0] * self.shape[1]
+
+    def stand_in(self, coarse: Mapping[int, PredictionStore]) -> None:
+        """Let the stores of :meth:`PredictionStore.coarse_answers` stand in."""
+        self._coarse = []
+        for factor, store in coarse.items():
+            level = max(0, self._level - (factor.bit_length() - 1))
+            step = max(1, factor >> self._level)
+            values, classes = (store.levels(each)[level] for each in (self._what, "class"))
+            self._coarse.append((step, values, classes))
+
+    def __getitem__(self, key: Any) -> Pixels:
+        rows, columns = _spans(key, self.shape)
+        values, empty = _read(self._values, self._classes, rows, columns, 1)
+        for step, coarse, classes in self._coarse:
+            if not empty.any():
+                break
+            standing, still = _read(coarse, classes, rows, columns, step)
+            values = np.where(empty, standing, values)
+            empty &= still
+        return values
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:, :], dtype=dtype)
 
 
 class HalfLevel:
@@ -117,6 +164,11 @@ def two_or_more(levels: Sequence[Any]) -> list[Any]:
     return [levels[0], HalfLevel(levels[0])] if len(levels) == 1 else list(levels)
 
 
+def prediction_levels(store: PredictionStore, what: What) -> list[PredictionLevel]:
+    """Return what a prediction says, with its coarse answers, as a pyramid, finest first."""
+    return [PredictionLevel(store, what, level) for level in range(store.n_levels)]
+
+
 def label_levels(store: LabelStore) -> list[LabelLevel]:
     """Return the labels of a slide as a pyramid, finest first."""
     labelled = store.labelled_rects()
@@ -126,6 +178,21 @@ def label_levels(store: LabelStore) -> list[LabelLevel]:
         levels.append(LabelLevel(store, step, labelled))
         step *= 2
     return levels
+
+
+def _read(
+    values: Any, classes: Any, rows: range, columns: range, step: int
+) -> tuple[Pixels, NDArray[np.bool_]]:
+    """Return ``values``, each pixel ``step`` times a side, and where no class is."""
+    y, x = rows.start // step, columns.start // step
+    spans = slice(y, -(-rows.stop // step)), slice(x, -(-columns.stop // step))
+    found = np.asarray(values[spans], np.uint8)
+    empty = (found if values is classes else np.asarray(classes[spans], np.uint8)) == 0
+    if step > 1:
+        y, x = rows.start - y * step, columns.start - x * step
+        here = slice(y, y + len(rows)), slice(x, x + len(columns))
+        found, empty = (each.repeat(step, 0).repeat(step, 1)[here] for each in (found, empty))
+    return found, empty
 
 
 def _spans(key: Any, shape: tuple[int, int]) -> tuple[range, range]:

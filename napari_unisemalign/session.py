@@ -59,6 +59,7 @@ class Session:
         self.training: TrainingView | None = None
         self.curve = Curve()
         self.queueing = False
+        self.live = False
         self.pending_slides: tuple[Path, ...] = ()
         self.area: dict[str, float] = {}
         self._open_slides: dict[str, SpacedSlide] = {}
@@ -127,7 +128,8 @@ class Session:
         self._labelled_values = None
         self.project = self.slide = self.work = None
         self.segmenting = self.training = None
-        self.curve, self.area, self.queueing = Curve(), {}, False
+        self.curve, self.area = Curve(), {}
+        self.queueing = self.live = False
         held, self._held = self._held, ExitStack()
         held.close()
         self.region_changed.emit()
@@ -425,6 +427,11 @@ class Session:
     def latest_round(self) -> Round | None:
         """Return the newest round that has a model."""
         return None if self.project is None else self.project.latest_round()
+
+    def settled_round(self) -> Round | None:
+        """Return the newest round that has a model and is not learning still."""
+        learning = None if self.training is None else self.training.round
+        return None if self.project is None else self.project.latest_round(besides=learning)
 
     def doubting_round(self) -> Round | None:
         """Return the round whose doubts are looked at: the newest model's, else the first guess."""

@@ -26,6 +26,7 @@ NEED_PROJECT = "Open or make a project first."
 NEED_SLIDE = "Put a slide on show first: press its name in the list."
 NEED_REGION = "Open a region first: press Next region or Mark region."
 NO_DOUBT = "There is no model yet that could doubt. Press View in Segment, or Mark region."
+LIVE = "Label whatever the window shows, by itself, whenever it comes to rest. Off: press View."
 RANKED_AFTER = "A segmentation runs. What the model doubts is looked for when it is done."
 
 
@@ -119,6 +120,8 @@ class DockState:
     segment_view: Act
     segment_region: Act
     segment_slide: Act
+    live: Act
+    live_on: bool
     name_clusters: Act
     mark: Act
     next_region: Act
@@ -174,6 +177,8 @@ def resolve_state(session: Session) -> DockState:
         if not segmenting.possible
         else Act(begun, f"{what} the open region." if begun else NEED_REGION),
         segment_slide=_or(segmenting, f"{what} the whole slide; it can be stopped at any time."),
+        live=_on_slide(session, LIVE),
+        live_on=session.live,
         name_clusters=_or(segmenting, "Make classes of the clusters; names can be changed later."),
         mark=_on_slide(session, "Make a region in the middle of the view and label it."),
         next_region=_next_act(session, queue),
@@ -285,9 +290,9 @@ def _step_without_model(session: Session) -> tuple[str, str]:
 def _step_with_model(
     session: Session, newest: Round, queue: Sequence[Region], shown: int | None
 ) -> tuple[str, str]:
-    if session.segmenting is not None:
+    if session.segmenting is not None and not session.live:
         return "Segmenting. The labels appear as they are made.", "segment"
-    if shown is None or shown < newest.number:
+    if (shown is None or shown < newest.number) and not session.live:
         what = "see what it learned" if shown is None else f"see round {newest.number}"
         return (
             f"Press View in Segment (S) to {what} in what you look at.",
@@ -351,9 +356,14 @@ def _segment_act(session: Session) -> Act:
     there = _on_slide(session, "")
     if not there.possible:
         return there
-    if session.segmenting is not None:
+    if _occupied(session):
         return Act(False, "A segmentation runs. Wait for it, or press Cancel.")
     return Act(True, "")
+
+
+def _occupied(session: Session) -> bool:
+    """Tell whether a segmentation runs that gives way to nothing."""
+    return session.segmenting is not None and not session.segmenting.follows_view
 
 
 def _next_act(session: Session, queue: Sequence[Region]) -> Act:
@@ -364,7 +374,7 @@ def _next_act(session: Session, queue: Sequence[Region]) -> Act:
         return Act(False, "Looking for the regions the model doubts most.")
     if session.doubting_round() is None and not _others(queue, session):
         return Act(False, NO_DOUBT)
-    if session.segmenting is not None and not _ranked(queue, session):
+    if _occupied(session) and not _ranked(queue, session):
         return Act(False, RANKED_AFTER)
     return there
 
@@ -468,7 +478,11 @@ def cluster_color(number: int) -> str:
 def _segment_note(
     session: Session, newest: Round | None, note: GuessNote | None, segmenting: Act
 ) -> str:
-    if session.segmenting is not None or newest is not None:
+    if session.live:
+        return _live_note(session)
+    if session.segmenting is not None:
+        return "" if session.segmenting.total else f"{session.segmenting.what}…"
+    if newest is not None:
         return ""
     if not segmenting.possible:
         return segmenting.why
@@ -484,6 +498,19 @@ def _segment_note(
         )
     made = f"words ({note.model})" if note.made_by == "words" else "clusters you named"
     return f"Round 0: a first guess from {made}. Nobody has checked it yet."
+
+
+def _live_note(session: Session) -> str:
+    if _occupied(session):
+        return "Live goes on when this segmentation is done."
+    if session.settled_round() is None:
+        return "Live waits for a trained round. Before that, View makes a first guess."
+    view = session.segmenting
+    if view is not None and view.what != "Segmenting":
+        return f"Live: {view.what.lower()}…"
+    if view is not None:
+        return "Live: labelling what the window shows."
+    return "Live: what the window shows is labelled by itself when it comes to rest."
 
 
 def _there(record: SlideRecord) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, QTimer, Signal
 from superqt.utils import create_worker
 
 from napari_unisemalign.io import METADATA_KEY
@@ -94,6 +94,9 @@ class TissueEditor(QObject):
     share
         The part of the slide (0…1) that is tissue; ``None`` until it is known.
     """
+
+    kept = Signal()
+    """A correction was written: what was segmented there is of an older mask."""
 
     def __init__(self, layers: LayerManager, telling: Telling) -> None:
         super().__init__()
@@ -197,6 +200,7 @@ class TissueEditor(QObject):
             shown.store.correct(shown.slide, changes, shown.found.spacing_um)
             self._kept = changes
             self.share = _share(corrected(shown.found, changes))
+            self.kept.emit()
         self._session.changed.emit()
 
     # -- inside -------------------------------------------------------------------------------

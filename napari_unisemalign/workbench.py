@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from napari.components import ViewerModel
-from napari.utils.notifications import show_error, show_info
-from psygnal import EmitLoopError
+from napari.utils.notifications import show_info
 from qtpy.compat import isalive
 from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal
 
+from napari_unisemalign.guessing import Guesser
 from napari_unisemalign.io import METADATA_KEY
 from napari_unisemalign.jobs import (
     ENGINE,
@@ -23,19 +21,20 @@ from napari_unisemalign.jobs import (
     TrainingFollower,
     TrainingJob,
 )
-from napari_unisemalign.jobviews import Curve, SegmentView, TrainingView
+from napari_unisemalign.jobviews import Curve, TrainingView
 from napari_unisemalign.keys import KEYS, bind_keys, free_keys
 from napari_unisemalign.layers import PREDICTION, UNCERTAINTY, LayerManager
+from napari_unisemalign.segmenting import Segmenter
 from napari_unisemalign.session import Session
 from napari_unisemalign.state import NEED_PROJECT, NO_DOUBT, RANKED_AFTER, resolve_state
+from napari_unisemalign.telling import Teller
 from napari_unisemalign.tissue import TissueEditor
-from unisemalign.errors import DataError, ProjectError, UnisemalignError
+from unisemalign.errors import ProjectError
 from unisemalign.geometry import Rect
-from unisemalign.project import NO_CLASS, RegionState
+from unisemalign.project import RegionState
 from unisemalign.runtime import read_log
 
 AUTOSAVE_MS = 2_000
-REFRESH_MS = 150
 QUEUE_COUNT = 10
 
 
@@ -48,12 +47,17 @@ class Workbench(QObject):
         Where the layers are shown.
     engine
         The command that starts the engine; tests put another one in its place.
+
+    Attributes
+    ----------
+    session, layers
+        What is open, and how it is shown.
+    guesser, segmenter
+        The acts of Segment.
+    failed, began
+        Signals of the :class:`Teller`.
     """
 
-    failed = Signal(str, str)
-    """Section and sentence of something that could not be done."""
-    began = Signal(str)
-    """Section in which something is tried: an earlier error there is history."""
     curve_changed = Signal()
     exported = Signal(list)
     fetch_changed = Signal(dict)
@@ -64,23 +68,26 @@ class Workbench(QObject):
         self.viewer = viewer
         self.session = Session()
         self.layers = LayerManager(viewer, self.session)
+        self._engine = tuple(engine)
+        self._teller = Teller()
+        self.failed, self.began = self._teller.failed, self._teller.began
+        self.telling, self.tell = self._teller.telling, self._teller.tell
         self.tissue = TissueEditor(self.layers, lambda: self.telling("segment", act=False))
         self.began.connect(self.tissue.keep)  # whatever begins sees the newest correction
-        self._engine = tuple(engine)
-        self._server: EngineServer | None = None
-        self._segment_id: int | None = None
+        self.guesser = Guesser(self.session, self.layers, self._teller, engine=engine)
+        self.segmenter = Segmenter(self.session, self.layers, self._teller, self.guesser)
+        self.tissue.kept.connect(self.segmenter.look_again)
         self._training: TrainingJob | TrainingFollower | None = None
         self._export: CommandJob | None = None
-        self._guess: CommandJob | None = None
         self._fetch: CommandJob | None = None
         self.fetching: str | None = None
         self._train_options: Callable[[], Sequence[str]] = tuple
         self._closed = False
         self._autosave = self._timer(AUTOSAVE_MS, self._on_autosave)
-        self._redraw = self._timer(REFRESH_MS, self._on_redraw)
         self.session.project_changed.connect(self._on_project_changed)
         self.session.dirtied.connect(self._on_dirtied)
-        acts = {name: getattr(self, name) for name in KEYS.values()}
+        acts = {name: getattr(self, name) for name in KEYS.values() if hasattr(self, name)}
+        acts["segment_view"] = self.segmenter.segment_view
         bind_keys(viewer, acts)
         viewer.layers.events.inserted.connect(self._on_layers_changed)
         viewer.layers.events.removed.connect(self._on_layers_changed)
@@ -102,44 +109,19 @@ class Workbench(QObject):
         if self._closed:
             return
         self._closed = True
-        for timer in (self._autosave, self._redraw):
-            if isalive(timer):
-                timer.stop()
+        if isalive(self._autosave):
+            self._autosave.stop()
         free_keys(self.viewer)
         self.viewer.layers.events.inserted.disconnect(self._on_layers_changed)
         self.viewer.layers.events.removed.disconnect(self._on_layers_changed)
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
         self._stop_jobs()
+        self.segmenter.shut_down()
         if self._fetch is not None:
             self._fetch.stop()
         self.tissue.shut_down()
         with self.telling("open", act=False):
             self.session.close()
-
-    @contextmanager
-    def telling(self, section: str, *, act: bool = True) -> Iterator[None]:
-        """Show what goes wrong in the block beside ``section`` and in napari's notifications.
-
-        With ``act``, the block is something the person does: an earlier error there is history.
-        """
-        if act:
-            self.began.emit(section)
-        try:
-            yield
-        except (UnisemalignError, OSError) as error:
-            self.tell(section, _in_words(error))
-        except EmitLoopError as error:
-            # Raised by a listener, such as a layer whose slide cannot be read.
-            if not isinstance(error.__cause__, UnisemalignError | OSError):
-                raise
-            self.tell(section, _in_words(error.__cause__))
-
-    def tell(self, section: str, sentence: str) -> None:
-        """Show an error."""
-        # When Python ends without a goodbye, Qt's half may be gone while drafts are still kept.
-        if isalive(self):
-            self.failed.emit(section, sentence)
-        show_error(sentence)
 
     # -- open ---------------------------------------------------------------------------------
 
@@ -181,152 +163,6 @@ class Workbench(QObject):
                 self.layers.put_back()
             self.session.show_slide(name)
 
-    # -- segment ------------------------------------------------------------------------------
-
-    def segment_view(self) -> None:
-        """Segment what the window shows."""
-        self._segment(self.layers.visible_rect())
-
-    def segment_region(self) -> None:
-        """Segment the region under the brush."""
-        work = self.session.work
-        if work is None:
-            self.tell("segment", "Open a region first: press Next region or Mark region.")
-            return
-        self._segment(work.region.rect)
-
-    def segment_slide(self) -> None:
-        """Segment the whole slide on show."""
-        self._segment(None)
-
-    def _segment(self, rect: Rect | None) -> None:
-        session = self.session
-        if session.segmenting is not None:
-            return
-        self.began.emit("segment")
-        if session.slide is None or self._server is None:
-            self.tell("segment", resolve_state(session).segment_view.why)
-            return
-        if rect is not None and rect.area == 0:
-            self.tell("segment", "The window shows no part of the slide. Move the slide into view.")
-            return
-        if session.latest_round() is None:
-            self.guess(session.slide, rect)
-            return
-        session.segmenting = SegmentView(session.slide, rect)
-        if self._server.ready:
-            session.segmenting = SegmentView(session.slide, rect, what="Segmenting")
-        numbers = None if rect is None else [rect.y, rect.x, rect.h, rect.w]
-        self._segment_id = self._server.request(
-            "segment", self._on_segment_event, slide=session.slide, rect=numbers, round=None
-        )
-        session.changed.emit()
-
-    def cancel_segment(self) -> None:
-        """Stop the segmentation; what was labelled is kept."""
-        if self._guess is not None:
-            self._guess.cancel()
-        elif self._server is not None and self._segment_id is not None:
-            self._server.cancel(self._segment_id)
-
-    def _on_segment_event(self, event: Event) -> None:
-        session, view = self.session, self.session.segmenting
-        if view is None:
-            return
-        kind = event["event"]
-        if kind in {"start", "progress"}:
-            session.segmenting = SegmentView(
-                view.slide,
-                view.rect,
-                float(event.get("done") or view.done),
-                float(event.get("total") or view.total),
-                event.get("eta_s"),
-                "Segmenting",
-            )
-            if event.get("rect") is not None and not self._redraw.isActive():
-                self._redraw.start()
-        elif kind in {"done", "failed", "cancelled"}:
-            session.segmenting = self._segment_id = None
-            session.prediction_changed.emit()
-            if kind == "failed":
-                self.tell("segment", str(event.get("text", "The segmentation failed.")))
-            whole = view.rect is None and kind == "done" and isinstance(event.get("area"), dict)
-            with self.telling("segment", act=False):
-                session.refresh_area(event["area"] if whole else None)
-        session.changed.emit()
-
-    # -- first guess --------------------------------------------------------------------------
-
-    def guess(self, slide: str, rect: Rect | None, clusters: int | None = None) -> None:
-        """Make a first guess of ``rect`` of a slide; ``clusters`` looks for that many anew."""
-        options = [slide]
-        if rect is not None:
-            options += ["--region", str(rect)]
-        if clusters is not None:
-            options += ["--clusters", str(clusters)]
-        self._start_guess(options, SegmentView(slide, rect))
-
-    def guess_again(self, clusters: int) -> None:
-        """Look for another number of clusters, where the window is."""
-        with self.telling("segment"):
-            session, rect = self.session, self.layers.visible_rect()
-            if session.slide is None or rect.area == 0:
-                raise ProjectError("The window shows no part of the slide. Move it into view.")
-            self.guess(session.slide, rect, clusters)
-
-    def name_clusters(self, names: Mapping[int, str]) -> None:
-        """Make classes of the clusters: number → class name, or ``none``."""
-        with self.telling("segment"):
-            if not any(name != NO_CLASS for name in names.values()):
-                raise DataError(
-                    f"A first guess wants at least one cluster that is a class, found "
-                    f"'{NO_CLASS}' everywhere. Choose a class, then press Use these names."
-                )
-            text = ",".join(f"{number}={name}" for number, name in names.items())
-            self._start_guess(["--names", text], SegmentView(self.session.slide or "", None))
-
-    def _start_guess(self, options: list[str], view: SegmentView) -> None:
-        session = self.session
-        if session.project is None or session.segmenting is not None:
-            return
-        arguments = ["guess", str(session.project.root), *options, "--json"]
-        session.segmenting = view
-        self._guess = CommandJob("The first guess", arguments, engine=self._engine)
-        self._guess.came.connect(self._on_guess_event)
-        self._guess.finished.connect(self._on_guess_finished)
-        self._guess.start()
-        session.changed.emit()
-
-    def _on_guess_event(self, event: Event) -> None:
-        session, view = self.session, self.session.segmenting
-        if view is None:
-            return
-        if event["event"] == "start":
-            what = str(event.get("what") or view.what)
-            session.segmenting = SegmentView(view.slide, view.rect, what=what)
-        elif event["event"] == "progress":
-            session.segmenting = replace(
-                view,
-                done=float(event.get("done") or view.done),
-                total=float(event.get("total") or view.total),
-                eta_s=event.get("eta_s"),
-            )
-        elif event["event"] == "written" and not self._redraw.isActive():
-            self._redraw.start()
-        session.changed.emit()
-
-    def _on_guess_finished(self, event: Event) -> None:
-        session = self.session
-        self._guess = session.segmenting = None
-        if event["event"] == "failed":
-            self.tell("segment", str(event.get("text", "The first guess failed.")))
-        with self.telling("segment", act=False):
-            session.guess_changed()
-        session.changed.emit()
-
-    def _on_redraw(self) -> None:
-        self.session.prediction_changed.emit()
-
     # -- review -------------------------------------------------------------------------------
 
     def mark_region(self, side_px: int) -> None:
@@ -359,14 +195,15 @@ class Workbench(QObject):
             doubting = session.doubting_round()
             if fresh or (waiting and doubting is None):
                 session.open_region((fresh or waiting)[0].id)
-            elif doubting is None or self._server is None:
+            elif doubting is None or (server := self.segmenter.server) is None:
                 self.tell("review", NO_DOUBT)
-            elif session.segmenting is not None:
+            elif session.segmenting is not None and not session.segmenting.follows_view:
                 # The engine does one thing at a time: the person would wait without knowing why.
                 self.tell("review", RANKED_AFTER)
             else:
                 session.queueing = True
-                self._server.request("queue", self._on_queue_event, count=QUEUE_COUNT)
+                self.segmenter.give_way()
+                server.request("queue", self._on_queue_event, count=QUEUE_COUNT)
                 session.changed.emit()
 
     def _on_queue_event(self, event: Event) -> None:
@@ -558,8 +395,8 @@ class Workbench(QObject):
         else:
             number = None if view is None else view.round
             show_info(f"Round {number} is trained." if number else "The round is trained.")
-            if self._server is not None:
-                self._server.warm_up()
+            if self.segmenter.server is not None:
+                self.segmenter.server.warm_up()
         session.changed.emit()
 
     # -- export -------------------------------------------------------------------------------
@@ -625,9 +462,9 @@ class Workbench(QObject):
         project = self.session.project
         if project is None:
             return
-        self._server = EngineServer(project.root, engine=self._engine)
+        self.segmenter.server = EngineServer(project.root, engine=self._engine)
         if project.latest_round() is not None:
-            self._server.warm_up()
+            self.segmenter.server.warm_up()
         running = [each for each in project.rounds() if each.state == "running"]
         if running and project.training_pid() is not None:
             number = running[-1].number
@@ -638,10 +475,10 @@ class Workbench(QObject):
             self._load_curve(project.rounds()[-1].number)
 
     def _stop_jobs(self) -> None:
-        for job in (self._training, self._export, self._guess, self._server):
+        for job in (self._training, self._export, self.guesser, self.segmenter):
             if job is not None:
                 job.stop()
-        self._training = self._export = self._guess = self._server = self._segment_id = None
+        self._training = self._export = None
 
 
 def grown_curve(curve: Curve, event: Event) -> Curve:
@@ -660,17 +497,6 @@ def grown_curve(curve: Curve, event: Event) -> Curve:
         kept = tuple(point for point in curve.dice if point[0] < step)
         return Curve(curve.round, curve.loss, (*kept, (step, float(dice))))
     return curve
-
-
-def _in_words(error: BaseException | None) -> str:
-    """Return the sentence of an error; what the system says is put into one."""
-    if not isinstance(error, OSError):
-        return str(error)
-    where = f"Cannot read or write '{error.filename}'" if error.filename else "Cannot read or write"
-    return (
-        f"{where}: {(error.strerror or str(error)).lower()}. "
-        f"Check that the folder is there and that you may write in it, then repeat the step."
-    )
 
 
 def _pushed_inside(rect: Rect, shape_yx: tuple[int, int]) -> Rect:

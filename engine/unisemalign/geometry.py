@@ -64,6 +64,19 @@ class Rect:
             self.y <= other.y and self.x <= other.x and self.y1 >= other.y1 and self.x1 >= other.x1
         )
 
+    def without(self, other: Rect) -> list[Rect]:
+        """Return what of this rectangle lies outside ``other``: at most four rectangles."""
+        both = self.intersect(other)
+        if not both.area:
+            return [self]
+        parts = (
+            Rect(self.y, self.x, both.y - self.y, self.w),
+            Rect(both.y, self.x, both.h, both.x - self.x),
+            Rect(both.y, both.x1, both.h, self.x1 - both.x1),
+            Rect(both.y1, self.x, self.y1 - both.y1, self.w),
+        )
+        return [part for part in parts if part.area]
+
     def relative_to(self, other: Rect) -> Rect:
         """Return the same rectangle in coordinates whose origin is ``other``'s corner."""
         return Rect(self.y - other.y, self.x - other.x, self.h, self.w)

@@ -112,10 +112,10 @@ class GuessWidget(QWidget):
         self.table.setFixedHeight(30 + ROW_PX * min(ROWS_SHOWN, max(1, len(clusters))))
 
     def _on_use(self) -> None:
-        self.bench.name_clusters(self.names())
+        self.bench.guesser.name_clusters(self.names())
 
     def _on_again(self) -> None:
-        self.bench.guess_again(int(self.count.value()))
+        self.bench.guesser.guess_again(int(self.count.value()))
 
     def _on_show(self) -> None:
         self.bench.layers.toggle(CLUSTERS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QProgressBar, QPushButton, QWidget
 
 from napari_unisemalign.layers import ACCEPTED, DISAGREEMENT, PREDICTION, UNCERTAINTY
 from napari_unisemalign.state import ClassItem, DockState
@@ -38,13 +38,15 @@ class SegmentWidget(SectionWidget):
     def __init__(self, bench: Workbench) -> None:
         super().__init__("Segment")
         self.bench = bench
-        self.view = ActButton("View (S)", bench.segment_view)
-        self.region = ActButton("Region", bench.segment_region)
-        self.slide = ActButton("Slide", bench.segment_slide)
+        self.view = ActButton("View (S)", bench.segmenter.segment_view)
+        self.region = ActButton("Region", bench.segmenter.segment_region)
+        self.slide = ActButton("Slide", bench.segmenter.segment_slide)
+        self.live = QCheckBox("Live")
+        self.live.clicked.connect(bench.segmenter.set_live)
         self.note = SentenceWidget(dim=True)
         self.progress = QProgressBar()
         self.progress.setTextVisible(True)
-        self.cancel = ActButton("Cancel", bench.cancel_segment)
+        self.cancel = ActButton("Cancel", bench.segmenter.cancel)
         self.cancel.setToolTip("Stop; what was labelled so far is kept.")
         self.guess = GuessWidget(bench)
         self.bar = AreaBarWidget()
@@ -53,7 +55,7 @@ class SegmentWidget(SectionWidget):
         self._legend_rows.setContentsMargins(0, 0, 0, 0)
         self._legend_rows.setSpacing(3)
         self._legend_shown: tuple[ClassItem, ...] = ()
-        self.add_row(self.view, self.region, self.slide)
+        self.add_row(self.view, self.region, self.slide, self.live)
         self.rows.addWidget(self.note)
         row = self.add_row(self.progress, self.cancel)
         row.setStretch(0, 1)
@@ -83,11 +85,15 @@ class SegmentWidget(SectionWidget):
         self.view.follow(state.segment_view)
         self.region.follow(state.segment_region)
         self.slide.follow(state.segment_slide)
+        self.live.setEnabled(state.live.possible)
+        self.live.setToolTip(state.live.why)
+        self.live.setChecked(state.live_on)
         view = state.segmenting
-        starting = view is not None and not view.total
-        self.note.say(f"{view.what}…" if view is not None and starting else state.segment_note)
-        self.progress.setVisible(view is not None)
-        self.cancel.setVisible(view is not None)
+        self.note.say(state.segment_note)
+        # While live, views come and go: the dock is not to jump with each of them.
+        self.progress.setVisible(view is not None or state.live_on)
+        self.cancel.setVisible(view is not None or state.live_on)
+        self.cancel.setEnabled(view is not None)
         if view is not None:
             known = view.total > 0
             self.progress.setRange(0, 1000 if known else 0)
@@ -95,6 +101,10 @@ class SegmentWidget(SectionWidget):
             left = f" · {duration(view.eta_s)} left" if view.eta_s else ""
             share = f" {100 * view.done / view.total:.0f} %" if known else "…"
             self.progress.setFormat(f"{view.what}{share}{left}")
+        elif state.live_on:
+            self.progress.setRange(0, 1000)
+            self.progress.setValue(0)
+            self.progress.setFormat("")
         self.guess.follow(state)
         self.tissue.follow(state)
         self.bar.follow(state.classes)

@@ -48,6 +48,14 @@ def test_intersection_is_in_both(a, b):
     assert common.area == b.intersect(a).area
 
 
+@given(rects, rects)
+def test_what_is_left_and_the_common_part_make_the_whole(a, b):
+    left = a.without(b)
+    assert sum(part.area for part in left) + a.intersect(b).area == a.area
+    assert all(a.contains(part) and not part.intersect(b).area for part in left)
+    assert not any(p.intersect(q).area for p in left for q in left if p is not q)
+
+
 @given(rects, st.floats(0.05, 20))
 def test_scaling_covers(rect, factor):
     there = rect.scaled(factor)

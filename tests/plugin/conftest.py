@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from standins import SIZE_PX
+from standins import FAKE_ENGINE, SIZE_PX
 
 from napari_unisemalign.session import Session
+from napari_unisemalign.widgets.dock import DockWidget
+from napari_unisemalign.workbench import Workbench
 from unisemalign.geometry import Rect
 from unisemalign.project import Project
 from unisemalign.slides.synthetic import CLASSES, draw_slide, truth
@@ -73,6 +75,32 @@ def with_prediction() -> Callable[[Project, int, str], None]:
         )
 
     return make
+
+
+@pytest.fixture
+def make_dock(make_napari_viewer, qtbot):
+    """Return a function that shows a dock; everything it started is ended afterwards."""
+    benches = []
+
+    def make(engine=FAKE_ENGINE, **keywords) -> DockWidget:
+        viewer = make_napari_viewer(**keywords)
+        bench = Workbench(viewer, engine=engine)
+        benches.append(bench)
+        dock = DockWidget(viewer, bench=bench)
+        viewer.window.add_dock_widget(dock, name="Segment slides")
+        return dock
+
+    yield make
+    for bench in benches:
+        bench.shut_down()
+
+
+@pytest.fixture
+def dock(make_dock, root) -> DockWidget:
+    dock = make_dock()
+    dock.bench.open_project(root)
+    dock.render_now()
+    return dock
 
 
 @pytest.fixture(autouse=True)

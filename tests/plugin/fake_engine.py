@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import sys
+import threading
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -31,10 +33,26 @@ STEP_S = float(os.environ.get("FAKE_STEP_S", "0.004"))
 
 
 def serve(project: Project) -> None:
+    """Answer; what is asked is kept in the file ``asked`` of the project's folder."""
     out = JsonLinesEvents()
     out.emit("ready")
-    for line in sys.stdin:
-        request = json.loads(line)
+    requests: queue.Queue[dict] = queue.Queue()
+    cancelled: set[int] = set()
+
+    def read() -> None:
+        for line in sys.stdin:
+            request = json.loads(line)
+            with (project.root / "asked").open("a") as file:
+                file.write(line)
+            if request["verb"] == "cancel":
+                cancelled.add(request["target"])
+            else:
+                requests.put(request)
+        requests.put({"verb": "quit"})
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        request = requests.get()
         crash = project.root / "crash"
         if crash.exists():
             crash.unlink()
@@ -44,13 +62,16 @@ def serve(project: Project) -> None:
         if request["verb"] == "quit":
             return
         if request["verb"] == "segment":
-            segment(project, request, out)
+            segment(project, request, out, cancelled)
         elif request["verb"] == "queue":
-            queue(project, request, out)
+            rank(project, request, out)
 
 
-def segment(project: Project, request: dict, out: JsonLinesEvents) -> None:
-    number = project.latest_round().number
+def segment(project: Project, request: dict, out: JsonLinesEvents, cancelled: set[int]) -> None:
+    number = request["round"] or project.latest_round().number
+    if (project.root / "fails").exists():
+        out.emit("failed", id=request["id"], text="The disk is full.")
+        return
     slide = project.open_slide(request["slide"])
     whole = Rect(0, 0, *slide.shape_yx)
     rect = Rect(*request["rect"]) if request["rect"] else whole
@@ -61,6 +82,10 @@ def segment(project: Project, request: dict, out: JsonLinesEvents) -> None:
         for x in range(rect.x, rect.x1, 256)
     ]
     for index, tile in enumerate(tiles, start=1):
+        if request["id"] in cancelled:
+            slide.slide.close()
+            out.emit("cancelled", id=request["id"], text="Stopped as asked.")
+            return
         brightness = slide.read(tile).mean(-1)
         store.write(
             tile,
@@ -68,8 +93,9 @@ def segment(project: Project, request: dict, out: JsonLinesEvents) -> None:
             confidence=np.clip(np.abs(brightness - 200) * 4 + 80, 0, 255).astype(np.uint8),
             disagreement=(np.abs(brightness - 200) < 10).astype(np.uint8),
         )
-        fields = {"rect": [tile.y, tile.x, tile.h, tile.w], "id": request["id"]}
-        out.emit("progress", done=index, total=len(tiles), eta_s=0.1, **fields)
+        about = {"slide": request["slide"], "round": number, "id": request["id"]}
+        out.emit("written", rect=[tile.y, tile.x, tile.h, tile.w], final=True, **about)
+        out.emit("progress", done=index, total=len(tiles), eta_s=0.1, id=request["id"])
         time.sleep(STEP_S)
     slide.slide.close()
     out.emit("done", id=request["id"], slide=request["slide"], rect=request["rect"], round=number)
@@ -134,7 +160,7 @@ def write(store, rect: Rect, values: np.ndarray) -> None:
     store.write(rect, classes=values, confidence=sure, disagreement=np.zeros_like(sure))
 
 
-def queue(project: Project, request: dict, out: JsonLinesEvents) -> None:
+def rank(project: Project, request: dict, out: JsonLinesEvents) -> None:
     number = project.doubting_round().number
     taken = [each.rect for each in project.regions() if each.state is not RegionState.PREDICTED]
     for record in project.slides():

@@ -22,39 +22,13 @@ from napari_unisemalign.widgets import open_section, weights_dialog
 from napari_unisemalign.widgets.dialogs import NewProjectDialog, SpacingDialog
 from napari_unisemalign.widgets.dock import DockWidget
 from napari_unisemalign.widgets.weights_dialog import WeightsDialog
-from napari_unisemalign.workbench import Workbench, grown_curve
+from napari_unisemalign.workbench import grown_curve
 from unisemalign.geometry import Rect
 from unisemalign.project import Project, RegionState, Split, TissueChange, TissueStore
 from unisemalign.slides.synthetic import draw_slide
 from unisemalign.weights import PUBLISHED
 
 LEFT = Qt.MouseButton.LeftButton
-
-
-@pytest.fixture
-def make_dock(make_napari_viewer, qtbot):
-    """Return a function that shows a dock; everything it started is ended afterwards."""
-    benches = []
-
-    def make(engine=FAKE_ENGINE, **keywords) -> DockWidget:
-        viewer = make_napari_viewer(**keywords)
-        bench = Workbench(viewer, engine=engine)
-        benches.append(bench)
-        dock = DockWidget(viewer, bench=bench)
-        viewer.window.add_dock_widget(dock, name="Segment slides")
-        return dock
-
-    yield make
-    for bench in benches:
-        bench.shut_down()
-
-
-@pytest.fixture
-def dock(make_dock, root) -> DockWidget:
-    dock = make_dock()
-    dock.bench.open_project(root)
-    dock.render_now()
-    return dock
 
 
 def _press(qtbot, dock: DockWidget, button) -> None:
@@ -295,7 +269,7 @@ def test_before_a_model_exists_segment_makes_a_first_guess(dock, qtbot) -> None:
 
 def test_a_first_guess_with_other_clusters_and_one_that_fails(dock, qtbot, monkeypatch) -> None:
     bench, session, guess = dock.bench, dock.bench.session, dock.segment.guess
-    bench.segment_slide()
+    bench.segmenter.segment_slide()
     qtbot.waitUntil(lambda: session.segmenting is None, timeout=20_000)
     dock.render_now()
     guess.count.setValue(5)
@@ -522,7 +496,7 @@ def test_pressing_the_slide_brings_its_layers_back(dock, qtbot) -> None:
 
 
 def test_strokes_are_kept_when_qt_goes_first(dock, monkeypatch) -> None:
-    from napari_unisemalign import workbench
+    from napari_unisemalign import segmenting, telling, workbench
 
     bench = dock.bench
     bench.mark_region(128)
@@ -531,9 +505,10 @@ def test_strokes_are_kept_when_qt_goes_first(dock, monkeypatch) -> None:
     layer.events.set_data()
     drafts = bench.session.drafts
     bench._autosave.stop()  # Qt would have taken the timer along
-    monkeypatch.setattr(workbench, "isalive", lambda _thing: False)
-    monkeypatch.setattr(Workbench, "began", None)
-    monkeypatch.setattr(Workbench, "failed", None)
+    for module in (workbench, segmenting, telling):
+        monkeypatch.setattr(module, "isalive", lambda _thing: False)
+    monkeypatch.setattr(telling.Teller, "began", None)
+    monkeypatch.setattr(telling.Teller, "failed", None)
     bench.shut_down()
     assert drafts.region_ids()
 
@@ -581,7 +556,7 @@ def test_keys_say_what_is_missing(make_dock) -> None:
 
 def test_doubts_are_not_asked_for_while_segmenting(dock, qtbot, with_model) -> None:
     with_model(dock.bench.session.project)
-    dock.bench.segment_slide()
+    dock.bench.segmenter.segment_slide()
     dock.render_now()
     assert not dock.review.next.isEnabled()
     dock.bench.next_region()

@@ -53,8 +53,9 @@ def test_an_answer_comes_to_who_asked(server, project, with_model, qtbot) -> Non
     server.request("segment", first.append, slide="a", rect=[0, 0, 256, 512], round=None)
     server.request("segment", second.append, slide="a", rect=[0, 0, 256, 256], round=None)
     qtbot.waitUntil(lambda: first.over and second.over, timeout=15_000)
-    assert [each["event"] for each in first] == ["progress", "progress", "done"]
-    assert [each["event"] for each in second] == ["progress", "done"]
+    told = ["written", "progress"] * 2
+    assert [each["event"] for each in first] == [*told, "done"]
+    assert [each["event"] for each in second] == ["written", "progress", "done"]
     assert project.predictions(1, "a").predicted_rects()
 
 

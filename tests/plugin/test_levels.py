@@ -5,9 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_unisemalign.levels import DoubtLevel, LabelLevel, label_levels, two_or_more
+from napari_unisemalign.levels import (
+    DoubtLevel,
+    LabelLevel,
+    label_levels,
+    prediction_levels,
+    two_or_more,
+)
 from unisemalign.geometry import Rect
-from unisemalign.project import Origin
+from unisemalign.project import Origin, PredictionStore
 
 
 @pytest.fixture
@@ -40,3 +46,44 @@ def test_doubt_is_confidence_turned_around() -> None:
     confidence = np.array([[255, 200, 0, 0]], np.uint8)
     classes = np.array([[1, 1, 1, 0]], np.uint8)
     assert DoubtLevel(confidence, classes)[:, :].tolist() == [[1, 55, 255, 0]]
+
+
+def _predict(store: PredictionStore, rect: Rect, value: int) -> None:
+    classes = np.full(rect.shape, value, np.uint8)
+    store.write(rect, classes=classes, confidence=10 * classes, disagreement=classes // 2)
+
+
+def test_a_coarse_answer_shows_where_there_is_no_finer_one(tmp_path) -> None:
+    store = PredictionStore.create(tmp_path / "a.zarr", (1301, 1100), 0.5)
+    levels = prediction_levels(store, "class")
+    assert len(levels) == 3
+    assert not np.asarray(levels[1]).any()
+    _predict(store.coarse(4), Rect(10, 20, 300, 200), 4)
+    _predict(store.coarse(2), Rect(0, 0, 100, 100), 2)
+    _predict(store, Rect(40, 80, 7, 9), 1)
+    expected = np.zeros((1301, 1100), np.uint8)
+    expected[40:1240, 80:880] = 4
+    expected[:200, :200] = 2
+    doubt = prediction_levels(store, "confidence")
+    for level in levels:
+        level.stand_in(store.coarse_answers())
+    shown = np.asarray(levels[0])
+    assert (shown[40:47, 80:89] == 1).all()
+    away = np.ones(shown.shape, bool)
+    away[36:52, 76:96] = False
+    assert np.array_equal(shown[away], expected[away])
+    assert np.array_equal(np.asarray(doubt[0])[away], 10 * expected[away])
+    part = (slice(101, 333), slice(77, 951))
+    assert np.array_equal(levels[0][part], shown[part])
+    for step, level in ((2, levels[1]), (4, levels[2])):
+        assert level.shape == (-(-1301 // step), -(-1100 // step))
+        inside = np.asarray(level)[60 : 1200 // step, 60 : 860 // step]
+        assert np.array_equal(inside, expected[::step, ::step][60 : 1200 // step, 60 : 860 // step])
+
+
+def test_a_small_prediction_has_coarse_answers_too(tmp_path) -> None:
+    store = PredictionStore.create(tmp_path / "a.zarr", (41, 30), 0.5)
+    _predict(store.coarse(4), Rect(0, 0, 11, 8), 3)
+    shown = np.asarray(two_or_more(prediction_levels(store, "class"))[0])
+    assert shown.shape == (41, 30)
+    assert (shown == 3).all()

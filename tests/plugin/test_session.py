@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_unisemalign.jobviews import TrainingView
 from napari_unisemalign.session import Session
 from unisemalign.errors import BusyError, DataError, ProjectError, SlideError, SpacingError
 from unisemalign.geometry import Rect
@@ -270,3 +271,12 @@ def test_a_project_moved_while_open_gets_no_half_of_its_labels(session: Session,
     moved.rename(root)
     session.accept()
     assert session.labelled_values() == {1}
+
+
+def test_a_round_that_still_learns_is_not_settled(session, with_model) -> None:
+    assert session.settled_round() is None
+    first, second = (with_model(session.project) for _ in range(2))
+    assert session.settled_round().number == second
+    session.training = TrainingView(round=second)
+    assert session.settled_round().number == first
+    assert session.latest_round().number == second

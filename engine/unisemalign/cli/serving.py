@@ -126,6 +126,7 @@ class Server:
             found.number,
             rect=rect,
             sketch=rect is not None,
+            downsample=float(request.get("downsample") or 1.0),
             focus=(int(focus[0]), int(focus[1])) if focus else None,
             opened=self._opened(request["slide"], predictor),
             events=answers,

@@ -16,6 +16,7 @@ from unisemalign.errors import ProjectError, SettingsError
 from unisemalign.geometry import Rect
 from unisemalign.inference.bands import iter_bands
 from unisemalign.inference.blending import Band
+from unisemalign.inference.coarse import CoarseLook, coarse_factor
 from unisemalign.inference.plan import Plan
 from unisemalign.inference.predictor import Predictor
 from unisemalign.inference.storing import Progress, Shelf, Storing
@@ -29,7 +30,7 @@ from unisemalign.slides import SpacedSlide, TissueMask
 from unisemalign.slides.ahead import ReadAhead, choose_readers
 
 _SKETCH_WINDOWS = 12
-"""A sketch of more would not be quick."""
+"""A sketch of more would not be quick: such a target is looked at more coarsely."""
 _BLEND = b"gaussian of an eighth"
 """A part of a model's identity: maps of another blend are not gone on with."""
 
@@ -148,6 +149,7 @@ def segment_slide(
     rect: Rect | None = None,
     focus: tuple[int, int] | None = None,
     sketch: bool = False,
+    downsample: float = 1.0,
     opened: OpenSlide | None = None,
     shelf: Shelf | None = None,
     what: str = "Segmenting",
@@ -158,8 +160,8 @@ def segment_slide(
 
     A whole slide that was interrupted, however rudely, goes on with the bands it lacks and ends
     with the result of an uninterrupted run; what is finished is left alone, unless the tissue there
-    was corrected since. Emits ``start``, then
-    ``progress``, and ``written`` with ``rect`` whenever a band has been stored.
+    was corrected since. Emits ``start``, then ``progress``, and ``written`` with ``rect`` whenever
+    a band has been stored; ``final`` tells whether these labels are to stay.
 
     Parameters
     ----------
@@ -172,7 +174,10 @@ def segment_slide(
     focus
         A pixel ``(y, x)``: what lies near it is labelled first.
     sketch
-        Label a small ``rect`` from few windows first, without overlap, then as it is to be.
+        Show something soon: label a small ``rect`` from few windows first, without overlap, and a
+        larger one at a coarser spacing (:meth:`PredictionStore.coarse`); then as it is to be.
+    downsample
+        Working pixels across a pixel of the screen the sketch is for: it is made no finer.
     opened
         The slide, where the caller keeps it open; ``None``: it is opened, and closed again.
     shelf
@@ -208,6 +213,7 @@ def segment_slide(
                 rect=rect,
                 focus=focus,
                 sketch=sketch,
+                downsample=downsample,
                 opened=opened,
                 shelf=shelf,
                 what=what,
@@ -240,25 +246,52 @@ def segment_slide(
         store.remove_torn()
     events.emit("start", what=f"{what} {name}")
     clock = time.perf_counter()
-    pace = Pace(plan.total)
-    store_s = 0.0
+    store_s = wait_s = 0.0
+    small = sketch and quick.total <= _SKETCH_WINDOWS
+    coarse: CoarseLook | None = None
+    if sketch and not small and (factor := coarse_factor(downsample)) > 1:
+        coarse = CoarseLook(opened.slide, opened.tissue, inference, factor, target, focus)
+    before = 0 if coarse is None else coarse.plan.total
+    pace = Pace(before + plan.total)
 
-    def on_window(storing: Storing, final: bool, done: int, total: int) -> None:
+    def on_window(storing: Storing, before: int | None, done: int, _total: int) -> None:
         storing.look()
         cancel.check()
-        if final:
-            pace.done = done
-            events.emit("progress", done=done, total=total, eta_s=pace.eta_s)
+        if before is not None:
+            pace.done = before + done
+            events.emit("progress", done=pace.done, total=pace.total, eta_s=pace.eta_s)
+
+    def tell(r: Rect, final: bool) -> None:
+        rect = [r.y, r.x, r.h, r.w]
+        events.emit("written", slide=name, round=round_number, rect=rect, final=final)
+
+    def on_coarse(look: CoarseLook, band: Band) -> None:
+        tell(look.at_working(band.rect), False)
 
     def on_stored(final: bool, band: Band) -> None:
-        r = band.rect
         if final and target == whole:
-            progress.finish(r)
-        events.emit("written", slide=name, round=round_number, rect=[r.y, r.x, r.h, r.w])
+            progress.finish(band.rect)
+        tell(band.rect, final)
 
+    if coarse is not None:
+        readers = choose_readers(inference.readers, coarse.slide, coarse.plan.target.area)
+        with (
+            ReadAhead(coarse.slide, readers) as source,
+            Storing(store.coarse(coarse.factor), partial(on_coarse, coarse)) as storing,
+        ):
+            for band in iter_bands(
+                source,
+                predictor,
+                coarse.plan,
+                tissue=coarse.tissue,
+                on_window=partial(on_window, storing, 0),
+            ):
+                storing.put(coarse.without_glass(predictor.labelled(band)))
+        wait_s += source.waited_s
+        store_s += storing.waited_s
     readers = choose_readers(inference.readers, opened.slide, target.area)
     with ReadAhead(opened.slide, readers, progress.unreadable) as source:
-        for each in (quick, plan) if sketch and quick.total <= _SKETCH_WINDOWS else (plan,):
+        for each in (quick, plan) if small else (plan,):
             final = each is plan
             with Storing(store, partial(on_stored, final)) as storing:
                 for band in iter_bands(
@@ -266,10 +299,11 @@ def segment_slide(
                     predictor,
                     each,
                     tissue=opened.tissue,
-                    on_window=partial(on_window, storing, final),
+                    on_window=partial(on_window, storing, before if final else None),
                 ):
                     storing.put(predictor.labelled(band))
             store_s += storing.waited_s
+    wait_s += source.waited_s
     seconds = time.perf_counter() - clock
     if source.unreadable:
         events.emit(
@@ -281,9 +315,9 @@ def segment_slide(
         **result,
         "windows": plan.total,
         "seconds": round(seconds, 3),
-        "wait_s": round(source.waited_s, 3),
+        "wait_s": round(wait_s, 3),
         "store_s": round(store_s, 3),
-        "device_s": round(seconds - source.waited_s - store_s, 3),
+        "device_s": round(seconds - wait_s - store_s, 3),
         "unreadable": [[r.y, r.x, r.h, r.w] for r in source.unreadable],
     }
 

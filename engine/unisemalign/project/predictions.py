@@ -36,6 +36,7 @@ from unisemalign.runtime.files import disk_full_told, read_json, write_json
 
 What = Literal["class", "confidence", "disagreement"]
 KINDS: tuple[What, ...] = ("class", "confidence", "disagreement")
+_COARSE = "coarse-"
 
 
 def progress_path(folder: Path) -> Path:
@@ -59,11 +60,16 @@ class PredictionStore:
     -----
     Class 0 is a pixel not yet predicted. Confidence 255 is sure. The disagreement values are
     those of *dissent*: 0 none, 1 prototypes, 2 words, 3 both disagree with the decoder.
+
+    A coarse answer, which a viewer shows until there is a finer one, lies in a store of its own
+    inside this one's folder (:meth:`coarse`): every level of this store says what was labelled at
+    working spacing, and nothing else.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = threading.Lock()
+        self._coarse: dict[int, PredictionStore] = {}
         try:
             group = zarr.open_group(WholeFileStore(folder), mode="r+")
             self.n_levels = int(group.attrs["n_levels"])
@@ -106,7 +112,7 @@ class PredictionStore:
         """Write ``(h, w)`` pixels under ``rect`` and mend the coarser levels above them.
 
         Rectangles aligned to 512 pixels are the quickest: no chunk is then read back. Nothing
-        predicted where nothing was costs nothing.
+        predicted where nothing was costs nothing. Coarse answers are taken away under ``rect``.
 
         Raises
         ------
@@ -124,12 +130,31 @@ class PredictionStore:
         for what, values in given.items():
             check_pixels(values, rect, f"A prediction's {what}")
         with self._lock, disk_full_told(self._folder):
-            if not classes.any() and not self._holds(rect):
-                return
-            self._put(0, rect, given)
-            for level in range(1, self.n_levels):
-                rect, given = self._halved(level, rect, given)
-                self._put(level, rect, given)
+            if classes.any() or self._holds(rect):
+                self._put_all(rect, given)
+        for factor, store in self.coarse_answers().items():
+            under = rect.scaled(1 / factor).intersect(Rect(0, 0, *store.shape_yx))
+            nothing = np.zeros(under.shape, np.uint8)
+            store.write(under, classes=nothing, confidence=nothing, disagreement=nothing)
+
+    def coarse(self, factor: int) -> PredictionStore:
+        """Return where an answer ``factor`` times coarser than this store goes, made if absent.
+
+        One of its pixels covers ``factor`` × ``factor`` of this store's; the origins are the same.
+        """
+        if factor not in self.coarse_answers():
+            h, w = (-(-side // factor) for side in self.shape_yx)
+            folder = self._folder / f"{_COARSE}{factor}"
+            self._coarse[factor] = self.create(folder, (h, w), factor * self.spacing_um)
+        return self._coarse[factor]
+
+    def coarse_answers(self) -> dict[int, PredictionStore]:
+        """Return the stores of :meth:`coarse` that are there, by factor, finest first."""
+        for folder in self._folder.glob(f"{_COARSE}*"):
+            number = folder.name.removeprefix(_COARSE)
+            if number.isdecimal() and int(number) not in self._coarse:
+                self._coarse[int(number)] = PredictionStore(folder)
+        return dict(sorted(self._coarse.items()))
 
     def read(self, rect: Rect, what: What = "class") -> NDArray[np.uint8]:
         """Return level-0 values of ``what``, ``(h, w)``; 0 outside the slide."""
@@ -168,6 +193,12 @@ class PredictionStore:
 
     def _holds(self, rect: Rect) -> bool:
         return any(is_written(self._folder / what / "0", rect) for what in KINDS)
+
+    def _put_all(self, rect: Rect, given: dict[What, NDArray[np.uint8]]) -> None:
+        self._put(0, rect, given)
+        for level in range(1, self.n_levels):
+            rect, given = self._halved(level, rect, given)
+            self._put(level, rect, given)
 
     def _put(self, level: int, rect: Rect, given: Mapping[What, NDArray[np.uint8]]) -> None:
         # Class last: a reader that sees a class finds its confidence in place.

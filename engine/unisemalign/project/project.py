@@ -512,9 +512,12 @@ class Project:
         """Return one round; :class:`ProjectError` when there is none of that number."""
         return self._rounds.get(number)
 
-    def latest_round(self) -> Round | None:
-        """Return the newest round that has a model (``best.safetensors``), or ``None``."""
-        return self._rounds.latest()
+    def latest_round(self, *, besides: int | None = None) -> Round | None:
+        """Return the newest round that has a model (``best.safetensors``), or ``None``.
+
+        ``besides`` is left out: a round in training has a model that changes.
+        """
+        return self._rounds.latest(besides)
 
     def doubting_round(self) -> Round | None:
         """Return the round whose doubts are worth a look: the newest model's, else round 0."""

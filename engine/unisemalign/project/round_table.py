@@ -39,9 +39,10 @@ class RoundTable:
             raise ProjectError(f"The project has no round {number}. Its rounds: {known}.")
         return self._round(rows[0])
 
-    def latest(self) -> Round | None:
-        """Return the newest round that has a model, or ``None``."""
-        with_model = [each for each in self.all() if (each.folder / BEST_WEIGHTS).is_file()]
+    def latest(self, besides: int | None = None) -> Round | None:
+        """Return the newest round but ``besides`` that has a model, or ``None``."""
+        others = [each for each in self.all() if each.number != besides]
+        with_model = [each for each in others if (each.folder / BEST_WEIGHTS).is_file()]
         return with_model[-1] if with_model else None
 
     def create(self, method: str, preset: str, parent: int | None) -> Round:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,10 @@ class TissueMask:
         # Of these pixels alone: what lies elsewhere on the slide changes no bit of the answer.
         covered = float(_overlaps(rows) @ here @ _overlaps(columns))
         return min(1.0, covered / (rect.area * self._scale**2))
+
+    def at_spacing(self, working_spacing_um: float) -> TissueMask:
+        """Return the same map for rectangles in pixels of another spacing."""
+        return replace(self, working_spacing_um=working_spacing_um)
 
     def skipped_in(self, rect: Rect) -> NDArray[np.bool_] | None:
         """Return which of the working pixels of ``rect`` are skipped, ``(h, w)``.

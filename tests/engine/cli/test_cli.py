@@ -324,6 +324,12 @@ def test_serve_answers_by_id_and_ends_with_its_input(study):
     assert events[-1]["rect"] == [0, 0, 96, 96]
     assert any(e["event"] == "written" for e in events)
 
+    draw_textures(study.root.parent / "e.png", 4, (500, 500))
+    study.add_slide(study.root.parent / "e.png", spacing_um=0.5)
+    viewer.send(id=7, verb="segment", slide="e", rect=[0, 0, 500, 500], downsample=3.7)
+    finals = [e["final"] for e in viewer.until("done") if e["event"] == "written"]
+    assert (finals[0], finals[-1]) == (False, True)
+
     viewer.send(id=3, verb="segment", slide="b", focus=[100, 100])
     viewer.until("done")
     viewer.send(id=4, verb="queue", count=2, size_px=96)

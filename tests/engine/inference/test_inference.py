@@ -35,7 +35,6 @@ from unisemalign.runtime import CancelToken, SilentEvents
 from unisemalign.settings import build_settings
 from unisemalign.slides import SpacedSlide, TissueMask, open_slide
 from unisemalign.slides.ahead import ReadAhead
-from unisemalign.training import train_round
 
 
 class ArraySlide:
@@ -360,14 +359,6 @@ def test_predicting_gives_the_network_its_mode_back():
     predictor.network.train()
     predictor(np.zeros((1, 64, 64, 3), np.uint8))
     assert predictor.network.training
-
-
-@pytest.fixture
-def trained(study):
-    train_round(
-        study, build_settings(overrides={**QUICK, "training.steps": 2}), events=SilentEvents()
-    )
-    return study
 
 
 def test_a_slide_is_segmented_once_and_then_left_alone(trained):

@@ -119,6 +119,27 @@ def test_nothing_is_written_for_glass_but_what_was_predicted_can_be_taken_back(s
     assert store.predicted_rects() == []
 
 
+def test_a_coarse_answer_lies_apart_and_goes_where_it_is_labelled(project, store):
+    assert store.coarse_answers() == {}
+    coarse = store.coarse(4)
+    assert (coarse.shape_yx, coarse.spacing_um) == ((175, 225), 2.0)
+    everything = Rect(0, 0, 175, 225)
+    coarse.write(everything, **_pixels(everything))
+    assert store.predicted_rects() == []
+    assert all(not level[:].any() for what in KINDS for level in store.levels(what))
+    seen = project.predictions(1, "a").coarse_answers()[4]
+    rect = Rect(201, 0, 299, 900)
+    store.write(rect, **_pixels(rect))
+    left = seen.read(everything)
+    assert not left[50:125].any()
+    assert left[:50].all()
+    assert left[125:].all()
+    glass = {key: np.zeros_like(values) for key, values in _pixels(WHOLE).items()}
+    store.write(WHOLE, **glass)
+    for each in (store, seen):
+        assert all(not level[:].any() for what in KINDS for level in each.levels(what))
+
+
 def test_what_a_killed_writer_left_is_removed(project, store):
     store.write(WHOLE, **_pixels(WHOLE))
     store.write_progress({"a": 1})

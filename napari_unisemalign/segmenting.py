@@ -1,0 +1,271 @@
+"""Segment a view, a region or a slide; by itself, what the window shows, while Live is on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject, Qt, QTimer
+from qtpy.QtWidgets import QApplication
+
+from napari_unisemalign.guessing import Guesser
+from napari_unisemalign.jobs import EngineServer, Event
+from napari_unisemalign.jobviews import SegmentView
+from napari_unisemalign.layers import LayerManager
+from napari_unisemalign.live import Labelled, moved_on, next_rect
+from napari_unisemalign.session import Session
+from napari_unisemalign.state import resolve_state
+from napari_unisemalign.telling import Teller
+from unisemalign.geometry import Rect
+
+REFRESH_MS = 150
+REST_MS = 250
+"""The camera rests when it has not moved for so long."""
+
+
+@dataclass
+class _Asked:
+    """A request to the engine."""
+
+    round: int
+    rect: Rect | None
+    follows_view: bool
+    number: int = 0
+
+
+class Segmenter(QObject):
+    """Asks the engine for labels and shows how far it is.
+
+    One request is followed at a time. That for a view gives way to any other, and is dropped when
+    less than half of it is still in view; a region and a slide are finished or cancelled.
+
+    Attributes
+    ----------
+    server
+        The warm engine of the open project.
+    """
+
+    def __init__(
+        self, session: Session, layers: LayerManager, teller: Teller, guesser: Guesser
+    ) -> None:
+        super().__init__()
+        self.server: EngineServer | None = None
+        self._session = session
+        self._layers = layers
+        self._teller = teller
+        self._guesser = guesser
+        self._asked: _Asked | None = None
+        self._labelled = Labelled()
+        self._was_training = False
+        self._declined: tuple[int, Rect] | None = None
+        self._redraw = self._timer(REFRESH_MS, self._on_redraw)
+        self._rest = self._timer(REST_MS, self._on_rest)
+        session.changed.connect(self._on_changed)
+        session.slide_changed.connect(self._on_moved)
+        guesser.written.connect(self._redraw_soon)
+        camera = layers.viewer.scene.camera
+        camera.events.center.connect(self._on_moved)
+        camera.events.zoom.connect(self._on_moved)
+
+    def _timer(self, interval_ms: int, slot: Callable[[], None]) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(interval_ms)
+        timer.timeout.connect(slot)
+        return timer
+
+    def stop(self) -> None:
+        """End what runs: another project is opened, or none any more."""
+        for timer in (self._redraw, self._rest):
+            if isalive(timer):
+                timer.stop()
+        if self.server is not None:
+            self.server.stop()
+        self.server = self._asked = self._declined = None
+        self._labelled.forget()
+
+    def shut_down(self) -> None:
+        """End what runs and let go of the viewer."""
+        camera = self._layers.viewer.scene.camera
+        camera.events.center.disconnect(self._on_moved)
+        camera.events.zoom.disconnect(self._on_moved)
+        self._session.changed.disconnect(self._on_changed)
+        self._session.slide_changed.disconnect(self._on_moved)
+        self.stop()
+
+    # -- view, region, slide ------------------------------------------------------------------
+
+    def segment_view(self) -> None:
+        """Segment what the window shows."""
+        self._segment(self._layers.visible_rect(), follows_view=True)
+
+    def segment_region(self) -> None:
+        """Segment the region under the brush."""
+        work = self._session.work
+        if work is None:
+            self._teller.tell("segment", "Open a region first: press Next region or Mark region.")
+            return
+        self._segment(work.region.rect)
+
+    def segment_slide(self) -> None:
+        """Segment the whole slide on show."""
+        self._segment(None)
+
+    def cancel(self) -> None:
+        """Stop the segmentation; what was labelled is kept."""
+        if self._guesser.running:
+            self._guesser.cancel()
+        elif self._asked is not None and self.server is not None:
+            self._decline(self._asked)
+            self.server.cancel(self._asked.number)
+
+    def give_way(self) -> None:
+        """Drop the view that is being labelled, if one is; what was labelled of it is kept."""
+        asked = self._asked
+        if asked is None or not asked.follows_view or self.server is None:
+            return
+        self._asked = self._session.segmenting = None
+        self.server.cancel(asked.number)
+        self._session.changed.emit()
+
+    def _segment(self, rect: Rect | None, *, follows_view: bool = False) -> None:
+        session = self._session
+        if session.segmenting is not None and not session.segmenting.follows_view:
+            return
+        self._teller.began.emit("segment")
+        if session.slide is None or self.server is None:
+            self._teller.tell("segment", resolve_state(session).segment_view.why)
+            return
+        if rect is not None and rect.area == 0:
+            self._teller.tell(
+                "segment", "The window shows no part of the slide. Move the slide into view."
+            )
+            return
+        newest = session.latest_round()
+        if newest is None:
+            self._guesser.guess(session.slide, rect)
+            return
+        self._ask(_Asked(newest.number, rect, follows_view))
+
+    def _ask(self, asked: _Asked) -> None:
+        session, server = self._session, self.server
+        if session.slide is None or server is None:
+            return
+        self.give_way()
+        self._declined = None
+        self._asked = asked
+        what = "Segmenting" if server.ready else "Starting the engine"
+        rect, view = asked.rect, self._layers.visible_rect()
+        session.segmenting = SegmentView(
+            session.slide, rect, what=what, follows_view=asked.follows_view
+        )
+        asked.number = server.request(
+            "segment",
+            partial(self._on_event, asked),
+            slide=session.slide,
+            rect=None if rect is None else [rect.y, rect.x, rect.h, rect.w],
+            round=asked.round,
+            focus=[view.y + view.h // 2, view.x + view.w // 2] if view.area else None,
+            downsample=self._layers.downsample,
+        )
+        session.changed.emit()
+
+    def _on_event(self, asked: _Asked, event: Event) -> None:
+        kind = event["event"]
+        if kind == "written":
+            if event.get("final"):
+                self._labelled.add(event["round"], event["slide"], Rect(*event["rect"]))
+            self._redraw_soon()
+        session, view = self._session, self._session.segmenting
+        if asked is not self._asked or view is None:
+            return
+        if kind in {"start", "progress"}:
+            session.segmenting = replace(view.advanced(event), what="Segmenting")
+        elif kind in {"done", "failed", "cancelled"}:
+            self._on_over(asked, view, event)
+        session.changed.emit()
+
+    def _on_over(self, asked: _Asked, view: SegmentView, event: Event) -> None:
+        session = self._session
+        self._asked = session.segmenting = None
+        self._on_redraw()
+        if event["event"] == "failed":
+            self._decline(asked)
+            self._teller.tell("segment", str(event.get("text", "The segmentation failed.")))
+        elif event["event"] == "done" and event.get("rect") is not None:
+            self._labelled.add(asked.round, view.slide, Rect(*event["rect"]))
+        area = event.get("area") if view.slide == session.slide else None
+        with self._teller.telling("segment", act=False):
+            session.refresh_area(area if isinstance(area, dict) else None)
+
+    def _redraw_soon(self) -> None:
+        if not self._redraw.isActive():
+            self._redraw.start()
+
+    def _on_redraw(self) -> None:
+        if QApplication.mouseButtons() != Qt.MouseButton.NoButton:
+            # A stroke or a pan is being made: drawing anew would make it stutter.
+            self._redraw.start()
+            return
+        self._session.prediction_changed.emit()
+        self._session.changed.emit()  # the buttons that show and hide layers follow
+
+    # -- live ---------------------------------------------------------------------------------
+
+    def set_live(self, on: bool) -> None:
+        """Label by itself whatever the window shows, or no longer."""
+        session = self._session
+        session.live = on
+        self._declined = None
+        if not on:
+            self.give_way()
+        elif self.server is not None and session.latest_round() is not None:
+            self.server.warm_up()
+        session.changed.emit()
+
+    def look_again(self) -> None:
+        """Know nothing to be labelled any more: where the tissue is has been corrected."""
+        self._labelled.forget()
+        if self._session.live:
+            self._rest.start()
+
+    def _decline(self, asked: _Asked) -> None:
+        """Leave the view alone until it moves: this was stopped, or failed."""
+        self._declined = asked.round, self._layers.visible_rect()
+
+    def _on_moved(self) -> None:
+        session, asked = self._session, self._asked
+        if asked is not None and asked.rect is not None and session.segmenting is not None:
+            elsewhere = session.segmenting.slide != session.slide
+            if elsewhere or moved_on(asked.rect, self._layers.visible_rect()):
+                self.give_way()
+        if session.live:
+            self._rest.start()
+
+    def _on_changed(self) -> None:
+        training = self._session.training is not None
+        if self._was_training and not training:
+            self._labelled.forget()
+        self._was_training = training
+        if self._session.live and not self._rest.isActive():
+            self._rest.start()
+
+    def _on_rest(self) -> None:
+        session, asked = self._session, self._asked
+        if not session.live or session.slide is None or session.queueing:
+            return
+        if session.segmenting is not None and not session.segmenting.follows_view:
+            return
+        if QApplication.activeModalWidget() is not None:
+            self._rest.start()
+            return
+        with self._teller.telling("segment", act=False):
+            settled, view = session.settled_round(), self._layers.visible_rect()
+            if settled is None or view.area == 0 or self._declined == (settled.number, view):
+                return
+            running = asked.rect if asked is not None and asked.round == settled.number else None
+            rect = next_rect(view, self._labelled.of(settled.number, session.slide), running)
+            if rect is not None:
+                self._ask(_Asked(settled.number, rect, follows_view=True))
