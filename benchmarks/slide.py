@@ -13,8 +13,8 @@ measurement runs in a process of its own, one after another:
 - `peak_mb`: the most the segmenting process held above what it held with the model loaded and one
   batch labelled, readers not included;
 - `first_labels_cold_s`, `first_labels_warm_s`: from asking the engine process for a view of 1024²
-  to its first labels on disk, the first time including the start (embedded encoder only), and
-  `all_labels_warm_s` to its last.
+  to its first labels on disk, the first time including the start (embedded encoder, more than five
+  blocks of tissue), and `all_labels_warm_s` to its last.
 
 Weights are random or two steps old: rates do not depend on what was learned. With a CPU, keep
 `--tissue` low for large slides: the embedded encoder labels some 0.2 Mpx a second on two cores.
@@ -43,7 +43,7 @@ import tifffile
 import torch
 from literal import Literal
 from numpy.typing import NDArray
-from view import VIEW_PX, measure_views
+from view import REPEATS, VIEW_PX, measure_views
 
 from unisemalign import Project, Rect, build_settings
 from unisemalign.inference import Plan, Predictor, open_for_segmenting, segment_slide
@@ -104,6 +104,14 @@ class DrawnSlide:
                 if side <= TILE_PX or level + 1 == len(self._levels):
                     return
                 side, level = side // 2, level + 1
+
+    def view_corners(self) -> list[tuple[int, int]]:
+        """Return where a view of tissue begins in each block, elsewhere in every one."""
+        room = BLOCK_PX - VIEW_PX + 1
+        return [
+            (int(y) * BLOCK_PX + 211 * k % room, int(x) * BLOCK_PX + 373 * k % room)
+            for k, (y, x) in enumerate(np.argwhere(self.has_tissue))
+        ]
 
     def _tiles(self, level: int, side: int) -> Iterator[bytes]:
         across = -(-side // TILE_PX)
@@ -166,7 +174,7 @@ def segment_here(folder: Path, encoder: str, overrides: list[str]) -> dict[str, 
         opened = open_for_segmenting(project, "drawn", predictor)
         window = predictor.settings.inference.window_px
         predictor(np.zeros((predictor.batch_windows, window, window, 3), np.uint8))
-        area = opened.slide.shape_yx[0] * opened.slide.shape_yx[1]
+        area = opened.area_to_read(Rect(0, 0, *opened.slide.shape_yx))
         readers = choose_readers(predictor.settings.inference.readers, opened.slide, area)
         before = _memory_mb("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
@@ -206,10 +214,9 @@ def decode_here(folder: Path, overrides: list[str]) -> dict[str, Any]:
     inference = predictor.settings.inference
     with Project.open(folder / "slide.unisem") as project:
         opened = open_for_segmenting(project, "drawn", predictor)
-        area = opened.slide.shape_yx[0] * opened.slide.shape_yx[1]
-        readers = choose_readers(inference.readers, opened.slide, area)
-        plan = Plan(opened.slide.shape_yx, inference)
         whole = Rect(0, 0, *opened.slide.shape_yx)
+        readers = choose_readers(inference.readers, opened.slide, opened.area_to_read(whole))
+        plan = Plan(opened.slide.shape_yx, inference)
         tissue = tissue_mask(opened.slide)
 
         def wanted() -> Iterator[tuple[list[Rect], list[Rect], Rect]]:
@@ -288,7 +295,8 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         started = time.perf_counter()
-        DrawnSlide(given.size, given.tissue).write(folder / "drawn.tif")
+        drawn = DrawnSlide(given.size, given.tissue)
+        drawn.write(folder / "drawn.tif")
         report: dict[str, Any] = {
             "size_px": given.size,
             "tissue": given.tissue,
@@ -301,8 +309,9 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             project.add_slide(folder / "drawn.tif")
         for kind in ("segment", "decode", *(["literal"] if given.literal_windows else [])):
             report |= _apart(kind, folder, given)
-        if given.views and given.encoder == "embedded" and given.size > 2 * VIEW_PX:
-            report |= measure_views(folder / "drawn.tif", given.size)
+        corners = drawn.view_corners()
+        if given.views and given.encoder == "embedded" and len(corners) > REPEATS:
+            report |= measure_views(folder / "drawn.tif", given.size, corners)
     return report
 
 

@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,26 +117,42 @@ class Engine:
         self.process.wait(20)
 
 
-def measure_views(slide: Path, size_px: int) -> dict[str, Any]:
-    """Return the figures of views of ``slide``, a drawn one called drawn."""
+def measure_views(
+    slide: Path, size_px: int, corners: Sequence[tuple[int, int]] = ()
+) -> dict[str, Any]:
+    """Return the figures of views of ``slide``, a drawn one called drawn.
+
+    ``corners`` says where views begin, one more than are repeated; there is then none from far.
+    """
     with tempfile.TemporaryDirectory() as name:
         root = make_project(Path(name), slide, size_px)
         started = time.perf_counter()
         engine = Engine(root)
-        cold = engine.ask(Rect(0, 0, VIEW_PX, VIEW_PX))
-        cold_s = time.perf_counter() - started - cold["all"] + cold["first"]
         room = max(1, size_px - VIEW_PX)
-        views = [
-            Rect((700 + 1130 * k) % room, (900 + 1970 * k) % room, VIEW_PX, VIEW_PX)
-            for k in range(REPEATS)
+        spread = [
+            (0, 0),
+            *(((700 + 1130 * k) % room, (900 + 1970 * k) % room) for k in range(REPEATS)),
         ]
+        first, *views = (
+            Rect(y, x, VIEW_PX, VIEW_PX) for y, x in (corners or spread)[: REPEATS + 1]
+        )
+        cold = engine.ask(first)
+        cold_s = time.perf_counter() - started - cold["all"] + cold["first"]
         warm = [engine.ask(view) for view in views]
         side = min(FAR_PX, size_px)
         # None twice: windows met again are not encoded again.
         far_views = [Rect(16 * k, 24 * k, side - 16 * k, side - 24 * k) for k in range(REPEATS)]
-        given_up = [engine.ask(view, give_up=True) for view in far_views]
-        far = engine.ask(far_views[0])
-        engine.ask(views[-1])
+        far: dict[str, float] = {}
+        if not corners:
+            given_up = [engine.ask(view, give_up=True) for view in far_views]
+            far = {
+                "far_px": side,
+                "far_first_labels_s": _median(given_up, "first"),
+                "far_first_cpu_s": _median(given_up, "first_cpu"),
+                "far_all_labels_s": round(engine.ask(far_views[0])["all"], 2),
+                "give_up_s": _median(given_up, "all"),
+            }
+            engine.ask(views[-1])
         with Project.open(root) as project:
             train(project, **{"model.train_encoder": "no"})
         engine.ask(Rect(0, 0, 64, 64))  # the new round is loaded
@@ -152,11 +169,7 @@ def measure_views(slide: Path, size_px: int) -> dict[str, Any]:
         "all_labels_warm_s": _median(warm, "all"),
         "first_cpu_s": _median(warm, "first_cpu"),
         "cpu_s": _median(warm, "cpu"),
-        "far_px": side,
-        "far_first_labels_s": _median(given_up, "first"),
-        "far_first_cpu_s": _median(given_up, "first_cpu"),
-        "far_all_labels_s": round(far["all"], 2),
-        "give_up_s": _median(given_up, "all"),
+        **far,
         "relabel_s": round(relabel["all"], 2),
         "relabel_cpu_s": round(relabel["cpu"], 2),
         "relabel_anew_s": round(anew["all"], 2),

@@ -122,6 +122,10 @@ class OpenSlide:
     slide: SpacedSlide
     tissue: TissueMask | None
 
+    def area_to_read(self, target: Rect) -> int:
+        """Return about how many working pixels of ``target`` will be read."""
+        return round(target.area * (1.0 if self.tissue is None else self.tissue.fraction(target)))
+
 
 def open_for_segmenting(project: Project, name: str, predictor: Predictor) -> OpenSlide:
     """Open a slide and find its tissue, unless glass is to be labelled too.
@@ -289,7 +293,7 @@ def segment_slide(
                 storing.put(coarse.without_glass(predictor.labelled(band)))
         wait_s += source.waited_s
         store_s += storing.waited_s
-    readers = choose_readers(inference.readers, opened.slide, target.area)
+    readers = choose_readers(inference.readers, opened.slide, opened.area_to_read(target))
     with ReadAhead(opened.slide, readers, progress.unreadable) as source:
         for each in (quick, plan) if small else (plan,):
             final = each is plan

@@ -50,6 +50,7 @@ _KNOWN_EXTENTS = 4
 _SMALL_PX = 8192 * 8192
 """Up to here a thread has read much before a process has begun."""
 _MOST_READERS = 8
+_FEW_CORES = 2
 
 T = TypeVar("T")
 
@@ -196,8 +197,8 @@ class ReadAhead:
 def choose_readers(wanted: int | Literal["auto"], slide: Readable, area_px: int) -> int:
     """Return how many processes read ``area_px`` working pixels; ``auto``: as suits the machine.
 
-    Half of the cores, for the other half feeds the network. Small areas and images that lie in
-    memory are not worth a process.
+    Half of the cores, for the other half feeds the network. Small areas, images that lie in memory
+    and two cores, which the network fills, are not worth a process.
     """
     if wanted != "auto":
         return wanted
@@ -207,7 +208,7 @@ def choose_readers(wanted: int | Literal["auto"], slide: Readable, area_px: int)
         return 0
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return min(_MOST_READERS, max(1, cores // 2))
+    return min(_MOST_READERS, cores // 2) if cores > _FEW_CORES else 0
 
 
 @contextmanager
