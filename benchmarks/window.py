@@ -41,7 +41,7 @@ from unisemalign.project import Origin, Project, RegionState
 from unisemalign.slides import pyramid_levels
 from unisemalign.slides.synthetic import CLASSES, draw_slide, truth
 
-SIZE_PX, REGION_PX = 4096, 512
+SIZE_PX, REGION_PX = 6144, 512
 WINDOW_PX = (1440, 960)
 TICK_MS, MOVE_MS = 10, 16
 PATIENCE_S = 300.0
@@ -197,7 +197,7 @@ def measure_lag(root: Path, seconds: float) -> dict[str, dict[str, float]]:
     report["painting while segmenting"] = painted(lambda: session.segmenting is not None)
     if session.segmenting is None:
         failures.append("The slide was done before painting was: fewer --seconds are wanted.")
-    bench.cancel_segment()
+    bench.segmenter.cancel()
     _live(lambda: session.segmenting is None, PATIENCE_S)
     if failures:
         raise SystemExit("\n".join(failures))
