@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from distributed import Client, LocalCluster
 from typer.testing import CliRunner
 
@@ -22,8 +23,15 @@ KINDS = ("class", "confidence", "disagreement")
 
 @pytest.fixture(scope="module")
 def cluster():
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as running:
+    """Two workers that compute as this process does: sums over more threads round otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    env = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, env=env
+    ) as running:
         yield running
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
