@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, Qt, QTimer
+from qtpy.QtCore import QObject, Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_unisemalign.guessing import Guesser
@@ -18,6 +17,7 @@ from napari_unisemalign.live import Labelled, moved_on, next_rect
 from napari_unisemalign.session import Session
 from napari_unisemalign.state import resolve_state
 from napari_unisemalign.telling import Teller
+from napari_unisemalign.timers import single_shot
 from unisemalign.geometry import Rect
 
 REFRESH_MS = 150
@@ -60,21 +60,14 @@ class Segmenter(QObject):
         self._labelled = Labelled()
         self._was_training = False
         self._declined: tuple[int, Rect] | None = None
-        self._redraw = self._timer(REFRESH_MS, self._on_redraw)
-        self._rest = self._timer(REST_MS, self._on_rest)
+        self._redraw = single_shot(self, REFRESH_MS, self._on_redraw)
+        self._rest = single_shot(self, REST_MS, self._on_rest)
         session.changed.connect(self._on_changed)
         session.slide_changed.connect(self._on_moved)
         guesser.written.connect(self._redraw_soon)
         camera = layers.viewer.scene.camera
         camera.events.center.connect(self._on_moved)
         camera.events.zoom.connect(self._on_moved)
-
-    def _timer(self, interval_ms: int, slot: Callable[[], None]) -> QTimer:
-        timer = QTimer(self)
-        timer.setSingleShot(True)
-        timer.setInterval(interval_ms)
-        timer.timeout.connect(slot)
-        return timer
 
     def stop(self) -> None:
         """End what runs: another project is opened, or none any more."""

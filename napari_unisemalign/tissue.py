@@ -12,11 +12,12 @@ import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 from qtpy.compat import isalive
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 from superqt.utils import create_worker
 
 from napari_unisemalign.io import METADATA_KEY
 from napari_unisemalign.layers import TISSUE, LayerManager, class_colormap, place
+from napari_unisemalign.timers import single_shot
 from unisemalign.errors import ProjectError, UnisemalignError
 from unisemalign.geometry import Rect
 from unisemalign.project import TissueChange, TissueStore, corrected
@@ -109,10 +110,7 @@ class TissueEditor(QObject):
         self._asked = 0
         self._shown: _Shown | None = None
         self._kept: Pixels | None = None
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(SAVE_MS)
-        self._soon.timeout.connect(self.keep)
+        self._soon = single_shot(self, SAVE_MS, self.keep)
         self._session.slide_changed.connect(self._on_slide_changed)
         self._session.region_changed.connect(self._on_region_changed)
         layers.viewer.layers.events.removed.connect(self._on_layer_removed)

@@ -9,7 +9,7 @@ from typing import Any
 from napari.components import ViewerModel
 from napari.utils.notifications import show_info
 from qtpy.compat import isalive
-from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal
+from qtpy.QtCore import QCoreApplication, QObject, Signal
 
 from napari_unisemalign.guessing import Guesser
 from napari_unisemalign.io import METADATA_KEY
@@ -28,6 +28,7 @@ from napari_unisemalign.segmenting import Segmenter
 from napari_unisemalign.session import Session
 from napari_unisemalign.state import NEED_PROJECT, NO_DOUBT, RANKED_AFTER, resolve_state
 from napari_unisemalign.telling import Teller
+from napari_unisemalign.timers import single_shot
 from napari_unisemalign.tissue import TissueEditor
 from unisemalign.errors import ProjectError
 from unisemalign.geometry import Rect
@@ -83,7 +84,7 @@ class Workbench(QObject):
         self.fetching: str | None = None
         self._train_options: Callable[[], Sequence[str]] = tuple
         self._closed = False
-        self._autosave = self._timer(AUTOSAVE_MS, self._on_autosave)
+        self._autosave = single_shot(self, AUTOSAVE_MS, self._on_autosave)
         self.session.project_changed.connect(self._on_project_changed)
         self.session.dirtied.connect(self._on_dirtied)
         acts = {name: getattr(self, name) for name in KEYS.values() if hasattr(self, name)}
@@ -96,13 +97,6 @@ class Workbench(QObject):
         application = QCoreApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self.shut_down)
-
-    def _timer(self, interval_ms: int, slot: Callable[[], None]) -> QTimer:
-        timer = QTimer(self)
-        timer.setSingleShot(True)
-        timer.setInterval(interval_ms)
-        timer.timeout.connect(slot)
-        return timer
 
     def shut_down(self) -> None:
         """Keep the strokes, end every child process and let go of the project. Once is enough."""
