@@ -10,7 +10,6 @@ the package. Everything but the encoder is `recommended`.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import tomllib
 from collections.abc import Callable
@@ -22,11 +21,10 @@ import torch
 from numpy.typing import NDArray
 from skimage.feature import multiscale_basic_features
 from skimage.io import imread
-from tables import print_row, print_table_head
+from tables import print_row, print_table_head, row_settings, table_parser
 from torch import Tensor
 from torch.nn import functional as F
 
-from unisemalign import build_settings
 from unisemalign.model import network
 from unisemalign.model.encoders import Encoder
 from unisemalign.model.encoders.embedded import EmbeddedEncoder
@@ -98,15 +96,8 @@ def _labelled(data: Path, fraction: int) -> list[NDArray[np.uint8]]:
 
 def main() -> None:
     """Read the command line, train what is missing, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="GlaS")
+    parser = table_parser(__doc__)
     parser.add_argument("--mobilenet", type=Path, help="folder with mobilenetv2.py")
-    parser.add_argument("--fraction", type=int, default=10, choices=(10, 20))
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--steps", type=int, help="else the preset's own")
-    parser.add_argument("--method", help="else UniSemAlign")
-    parser.add_argument("--out", type=Path, default=Path("runs"))
-    parser.add_argument("--only", action="append", metavar="ROW", help="rows to make")
     given = parser.parse_args()
     yardsticks: dict[str, Callable[[], Encoder]] = {
         "untrained": lambda: EmbeddedEncoder(weights=False),
@@ -128,12 +119,11 @@ def main() -> None:
         return yardsticks[name]() if name in yardsticks else known(name, weights=weights)
 
     network.build_encoder = build
-    steps = () if given.steps is None else (f"training.steps={given.steps}",)
     print_table_head()
     for row, (encoder, overrides) in rows.items():
         if given.only and row not in given.only:
             continue
-        settings = build_settings("recommended", given.method, [*overrides, *steps])
+        settings = row_settings(given, overrides)
         print_row(row, settings, encoder, given)
 
 

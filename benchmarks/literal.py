@@ -37,24 +37,28 @@ IGNORE = 255
 
 @dataclass(frozen=True)
 class LiteralBatch:
-    """A step's crops ``(B, 3, H, W)``, labels ``(B, H, W)`` and CutMix boxes ``(B, H, W)``."""
+    """A step's crops ``(B, 3, H, W)``, labels ``(B, H, W)`` and CutMix boxes ``(B, H, W)``.
+
+    Of a donor, ``pasted`` goes into the box and ``donor``, its weak view, is labelled.
+    """
 
     images: Tensor
     labels: Tensor
     weak: Tensor
     strong: Tensor
     donor: Tensor
+    pasted: Tensor
     box: Tensor
 
 
 def draw_batch(device: torch.device | str) -> LiteralBatch:
     """Return random crops: what a step costs does not depend on what they show."""
     crop = (BATCH, 3, SIDE_PX, SIDE_PX)
-    images, weak, strong, donor = (torch.randn(crop, device=device) for _ in range(4))
+    images, weak, strong, donor, pasted = (torch.randn(crop, device=device) for _ in range(5))
     labels = torch.randint(0, CLASSES, (BATCH, SIDE_PX, SIDE_PX), device=device)
     box = torch.zeros(BATCH, SIDE_PX, SIDE_PX, dtype=torch.bool, device=device)
     box[:, 40:140, 60:180] = True
-    return LiteralBatch(images, labels, weak, strong, donor, box)
+    return LiteralBatch(images, labels, weak, strong, donor, pasted, box)
 
 
 class Text(nn.Module):
@@ -97,14 +101,18 @@ def conv(channels_in: int, channels_out: int, kernel: int, dilation: int = 1) ->
 
 
 class Literal(nn.Module):
-    """ViT-L/16, two projections, DeepLabV3+, pixel embedding, prototypes and words."""
+    """A ViT, two projections, DeepLabV3+, pixel embedding, prototypes and words.
 
-    def __init__(self) -> None:
+    ``vit`` is a timm model; published, and by default, a ViT-L/16.
+    """
+
+    def __init__(self, vit: str = "vit_large_patch16_224") -> None:
         super().__init__()
         self.vit = timm.create_model(
-            "vit_large_patch16_224", init_values=1e-5, dynamic_img_size=True, num_classes=0
+            vit, init_values=1e-5, dynamic_img_size=True, num_classes=0
         ).requires_grad_(False)
-        self.low, self.high = nn.Conv2d(1024, LOW, 1), nn.Conv2d(1024, HIGH, 1)
+        width = self.vit.embed_dim
+        self.low, self.high = nn.Conv2d(width, LOW, 1), nn.Conv2d(width, HIGH, 1)
         self.branches = nn.ModuleList(
             [conv(HIGH, 256, 1), *(conv(HIGH, 256, 3, rate) for rate in (12, 24, 36))]
         )
@@ -167,7 +175,7 @@ class Literal(nn.Module):
         ).chunk(2)
         unit = F.normalize(stretched(self.pixels(high)), dim=1)
 
-        strong = torch.where(batch.box.unsqueeze(1), batch.donor, batch.strong)
+        strong = torch.where(batch.box.unsqueeze(1), batch.pasted, batch.strong)
         strong_decoded, embedded = self(strong)
         strong_unit = F.normalize(stretched(embedded), dim=1)
 
@@ -198,6 +206,9 @@ def stretched(maps: Tensor) -> Tensor:
 
 
 def build_optimiser(network: Literal) -> torch.optim.Optimizer:
-    """Return SGD over what is trained."""
-    trained = [p for p in network.parameters() if p.requires_grad]
-    return torch.optim.SGD(trained, lr=1e-2, momentum=0.9, weight_decay=1e-4)
+    """Return SGD over what is trained: the projections at a tenth of the rate."""
+    slow = [*network.low.parameters(), *network.high.parameters()]
+    known = {id(p) for p in slow}
+    rest = [p for p in network.parameters() if p.requires_grad and id(p) not in known]
+    groups = [{"params": slow, "lr": 1e-3}, {"params": rest}]
+    return torch.optim.SGD(groups, lr=1e-2, momentum=0.9, weight_decay=1e-4)

@@ -1,9 +1,10 @@
-"""What a training step costs: published code, ours, and ours with the encoder's tokens kept.
+"""What a training step costs: published code, the same step by us, ours, and ours with tokens kept.
 
 `literal` is benchmarks/literal.py, a plain version of what the published code computes, in float32.
 `ours` is the product's own step, drawing of crops included, with a UNI-sized encoder, heads as wide
-as the paper's and a text tower of CONCH's size, all with random weights; `cached` is the same with
-the frozen encoder's tokens read from disk. Each runs in a process of its own, one after another.
+as the paper's and a text tower of CONCH's size, all with random weights; `released` is that of the
+preset, which gives the very losses of the published code; `cached` is `ours` with the frozen
+encoder's tokens read from disk. Each runs in a process of its own, one after another.
 On a CPU a literal step takes a minute or more on one core; nothing but it is worth waiting for, so
 one step warms up and `--repeats` (default 2) are timed. The median is reported, and beside it the
 processor time of all threads, which other work on the machine lengthens less.
@@ -51,7 +52,7 @@ from unisemalign.training.batches import Batches
 from unisemalign.training.loop import train_step
 from unisemalign.training.optimiser import build_optimiser as build_product_optimiser
 
-KINDS = ("literal", "ours", "cached")
+KINDS = ("literal", "released", "ours", "cached")
 WORDS = ("background", "gland")
 WIDE = {
     "model.zoom": 1.0,
@@ -61,13 +62,15 @@ WIDE = {
     "model.skip_dim": 48,
     "model.decoder_dim": 256,
     "model.embed_dim": 256,
-    "training.distinct_batches": 1,
 }
 """The paper's widths and input size; all else is `recommended`."""
 
 
-def choose_settings(device: str) -> Settings:
-    return build_settings(overrides={**WIDE, "device": device})
+def choose_settings(kind: str, device: str) -> Settings:
+    if kind == "released":
+        return build_settings("released", overrides={"device": device})
+    fixed = {} if kind == "ours" else {"training.distinct_batches": 1}
+    return build_settings(overrides={**WIDE, **fixed, "device": device})
 
 
 def build_product(settings: Settings, device: torch.device) -> Network:
@@ -78,7 +81,9 @@ def build_product(settings: Settings, device: torch.device) -> Network:
         tower = TextTransformer(127, 32007, 768, 12, 12, output_dim=512, embed_cls=True, pad_id=0)
     ids = torch.zeros(CLASSES, 127, dtype=torch.long)
     ids[:, :7] = torch.tensor([1, 1410, 1410, 1410, 1410, 1078, 2])
-    network.semantic.text = PromptedText(tower, ids, 4)
+    network.semantic.text = PromptedText(
+        tower, ids, 4, settings.model.text_pooling, masks=settings.model.text_masks
+    )
     return network.to(device)
 
 
@@ -103,7 +108,7 @@ def count_step(kind: str) -> float:
             literal = Literal().train()
             crops = draw_batch(meta)
         return _gflop(lambda: literal.loss(crops).backward())
-    settings = choose_settings("cpu")
+    settings = choose_settings(kind, "cpu")
     network = build_product(settings, meta)
     if kind == "cached":
         network.tokens = Ready()  # type: ignore[assignment]
@@ -112,9 +117,12 @@ def count_step(kind: str) -> float:
     crops = draw_batch(meta)
     views = settings.method.strong_views
     strong = crops.strong.expand(views, *crops.strong.shape)
-    unlabelled = Unlabelled(crops.weak, strong, torch.ones_like(crops.box))
+    valid = torch.ones_like(crops.box)
+    unlabelled = Unlabelled(crops.weak, strong, valid)
+    donor = Unlabelled(crops.donor, crops.pasted.expand_as(strong), valid)
     box = crops.box.expand(views, *crops.box.shape)
-    batch = Batch(crops.images, crops.labels, unlabelled, box)
+    drawn = donor if method.wants_drawn_donor else None
+    batch = Batch(crops.images, crops.labels, unlabelled, box, drawn)
     return _gflop(lambda: method.loss(batch)[0].backward())
 
 
@@ -176,10 +184,7 @@ def literal_steps(kind: str, device: torch.device, folder: Path, count: int) -> 
 
 def product_steps(kind: str, device: torch.device, folder: Path, count: int) -> Iterator[float]:
     """Take the product's steps on crops it draws; yield the wait for each batch."""
-    settings = choose_settings(device.type)
-    if kind == "ours":
-        training = settings.training.model_copy(update={"distinct_batches": 0})
-        settings = settings.model_copy(update={"training": training})
+    settings = choose_settings(kind, device.type)
     network = build_product(settings, device).to(memory_format=torch.channels_last)
     if kind == "cached":
         network.keep_tokens(TokenCache(folder / "tokens", 10**9, SilentEvents()))
@@ -245,7 +250,7 @@ def report(device: torch.device, repeats: int, kinds: list[str]) -> dict[str, An
         out[kind] = {"gflop_per_step": count_step(kind), **found}
     if "literal" in out:
         out["literal"]["gflop_per_window"] = count_window()
-        for kind in {"ours", "cached"} & out.keys():
+        for kind in set(KINDS[1:]) & out.keys():
             mine, theirs = out[kind], out["literal"]
             out[kind]["flop_share"] = mine["gflop_per_step"] / theirs["gflop_per_step"]
             out[kind]["times_faster"] = theirs["seconds_per_step"] / mine["seconds_per_step"]

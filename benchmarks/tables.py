@@ -4,7 +4,9 @@
 
 ``presets``: `released`, `paper`, `recommended` and supervised training; and the first two in the
 network and with the steps of `recommended`, which a CPU can train. ``branches`` and
-``alignment``: the paper's Tables 4 and 5. ``lift``: one change of `recommended` at a time. Runs
+``alignment``: the paper's Tables 4 and 5. ``contexts``: its Table 3, which wants a text tower, such
+as ``--text conch``. ``lift``: one change of `recommended` at a time; with
+``--method supervised`` those that labelled tissue alone can show, in a third of the time. Runs
 that are there already are read, so a table can be made in several goes; ``--only ROW`` makes one
 row.
 """
@@ -13,11 +15,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from unisemalign import build_settings
-from unisemalign.benchmark import run_benchmark, spread_text
+from unisemalign.benchmark import benchmark_settings, run_benchmark, spread_text
 from unisemalign.runtime import SilentEvents
 from unisemalign.settings import Settings
 
@@ -70,6 +73,10 @@ TABLES: dict[str, tuple[Row, ...]] = {
     "alignment": tuple(
         Row(kind, overrides=(f"method.align={kind}",)) for kind in ("none", "cosine", "kl", "mse")
     ),
+    "contexts": tuple(
+        Row(f"{count} context tokens", overrides=(f"model.context_tokens={count}",))
+        for count in range(6)
+    ),
     "lift": (
         Row("recommended"),
         Row("encoder frozen", overrides=("model.train_encoder=no",)),
@@ -77,6 +84,7 @@ TABLES: dict[str, tuple[Row, ...]] = {
         Row("cross-entropy alone", overrides=("method.weight_dice=0.0",)),
         Row("mirrored left-right alone", overrides=("views.turns=false",)),
         Row("no stain change", overrides=("views.stain_weak=0.0", "views.stain_strong=0.0")),
+        Row("shallow map at 1/16", overrides=("model.low_stride=16",)),
         Row("dilations 12, 24, 36", overrides=("model.dilations=[12,24,36]",)),
         Row(
             "two strong views, complementary channels",
@@ -90,22 +98,43 @@ TABLES: dict[str, tuple[Row, ...]] = {
 
 def main() -> None:
     """Read the command line, train what is missing, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = table_parser(__doc__)
     parser.add_argument("table", choices=TABLES)
-    parser.add_argument("--data", type=Path, required=True, help="GlaS")
-    parser.add_argument("--fraction", type=int, default=10, choices=(10, 20))
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--steps", type=int, help="of every row; else the preset's own")
-    parser.add_argument("--out", type=Path, default=Path("runs"))
-    parser.add_argument("--only", action="append", metavar="ROW", help="rows to make")
+    parser.add_argument("--encoder", default="embedded")
+    parser.add_argument("--text", default="free", help="what reads the class names")
     given = parser.parse_args()
-    steps = () if given.steps is None else (f"training.steps={given.steps}",)
+    if given.table == "contexts" and given.text == "free":
+        parser.error("contexts wants a text tower that is here, found free vectors: --text conch")
     print_table_head()
     for row in TABLES[given.table]:
         if given.only and row.name not in given.only:
             continue
-        settings = build_settings(row.preset, row.method, [*row.overrides, *steps])
-        print_row(row.name, settings, "embedded", given)
+        settings = row_settings(given, row.overrides, row.preset, row.method)
+        print_row(row.name, settings, given.encoder, given, given.text)
+
+
+def table_parser(doc: str) -> argparse.ArgumentParser:
+    """Return a command line with what every table of GlaS scores is asked for."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="GlaS")
+    parser.add_argument("--fraction", type=int, default=10, choices=(10, 20))
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--steps", type=int, help="of every row; else the preset's own")
+    parser.add_argument("--method", help="of rows that name none; else UniSemAlign")
+    parser.add_argument("--out", type=Path, default=Path("runs"))
+    parser.add_argument("--only", action="append", metavar="ROW", help="rows to make")
+    return parser
+
+
+def row_settings(
+    given: argparse.Namespace,
+    overrides: Sequence[str] = (),
+    preset: str = "recommended",
+    method: str | None = None,
+) -> Settings:
+    """Return a row's settings; steps and method of the command line where it names none."""
+    steps = () if given.steps is None else (f"training.steps={given.steps}",)
+    return benchmark_settings(given.fraction, preset, method or given.method, [*overrides, *steps])
 
 
 def print_table_head() -> None:

@@ -10,16 +10,14 @@ other row has free class vectors. Everything else is `recommended`.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from tables import print_row, print_table_head
+from tables import print_row, print_table_head, row_settings, table_parser
 from torch import Tensor
 
-from unisemalign import build_settings
 from unisemalign.model import network
 from unisemalign.model.text.tower import TextTower
 
@@ -47,15 +45,8 @@ class WordVectors(TextTower):
 
 def main() -> None:
     """Read the command line, train what is missing, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="GlaS")
+    parser = table_parser(__doc__)
     parser.add_argument("--vectors", type=Path, required=True, help="the word vectors")
-    parser.add_argument("--fraction", type=int, default=10, choices=(10, 20))
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--steps", type=int, help="else the preset's own")
-    parser.add_argument("--method", help="else UniSemAlign")
-    parser.add_argument("--out", type=Path, default=Path("runs"))
-    parser.add_argument("--only", action="append", metavar="ROW", help="rows to make")
     given = parser.parse_args()
     vectors = json.loads(given.vectors.read_text())["vectors"]
     known = network.build_text_tower
@@ -67,8 +58,7 @@ def main() -> None:
         return tower
 
     network.build_text_tower = build
-    steps = () if given.steps is None else (f"training.steps={given.steps}",)
-    settings = build_settings("recommended", given.method, steps)
+    settings = row_settings(given)
     print_table_head()
     for row, tower in (("free class vectors", "free"), ("word vectors, frozen", "word-vectors")):
         if not given.only or row in given.only:

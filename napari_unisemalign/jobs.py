@@ -13,6 +13,7 @@ from typing import Any
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
 
+from napari_unisemalign.timers import single_shot
 from unisemalign.errors import UnisemalignError
 from unisemalign.project import Project
 
@@ -307,10 +308,7 @@ class TrainingJob(CommandJob):
         arguments = ["train", str(project.root), "--json", *options]
         super().__init__("The training", arguments, engine=engine)
         self._project = project
-        self._impatience = QTimer(self)
-        self._impatience.setSingleShot(True)
-        self._impatience.setInterval(CANCEL_PATIENCE_MS)
-        self._impatience.timeout.connect(self._process.terminate)
+        self._impatience = single_shot(self, CANCEL_PATIENCE_MS, self._process.terminate)
 
     def cancel(self) -> None:
         """Ask for a stop at the next step; insist after a while."""

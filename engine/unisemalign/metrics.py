@@ -29,12 +29,18 @@ class OverlapScores:
     """Intersections and unions per class, pooled over every image added (METHODS A7).
 
     ``n_classes`` counts the background too. Call :meth:`add` per image, then read.
+
+    Attributes
+    ----------
+    image_mdice
+        Each image's own mDice, in the order added: the mean of its Dice over the classes that
+        occur in its truth or its prediction. ``None``: every pixel is ignored.
     """
 
     n_classes: int
+    image_mdice: list[float | None] = field(init=False, default_factory=list)
     _intersection: NDArray[np.int64] = field(init=False)
     _union: NDArray[np.int64] = field(init=False)
-    _per_image: list[NDArray[np.float64]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self._intersection = np.zeros(self.n_classes, np.int64)
@@ -56,19 +62,17 @@ class OverlapScores:
         union = table.sum(1) + table[:, : self.n_classes].sum(0) - inter
         self._intersection += inter
         self._union += union
-        with np.errstate(invalid="ignore", divide="ignore"):
-            self._per_image.append(2 * inter / (union + inter))
+        self.image_mdice.append(_mean(_dice(inter, union)))
 
     @property
     def images(self) -> int:
         """How many images have been added."""
-        return len(self._per_image)
+        return len(self.image_mdice)
 
     @property
     def dice(self) -> NDArray[np.float64]:
         """Pooled Dice per class, ``(C,)``; NaN where a class never occurs."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return 2 * self._intersection / (self._union + self._intersection)
+        return _dice(self._intersection, self._union)
 
     @property
     def jaccard(self) -> NDArray[np.float64]:
@@ -78,7 +82,6 @@ class OverlapScores:
 
     def summary(self) -> dict[str, float | list[float | None] | int | None]:
         """Return every score as plain numbers in 0…1: JSON may hold it. ``None``: not defined."""
-        per_image = np.array(self._per_image).reshape(-1, self.n_classes)
         return {
             "images": self.images,
             "mdice": _mean(self.dice),
@@ -86,7 +89,7 @@ class OverlapScores:
             "dice_per_class": [_plain(v) for v in self.dice],
             "jaccard_per_class": [_plain(v) for v in self.jaccard],
             "foreground_dice": _mean(self.dice[1:]),
-            "per_image_mdice": _mean(per_image),
+            "per_image_mdice": _mean(np.array(self.image_mdice, float)),
         }
 
 
@@ -224,6 +227,13 @@ def _counted(
     if highest >= n_classes:
         raise DataError(f"Truth wants classes 0…{n_classes - 1} or 255, found {highest}.")
     return keep
+
+
+def _dice(intersection: NDArray[np.int64], union: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return Dice per class, ``(C,)``; NaN where a class is on neither side."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        dice: NDArray[np.float64] = 2 * intersection / (union + intersection)
+    return dice
 
 
 def _most_shared(objects: NDArray[np.int64], shared: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_unisemalign.state import DockState, resolve_state
+from napari_unisemalign.timers import single_shot
 from napari_unisemalign.widgets.export_section import ExportWidget
 from napari_unisemalign.widgets.open_section import OpenWidget
 from napari_unisemalign.widgets.parts import ACCENT, SectionWidget
@@ -56,10 +57,7 @@ class DockWidget(QWidget):
         }
         self._shown: DockState | None = None
         self._build()
-        self._render_soon = QTimer(self)
-        self._render_soon.setSingleShot(True)
-        self._render_soon.setInterval(RENDER_MS)
-        self._render_soon.timeout.connect(self.render_now)
+        self._render_soon = single_shot(self, RENDER_MS, self.render_now)
         self.bench.session.changed.connect(self._on_changed)
         self.bench.session.project_changed.connect(self._on_acted)
         self.bench.session.region_changed.connect(self._on_acted)

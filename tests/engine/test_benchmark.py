@@ -7,14 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from tests.engine.conftest import QUICK, draw_textures
-from unisemalign.benchmark import spread_over_seeds, spread_text
+from unisemalign.benchmark import benchmark_settings, spread_over_seeds, spread_text
 from unisemalign.cli.app import app
+from unisemalign.errors import DataError
 from unisemalign.inference import load_predictor, predict_split
 from unisemalign.metrics import SCORE_NAMES, OverlapScores
 from unisemalign.project import Project, Split
+from unisemalign.settings import build_settings
 
 FLAGS = [f"--set={key}={value}" for key, value in QUICK.items()]
 
@@ -116,7 +120,7 @@ def test_the_report_shows_the_worst_and_the_best_image(data, tmp_path):
         for region in predict_split(opened, predictor, Split.VAL):
             scores = OverlapScores(2)
             scores.add(region.predicted, region.truth)
-            dice[region.slide] = scores.summary()["mdice"]
+            dice[region.slide] = scores.summary()["per_image_mdice"]
     ranked = sorted(dice, key=dice.get)
     page = Path(report["report"]).read_text(encoding="utf-8")
     assert len(ranked) == 3
@@ -131,20 +135,25 @@ def test_the_best_weights_are_scored_on_test_images_when_they_are_there(data, tm
         draw_pair(data, name, seed)
     events = run(*arguments)
     assert not [e for e in events if e["event"] == "step"], "the run is read, not trained again"
-    assert [e for e in events if e.get("what") == "Scoring the test images"]
+    told = [e["what"] for e in events if "Scoring the test" in e.get("what", "")]
+    assert told == [f"Scoring the test images, {which} step" for which in ("best", "last")]
     report = events[-1]
     scores = report["runs"][0]["best_test"]
     assert scores["images"] == 3
     assert report["best_test"]["mdice"] == {"mean": round(100 * scores["mdice"], 4), "sd": None}
     again = run(*arguments)
-    assert not [e for e in again if e.get("what") == "Scoring the test images"], "nor scored again"
+    assert not [e for e in again if "Scoring the test" in e.get("what", "")], "nor scored again"
     assert again[-1] == report
+    draw_pair(data, "testB_2", 13)
+    more = run(*arguments)[-1]["runs"][0]
+    assert more["best_test"]["images"] == more["last_test"]["images"] == 4, "an image came later"
+    scores = more["best_test"]
 
     # The same images through the verbs of a person's own study give the same scores.
     folder = tmp_path / "outside"
     (folder / "images").mkdir(parents=True)
     (folder / "masks").mkdir()
-    for name, seed in (("one", 10), ("two", 11), ("three", 12)):
+    for name, seed in (("one", 10), ("two", 11), ("three", 12), ("four", 13)):
         draw_pair(folder, name, seed)
     project = next((tmp_path / "runs").glob("*-s0")) / "glas.unisem"
     with Project.open(project) as opened:
@@ -153,9 +162,55 @@ def test_the_best_weights_are_scored_on_test_images_when_they_are_there(data, tm
     invoke("add", project, folder / "images", "--masks", folder / "masks", "--split", "test",
            "--spacing-um", "0.62")  # fmt: skip
     theirs = json.loads(invoke("evaluate", project, "--split", "test", "--json").splitlines()[-1])
-    assert theirs["images"] == 3
+    assert theirs["images"] == 4
     for key in SCORE_NAMES:
         assert theirs[key] == pytest.approx(scores[key]), key
+
+
+def test_the_last_steps_weights_are_scored_on_test_images_too(data, tmp_path):
+    """The best weights are made to say gland; the test image is the val image drawn again."""
+    arguments = ["glas", "--data", data, "--out", tmp_path / "runs", "--seeds", "0", *FLAGS]
+    made = run(*arguments)[-1]["runs"][0]
+    best = next(Path(made["folder"]).rglob("best.safetensors"))
+    with safe_open(best, "pt") as file:
+        about = file.metadata()
+    weights = {name: value.clone() for name, value in load_file(best).items()}
+    weights["decoder.classify.bias"][1] = 1000
+    save_file(weights, best, about)
+    draw_pair(data, "testA_1", 3)
+    report = run(*arguments)[-1]
+    scores = report["runs"][0]
+    assert scores["last_test"]["step"] == 6
+    for key in SCORE_NAMES:
+        assert scores["last_test"][key] == pytest.approx(scores["last_val"][key]), key
+    assert scores["best_test"]["mdice"] != pytest.approx(scores["best_val"]["mdice"])
+    mean = round(100 * scores["last_test"]["mdice"], 4)
+    assert report["last_test"]["mdice"] == {"mean": mean, "sd": None}
+    page = Path(report["report"]).read_text(encoding="utf-8")
+    assert f'test, last step</div><div class="value">{mean:.2f}<' in page.replace("\n", "")
+    table = invoke("benchmark", *arguments)
+    assert table.splitlines()[1].split("  ")[-1].strip() == "test, last step"
+
+
+def test_a_run_of_before_is_read_and_says_what_it_lacks(data, tmp_path):
+    arguments = ["glas", "--data", data, "--out", tmp_path / "runs", *FLAGS]
+    draw_pair(data, "testA_1", 10)
+    old = run(*arguments, "--seeds", "0")[-1]
+    folder = Path(old["runs"][0]["folder"])
+    scores = json.loads((folder / "scores.json").read_text())
+    del scores["last_test"]
+    (folder / "scores.json").write_text(json.dumps(scores))
+    next(folder.rglob("last.pt")).unlink()
+    events = run(*arguments, "--seeds", "0,1")
+    first = next(e for e in events if e["event"] == "message")
+    assert first["text"].startswith("Not scored: test, last step.")
+    report = events[-1]
+    assert report["runs"][0]["best_test"] == old["runs"][0]["best_test"]
+    assert "last_test" not in report["runs"][0]
+    assert report["runs"][1]["last_test"]["images"] == 1
+    assert "last_test" not in report, "a mean over some seeds would stand beside means over all"
+    shutil.rmtree(folder / "glas.unisem")
+    assert run(*arguments, "--seeds", "0,1")[-1] == report
 
 
 def test_test_images_may_be_named_and_want_their_masks(data, tmp_path):
@@ -200,6 +255,44 @@ def test_a_spread_of_one_seed_or_with_a_gap():
     assert spread_text(spread_over_seeds(runs(0.8))["best_val"]["mdice"]) == "80.00"
     assert spread_over_seeds(runs(0.8, None))["best_val"]["mdice"] is None
     assert spread_text(None) == "–"
+
+
+@pytest.mark.parametrize("method", [None, "supervised"])
+@pytest.mark.parametrize("preset", ["paper", "released"])
+def test_the_papers_presets_train_80_epochs_of_each_partition(preset, method):
+    """METHODS A6: an epoch is a step for every four unlabelled images, the rest dropped."""
+    for fraction, unlabelled in ((10, 66), (20, 59)):
+        found = benchmark_settings(fraction, preset, method)
+        epoch = unlabelled // found.training.batch_unlabelled
+        assert found.training.validate_every == epoch
+        assert found.training.steps == 80 * epoch
+    assert found.training.steps == 1120
+    assert benchmark_settings(10, preset, method) == build_settings(preset, method)
+    own = benchmark_settings(20, preset, method, ["training.steps=90"])
+    assert (own.training.steps, own.training.validate_every) == (90, 14)
+    own = benchmark_settings(20, preset, method, ["training.validate_every=30"])
+    assert (own.training.steps, own.training.validate_every) == (1120, 30)
+
+
+@pytest.mark.parametrize("fraction", [10, 20])
+def test_recommended_is_as_long_on_either_partition(fraction):
+    wanted = build_settings(overrides=["views.pad=zero"])
+    assert benchmark_settings(fraction, overrides=["views.pad=zero"]) == wanted
+
+
+def test_the_command_asks_for_the_length_of_the_partition(tmp_path, monkeypatch):
+    asked = []
+
+    def look(_name, _data, _fraction, settings, **_):
+        asked.append(settings.training.steps)
+        raise DataError("Seen.")
+
+    monkeypatch.setattr("unisemalign.cli.app.run_benchmark", look)
+    wanted = ["glas", "--data", tmp_path, "--fraction", "20"]
+    run(*wanted, "--preset", "paper", status=1)
+    run(*wanted, "--preset", "paper", "--set=training.steps=7", status=1)
+    run(*wanted, status=1)
+    assert asked == [1120, 7, build_settings().training.steps]
 
 
 @pytest.mark.parametrize(

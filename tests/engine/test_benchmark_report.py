@@ -100,6 +100,7 @@ def result(**changes):
             "best_val": scores(0.8 + seed / 100, step=40),
             "last_val": scores(0.7, step=60),
             "best_test": scores(0.75),
+            "last_test": scores(0.65, step=60),
             "seconds_per_step": 0.5,
         }
         for seed in (0, 1)
@@ -129,11 +130,13 @@ def written(tmp_path, **changes):
 
 def test_a_page_stands_alone_and_says_the_figures(tmp_path):
     page = written(tmp_path)
-    assert ["mDice", "80.50 ± 0.71", "70.00 ± 0.00", "75.00 ± 0.00"] in page.rows
+    assert ["mDice", "80.50 ± 0.71", "70.00 ± 0.00", "75.00 ± 0.00", "65.00 ± 0.00"] in page.rows
     assert ["0", "val, best step", "40", *["80.00"] * 6, "0.500"] in page.rows
     assert ["1", "test, best step", "40", *["75.00"] * 6, "0.500"] in page.rows
+    assert ["1", "test, last step", "60", *["65.00"] * 6, "0.500"] in page.rows
     assert ["training.steps", "400", "60"] in page.rows
     assert "7 labelled, 12 val." in page.text
+    assert "In per cent, mean ± sample standard deviation (n − 1) over seeds." in page.text
     assert "Worst: worst one . mDice 90.00, gland Dice 80.00." in page.text
     assert [picture(uri).size for uri in page.pictures] == [(60, 40)] * 4
     assert page.tags.count("svg") == 1
@@ -141,9 +144,10 @@ def test_a_page_stands_alone_and_says_the_figures(tmp_path):
 
 def test_a_page_without_logs_pictures_changes_or_a_second_seed(tmp_path):
     one = result()["runs"][:1]
-    one[0].pop("best_test")
     alone = {**result(), "runs": one}
-    alone.pop("best_test")
+    for place in ("best_test", "last_test"):
+        one[0].pop(place)
+        alone.pop(place)
     page = written(
         tmp_path,
         result={**alone, **spread_over_seeds(one)},
@@ -157,7 +161,8 @@ def test_a_page_without_logs_pictures_changes_or_a_second_seed(tmp_path):
     assert "The project is gone." in page.text
     assert "All as in the preset recommended ." in page.text
     assert ["mDice", "80.00", "70.00"] in page.rows
-    assert "test, best step" not in page.text
+    assert "test, " not in page.text
+    assert "In per cent, one seed." in page.text
 
 
 def test_everything_is_escaped(tmp_path):

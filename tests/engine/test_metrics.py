@@ -26,6 +26,22 @@ def test_pooled_over_images_not_a_mean_of_images():
     assert scores.summary()["foreground_dice"] == pytest.approx(0.8)
 
 
+def test_an_image_without_gland_weighs_as_much_as_any_other():
+    """METHODS A7: per image, the classes are averaged first, then the images."""
+    scores = OverlapScores(2)
+    # background: 2·1 / (2 + 1); gland: 2·2 / (2 + 3).
+    scores.add(np.array([[0, 1, 1, 1]]), np.array([[0, 0, 1, 1]]))
+    # All right, and no gland on either side: the background alone counts.
+    scores.add(np.zeros((1, 4), int), np.zeros((1, 4), int))
+    assert scores.image_mdice == pytest.approx([(2 / 3 + 4 / 5) / 2, 1.0])
+    assert scores.summary()["per_image_mdice"] == pytest.approx((11 / 15 + 1) / 2)
+    # Nothing to judge: not an image of its own Dice.
+    scores.add(np.zeros((1, 4), int), np.full((1, 4), 255))
+    assert scores.image_mdice[2] is None
+    assert scores.summary()["per_image_mdice"] == pytest.approx((11 / 15 + 1) / 2)
+    assert scores.summary()["images"] == 3
+
+
 def test_ignored_pixels_do_not_count_and_unpredicted_ones_miss():
     scores = OverlapScores(2)
     truth = np.array([[0, 0, 1, 255]], np.uint8)

@@ -119,10 +119,13 @@ def _examples(root: Path, settings: Settings, events: Events) -> list[Example]:
         ):
             scores = OverlapScores(predictor.n_classes)
             scores.add(region.predicted, region.truth)
+            [mdice] = scores.image_mdice
+            if mdice is None:
+                continue
             gland = float(scores.dice[1])
             example = Example(
                 name=region.slide,
-                mdice=float(np.nanmean(scores.dice)),
+                mdice=mdice,
                 gland_dice=None if np.isnan(gland) else gland,
                 image=slides[region.slide].read(region.rect),
                 predicted=region.predicted,

@@ -70,7 +70,7 @@ def write_report(path: Path, content: ReportContent) -> None:
     result = content.result
     seeds = [str(run["seed"]) for run in result["runs"]]
     images = ", ".join(f"{count} {use}" for use, count in content.images.items() if count)
-    many = "mean ± SD over seeds" if len(seeds) > 1 else "one seed"
+    many = "mean ± sample standard deviation (n − 1) over seeds" if len(seeds) > 1 else "one seed"
     text = page.substitute(
         title=escape(f"GlaS, {result['fraction']} % of the images labelled"),
         subtitle=escape(

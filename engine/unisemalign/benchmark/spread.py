@@ -1,4 +1,4 @@
-"""Mean ± SD over the seeds of a benchmark."""
+"""Mean ± SD over the seeds of a benchmark. SD: sample standard deviation (n − 1)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ SCORED_AT = {
     "best_val": "val, best step",
     "last_val": "val, last step",
     "best_test": "test, best step",
+    "last_test": "test, last step",
 }
-"""Where a run is scored: the keys of its scores, in words. Best: by mDice on the val images."""
+"""Where a run is scored: the keys of its scores, in words. Best: by mDice on the val images.
+
+METHODS part G asks for the last step's too: there are more val images than labelled ones.
+"""
 
 
 def spread_over_seeds(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -27,14 +31,15 @@ def spread_over_seeds(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     Returns
     -------
     dict
-        For each key of :data:`SCORED_AT` that some run has: score name → spread. Then
+        For each key of :data:`SCORED_AT` that every run has: score name → spread. Then
         ``seconds_per_step``, in seconds. A spread is ``{"mean": …, "sd": …}``, or ``None`` unless
-        every seed has the score; ``sd`` is ``None`` for a single seed.
+        every seed has the score; ``sd`` is the sample standard deviation (n − 1), ``None`` for a
+        single seed.
     """
     found: dict[str, Any] = {}
     for place in SCORED_AT:
         scores = [run.get(place) or {} for run in runs]
-        if any(scores):
+        if all(scores):
             found[place] = {key: _spread([s.get(key) for s in scores], 100) for key in SCORE_NAMES}
     found["seconds_per_step"] = _spread([run.get("seconds_per_step") for run in runs], 1)
     return found

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unisemalign.benchmark import SCORED_AT, run_benchmark, spread_text
+from unisemalign.benchmark import SCORED_AT, benchmark_settings, run_benchmark, spread_text
 from unisemalign.cli.output import FAILED, choose_events, errors_as_sentences, say, say_json
 from unisemalign.cli.segmenting import segment_elsewhere, segment_here, tell_results
 from unisemalign.errors import DataError, SettingsError
@@ -423,10 +423,10 @@ def benchmark(
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train and score on a public benchmark, over seeds.
+    """Train and score on a public benchmark: mean ± sample standard deviation (n − 1) over seeds.
 
     Test images (test* in images/ and masks/, or 'test' in splits.toml) are scored where there are
-    any.
+    any. The presets paper and released take 80 epochs: 1280 steps at 10 %, 1120 at 20 %.
     """
     with errors_as_sentences(as_json):
         events = choose_events(as_json)
@@ -434,7 +434,7 @@ def benchmark(
             dataset,
             data,
             fraction,
-            build_settings(preset, method, overrides or []),
+            benchmark_settings(fraction, preset, method, overrides or []),
             encoder=encoder,
             text=text,
             seeds=_seeds(seeds),

@@ -95,11 +95,13 @@ def check_weights(name: str) -> dict[str, Any]:
     Raises
     ------
     SettingsError, WeightsError
-        If nobody knows the name, or its weights are absent, changed, or of another shape.
+        If nobody knows the name, its weights are absent, changed, or of another shape, or its
+        tokenizer is known to read otherwise.
     """
     import torch
 
     from unisemalign.model import Encoder
+    from unisemalign.model.text.tokens import check_reading
     from unisemalign.weights.hashes import known_sha256
 
     plain, path = split_name(name)
@@ -108,6 +110,7 @@ def check_weights(name: str) -> dict[str, Any]:
         file = find_weights(entry, path)
         if file is not None:
             known_sha256(file, again=True)
+            check_reading(entry, file)
     started = time.monotonic()
     part = _build(name)
     loaded = time.monotonic()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -277,36 +277,41 @@ def segment_slide(
             progress.finish(band.rect)
         tell(band.rect, final)
 
+    def label(
+        source: ReadAhead,
+        store: PredictionStore,
+        plan: Plan,
+        tissue: TissueMask | None,
+        on_stored: Callable[[Band], None],
+        before: int | None,
+        finished: Callable[[Band], Band] = predictor.labelled,
+    ) -> float:
+        """Label ``plan`` into ``store``; return the seconds spent waiting for the disk."""
+        with Storing(store, on_stored) as storing:
+            on_some = partial(on_window, storing, before)
+            for band in iter_bands(source, predictor, plan, tissue=tissue, on_window=on_some):
+                storing.put(finished(band))
+        return storing.waited_s
+
     if coarse is not None:
-        readers = choose_readers(inference.readers, coarse.slide, coarse.plan.target.area)
-        with (
-            ReadAhead(coarse.slide, readers) as source,
-            Storing(store.coarse(coarse.factor), partial(on_coarse, coarse)) as storing,
-        ):
-            for band in iter_bands(
+        look, to = coarse, store.coarse(coarse.factor)
+        readers = choose_readers(inference.readers, look.slide, look.plan.target.area)
+        with ReadAhead(look.slide, readers) as source:
+            store_s += label(
                 source,
-                predictor,
-                coarse.plan,
-                tissue=coarse.tissue,
-                on_window=partial(on_window, storing, 0),
-            ):
-                storing.put(coarse.without_glass(predictor.labelled(band)))
+                to,
+                look.plan,
+                look.tissue,
+                partial(on_coarse, look),
+                0,
+                lambda band: look.without_glass(predictor.labelled(band)),
+            )
         wait_s += source.waited_s
-        store_s += storing.waited_s
     readers = choose_readers(inference.readers, opened.slide, opened.area_to_read(target))
     with ReadAhead(opened.slide, readers, progress.unreadable) as source:
-        for each in (quick, plan) if small else (plan,):
-            final = each is plan
-            with Storing(store, partial(on_stored, final)) as storing:
-                for band in iter_bands(
-                    source,
-                    predictor,
-                    each,
-                    tissue=opened.tissue,
-                    on_window=partial(on_window, storing, before if final else None),
-                ):
-                    storing.put(predictor.labelled(band))
-            store_s += storing.waited_s
+        if small:
+            store_s += label(source, store, quick, opened.tissue, partial(on_stored, False), None)
+        store_s += label(source, store, plan, opened.tissue, partial(on_stored, True), before)
     wait_s += source.waited_s
     seconds = time.perf_counter() - clock
     if source.unreadable:

@@ -10,7 +10,7 @@ from unisemalign.methods.method import Batch
 from unisemalign.methods.teacher import Teacher
 from unisemalign.model import Network
 from unisemalign.model.checkpoints import load_trained_state, trained_state
-from unisemalign.model.network import Features
+from unisemalign.model.network import Logits
 from unisemalign.settings.method import LabelledLosses
 
 
@@ -39,33 +39,28 @@ class LabelledMethod:
         """The teacher where there is one, else the student."""
         return self.teacher.network if self.teacher else self.student
 
-    def labelled_losses(
-        self, decoded: Tensor, features: Features, words: Tensor, labels: Tensor
-    ) -> dict[str, Tensor]:
+    def labelled_losses(self, seen: Logits, words: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return the weighted parts on labelled crops (METHODS A5).
 
         Parameters
         ----------
-        decoded
-            The decoder's logits ``(B, C, H, W)``.
-        features
-            Of the labelled crops.
+        seen
+            The student's logits of the labelled crops.
         words
             Class texts ``(C, D)``.
         labels
             ``(B, H, W)``, 255 = ignore.
         """
         c = self.common
-        prototype, text = self.student.semantics(features, words, c.temperature)
         prototypes = self.student.semantic.unit_prototypes()
         parts = {
-            "decoder": c.weight_decoder * labelled_ce(decoded, labels),
-            "prototype": c.weight_prototype * labelled_ce(prototype, labels),
-            "text": c.weight_text * labelled_ce(text, labels),
+            "decoder": c.weight_decoder * labelled_ce(seen.decoder, labels),
+            "prototype": c.weight_prototype * labelled_ce(seen.prototype, labels),
+            "text": c.weight_text * labelled_ce(seen.text, labels),
             "align": c.weight_align * alignment(prototypes, words, c.align),
         }
         if c.weight_dice > 0:
-            parts["dice"] = c.weight_dice * soft_dice(decoded, labels)
+            parts["dice"] = c.weight_dice * soft_dice(seen.decoder, labels)
         return parts
 
     def after_step(self) -> None:
@@ -100,9 +95,9 @@ class Supervised(LabelledMethod):
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return ½·Σ of the labelled losses, and the parts."""
-        features = self.student.features(batch.images)
-        decoded = self.student.decode(features)
-        parts = self.labelled_losses(decoded, features, self.student.words(), batch.labels)
+        features, words = self.student.features(batch.images), self.student.words()
+        seen = self.student.logits(features, words, self.common.temperature)
+        parts = self.labelled_losses(seen, words, batch.labels)
         return total_loss(parts), told(parts)
 
 

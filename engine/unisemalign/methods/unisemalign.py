@@ -104,37 +104,40 @@ class UniSemAlign(LabelledMethod):
             raise ValueError("UniSemAlign wants unlabelled crops and boxes in every batch")
         s, net = self.settings, self.student
         labelled, box, u = len(batch.images), batch.box, batch.unlabelled
+        teaches = s.labeller == "teacher"
         donor = batch.donor or u.flipped()
         strong = torch.where(box.unsqueeze(2), donor.strong, u.strong).flatten(0, 1)
 
         words = net.words()
+        # As published, drawn donors are labelled before this step moves any running statistic.
+        drawn = None if batch.donor is None else self._teach(batch.donor, words)
         images = torch.cat([batch.images, u.weak])
         encoded = net.encode(images)
         features = net.project(encoded, images)
-        clear = features.rows(0, labelled)
         weak = features.rows(labelled, len(images))
-        clean_weak = s.labeller == "student"
-        clean = [clear, weak] if clean_weak else [clear]
-        dropped_weak = [weak.with_dropout(s.feature_dropout)] if s.weight_dropout > 0 else []
-        if s.clean_statistics:
-            decoded = net.decode(_stacked(clean))
+        # With a teacher to label them, clean weak views are not seen by the student's decoder.
+        seen = features.rows(0, labelled) if s.clean_statistics and teaches else features
+        dropped: Tensor | None = None
+        if s.weight_dropout == 0:
+            decoded = net.decode(seen)
+        elif s.clean_statistics:
+            copy = weak.with_dropout(s.feature_dropout)
+            decoded = net.decode(seen)
             with gathering_no_statistics(net):
-                dropped = [net.decode(features) for features in dropped_weak]
+                dropped = net.decode(copy)
         else:
-            decoded = net.decode(_stacked([*clean, *dropped_weak]))
-            dropped = [decoded[-len(u.weak) :]] if dropped_weak else []
-        parts = self.labelled_losses(decoded[:labelled], clear, words, batch.labels)
+            # As published: one pass over everything and its dropped-out copy.
+            both = net.decode(_stacked([seen, seen.with_dropout(s.feature_dropout)]))
+            decoded, dropped = both[: len(images)], both[len(images) + labelled :]
+        logits = Logits(decoded, *net.semantics(seen, words, s.temperature))
+        parts = self.labelled_losses(logits.rows(0, labelled), words, batch.labels)
 
-        if clean_weak:
-            own = decoded[labelled : labelled + len(u.weak)].detach()
-            with torch.no_grad():
-                pseudo = self._judge(
-                    Logits(own, *net.semantics(weak, words, s.temperature)), u.valid
-                )
-        else:
+        if teaches:
             shared = None if net.train_encoder else tuple(e[labelled:] for e in encoded)
             pseudo = self._teach(u, words, shared)
-        given = self._donor_labels(batch, pseudo, words)
+        else:
+            pseudo = self._judge(logits.rows(labelled, len(images)).detached(), u.valid)
+        given = self._of_donors(drawn or pseudo.flipped())
         mixed = PseudoLabels.joined([pseudo.with_donor(given, each) for each in box])
 
         with gathering_no_statistics(net) if s.clean_statistics else nullcontext():
@@ -159,6 +162,8 @@ class UniSemAlign(LabelledMethod):
                 )
                 target = self._judge(own_logits, mixed.valid)
         keep = self._weights(target.confidence)
+        # The soft target is never the strong view's own, so neither is its threshold.
+        keep_soft = self._weights(mixed.confidence)
         share = ramp(self.step, s.ramp_steps)
         parts["hard"] = (
             share * s.weight_hard * confident_ce(strong_decoded, target.label, keep, mixed.valid)
@@ -166,13 +171,17 @@ class UniSemAlign(LabelledMethod):
         plainly = PseudoLabels.joined([pseudo] * s.strong_views)
         soft = mixed if s.soft_target == "composite" else plainly
         parts["soft"] = (
-            share * s.weight_soft * confident_kl(strong_decoded, soft.decoder, keep, mixed.valid)
+            share
+            * s.weight_soft
+            * confident_kl(strong_decoded, soft.decoder, keep_soft, mixed.valid)
         )
-        for each in dropped:
+        if dropped is not None:
             parts["dropout"] = (
                 share
                 * s.weight_dropout
-                * confident_ce(each, pseudo.label, self._weights(pseudo.confidence), pseudo.valid)
+                * confident_ce(
+                    dropped, pseudo.label, self._weights(pseudo.confidence), pseudo.valid
+                )
             )
         kept = (keep * mixed.valid).sum() / mixed.valid.sum().clamp(min=1)
         return total_loss(parts), {**told(parts), "tau": tau, "kept": kept}
@@ -202,9 +211,8 @@ class UniSemAlign(LabelledMethod):
         network.train(mode)
         return self._judge(logits, crops.valid)
 
-    def _donor_labels(self, batch: Batch, pseudo: PseudoLabels, words: Tensor) -> PseudoLabels:
+    def _of_donors(self, labels: PseudoLabels) -> PseudoLabels:
         """Return the labels the donors carry into the box."""
-        labels = pseudo.flipped() if batch.donor is None else self._teach(batch.donor, words)
         if self.settings.donor_label == "decoder":
             confidence, winner = labels.decoder.max(1)
             labels = PseudoLabels(labels.decoder, winner, confidence, labels.valid)

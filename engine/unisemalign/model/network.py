@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from unisemalign.errors import SettingsError
 from unisemalign.model.decoder import Decoder, conv_bn_relu
 from unisemalign.model.encoders import Encoder, build_encoder
-from unisemalign.model.semantic import SemanticHead, cosines
+from unisemalign.model.semantic import SemanticHead, cosines, stretched_cosines
 from unisemalign.model.text import build_text_tower
 from unisemalign.model.token_cache import TokenCache
 from unisemalign.settings import ModelSettings
@@ -74,6 +74,14 @@ class Logits:
     def fused(self, eta_prototype: float, eta_text: float) -> Tensor:
         """Return S_f = S_dl + η_p·S_p + η_t·S_t (METHODS A5)."""
         return self.decoder + eta_prototype * self.prototype + eta_text * self.text
+
+    def rows(self, start: int, stop: int) -> Logits:
+        """Return samples ``start…stop`` of the batch."""
+        return Logits(self.decoder[start:stop], self.prototype[start:stop], self.text[start:stop])
+
+    def detached(self) -> Logits:
+        """Return the same logits, which no gradient passes."""
+        return Logits(self.decoder.detach(), self.prototype.detach(), self.text.detach())
 
 
 class Network(nn.Module):
@@ -200,14 +208,15 @@ class Network(nn.Module):
         In half the digits a cosine divided by a temperature of 0.1 would be off by 0.04.
         """
         embedded = self.semantic.pixels(features.high).float()
-        if self.settings.semantic_upsample == "features":
-            embedded = self._to_image(embedded, features)
-        embedded = F.normalize(embedded, dim=1)
         both = torch.cat([self.semantic.unit_prototypes(), words])
         with _full_precision(embedded):
-            scores = cosines(embedded, both) / temperature
-        if self.settings.semantic_upsample == "logits":
-            scores = self._to_image(scores, features)
+            if self.settings.semantic_upsample == "features":
+                scores = stretched_cosines(
+                    embedded, both, features.size, align_corners=self.settings.align_corners
+                )
+            else:
+                scores = self._to_image(cosines(F.normalize(embedded, dim=1), both), features)
+            scores = scores / temperature
         return scores[:, : self.n_classes], scores[:, self.n_classes :]
 
     def logits(self, features: Features, words: Tensor, temperature: float) -> Logits:

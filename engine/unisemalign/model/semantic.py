@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 from unisemalign.model.text import TextTower
 
+_SHORTEST = 1e-12
+
 
 class SemanticHead(nn.Module):
     """Pixel embedding, learnable class prototypes, and projected text features.
@@ -60,3 +62,41 @@ class SemanticHead(nn.Module):
 def cosines(embedded: Tensor, classes: Tensor) -> Tensor:
     """Return ``(B, C, h, w)`` cosines of unit pixels ``(B, D, h, w)`` and classes ``(C, D)``."""
     return torch.einsum("bdhw,cd->bchw", embedded, classes)
+
+
+def stretched_cosines(
+    embedded: Tensor, classes: Tensor, size: tuple[int, int], *, align_corners: bool
+) -> Tensor:
+    """Return ``(B, C, H, W)`` cosines of ``embedded`` ``(B, D, h, w)``, stretched to ``size``.
+
+    As if the embeddings were stretched first and made unit vectors there (METHODS A8 row 8), but
+    no map of D channels is stretched. A product with a class may be stretched in its place. The
+    squared length of a stretched embedding is a sum over the pixels around it of products of
+    neighbours, each of which is a map of one channel.
+    """
+    rows, columns = (
+        F.interpolate(
+            torch.eye(length, device=embedded.device)[None],
+            size=out,
+            mode="linear",
+            align_corners=align_corners,
+        )[0].T
+        for length, out in zip(embedded.shape[2:], size, strict=True)
+    )
+    up, down = embedded[:, :, :-1], embedded[:, :, 1:]
+    upright = rows**2, 2 * rows[:, :-1] * rows[:, 1:]
+    level = columns**2, 2 * columns[:, :-1] * columns[:, 1:]
+
+    def product(a: Tensor, b: Tensor) -> Tensor:
+        return (a * b).sum(1)
+
+    crossed = product(up[..., :-1], down[..., 1:]) + product(up[..., 1:], down[..., :-1])
+    squared = (
+        upright[0] @ product(embedded, embedded) @ level[0].T
+        + upright[0] @ product(embedded[..., :-1], embedded[..., 1:]) @ level[1].T
+        + upright[1] @ product(up, down) @ level[0].T
+        + upright[1] @ crossed @ level[1].T / 2
+    )
+    # As torch's normalize: a vector of no length stays as it is.
+    length = squared.clamp_min(_SHORTEST**2).sqrt()
+    return rows @ cosines(embedded, classes) @ columns.T / length[:, None]

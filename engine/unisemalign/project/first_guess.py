@@ -7,7 +7,6 @@ or words did it alone, classes lie in ``predictions/0`` and the project has a ro
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from typing import Literal
 
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from unisemalign.errors import DataError, ProjectError
 from unisemalign.geometry import Rect
-from unisemalign.project.predictions import PredictionStore, progress_path
+from unisemalign.project.predictions import PredictionStore, remove_predictions
 from unisemalign.project.project import Project
 from unisemalign.runtime.files import read_json, write_json
 
@@ -140,9 +139,7 @@ class FirstGuess:
 
     def remove_clusters(self, slide: str) -> None:
         """Forget the clusters of ``slide``, and what of their map was noted as finished."""
-        folder = self._project.cluster_folder(self._project.slide(slide).name)
-        progress_path(folder).unlink(missing_ok=True)  # first: nothing is not finished
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_predictions(self._project.cluster_folder(self._project.slide(slide).name))
 
     def forget_classes(self) -> None:
         """Forget the classes of round 0; what a person accepted of them stays."""

@@ -44,6 +44,12 @@ def progress_path(folder: Path) -> Path:
     return folder.with_suffix(".progress.json")
 
 
+def remove_predictions(folder: Path) -> None:
+    """Remove what is in ``folder``, if anything, and the note of what of it was finished."""
+    progress_path(folder).unlink(missing_ok=True)  # first: nothing is not finished
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 class PredictionStore:
     """One slide's prediction by one round. One process writes, any number read meanwhile.
 

@@ -30,7 +30,7 @@ from unisemalign.project.journal import Journal
 from unisemalign.project.labels import LabelStore, check_rect
 from unisemalign.project.locks import ProcessLock
 from unisemalign.project.names import unique_name
-from unisemalign.project.predictions import PredictionStore, progress_path
+from unisemalign.project.predictions import PredictionStore, remove_predictions
 from unisemalign.project.records import (
     JournalEntry,
     Origin,
@@ -289,12 +289,10 @@ class Project:
             )
         self._slides.remove(record)
         self._label_stores.pop(name, None)
-        for folder in (
-            self._label_folder(name),
-            self.cluster_folder(name),
-            *(self._prediction_folder(r.number, name) for r in self.rounds()),
-        ):
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(self._label_folder(name), ignore_errors=True)
+        remove_predictions(self.cluster_folder(name))
+        for each in self.rounds():
+            remove_predictions(self._prediction_folder(each.number, name))
         TissueStore(self.root).forget(name)
 
     def slides(self, split: Split | None = None) -> list[SlideRecord]:
@@ -565,9 +563,7 @@ class Project:
     def remove_prediction(self, round: int, slide_name: str) -> None:  # noqa: A002
         """Forget what a round says about a slide, and what of it was noted as finished."""
         number, name = self._rounds.get(round).number, self.slide(slide_name).name
-        folder = self._prediction_folder(number, name)
-        progress_path(folder).unlink(missing_ok=True)  # first: nothing is not finished
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_predictions(self._prediction_folder(number, name))
 
     def has_prediction(self, round: int, slide_name: str) -> bool:  # noqa: A002
         """Tell whether a round says anything about a slide, even if only in part."""

@@ -67,7 +67,7 @@ class UniSemAlignSettings(LabelledLosses):
     )
     clean_statistics: bool = Field(
         True,
-        description="Gather batch norm statistics from weak views alone: strong and dropped-out "
+        description="Gather batch norm statistics from clean crops alone: strong and dropped-out "
         "ones would shift them away from what is seen when a slide is segmented.",
     )
     threshold: Annotated[float, Ge(0.0), Lt(1.0)] = Field(

@@ -27,6 +27,11 @@ class TrainingSettings(SettingsModel):
     batch_unlabelled: Annotated[int, Ge(2), Le(256)] = Field(
         4, title="Unlabelled crops a step", description="Unlabelled crops in each step."
     )
+    sampling: Literal["area", "image"] = Field(
+        "area",
+        description="Crops are drawn from all tissue alike, large regions oftener than small ones; "
+        "or, as published, from each region and each slide as often as any other, glass or not.",
+    )
     distinct_batches: Annotated[int, Ge(0)] = Field(
         0,
         description="Go round this many batches, in an order shuffled anew each time, instead of "

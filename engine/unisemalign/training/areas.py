@@ -74,8 +74,10 @@ class UnlabelledArea:
     closed: tuple[Rect, ...]
     area_px: float
 
-    def draw(self, side: int, rng: np.random.Generator) -> Rect:
+    def draw(self, side: int, rng: np.random.Generator, *, tissue_alone: bool = True) -> Rect:
         """Return a square of ``side`` px that holds tissue and no held-out pixel, if one is found.
+
+        With ``tissue_alone`` off it may show glass.
 
         After 50 tries any square outside the held-out regions, then any square, will do: what is
         held out in it is painted over before anyone sees it.
@@ -89,6 +91,8 @@ class UnlabelledArea:
             if any(rect.intersect(c).area > 0 for c in self.closed):
                 continue
             best = rect
+            if not tissue_alone:
+                return rect
             if self.tissue.fraction(rect.intersect(Rect(0, 0, height, width))) > 0.1:
                 return rect
         return best or Rect(0, 0, side, side)

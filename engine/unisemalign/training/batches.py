@@ -22,7 +22,7 @@ from unisemalign.training.areas import LabelledArea, Tissue, UnlabelledArea
 from unisemalign.training.team import ALONE, Team
 from unisemalign.training.views import cutmix_box, strong_view, turned, weak_view
 
-_LABELLED, _UNLABELLED, _DONOR, _ORDER = range(4)
+_LABELLED, _UNLABELLED, _DONOR, _ORDER, _CUT = range(5)
 
 
 class Batches:
@@ -50,16 +50,29 @@ class Batches:
         self._strong_views = method.strong_views
         self._labelled = range(team.rank, settings.training.batch_labelled, team.size)
         self._unlabelled = range(team.rank, settings.training.batch_unlabelled, team.size)
-        crop_area = settings.views.crop_px**2
-        # A region as large as several crops stands in the list several times, so that every
-        # labelled pixel is about as likely to be seen as any other.
-        self._slots = [
-            index
-            for index, area in enumerate(tissue.labelled)
-            for _ in range(max(1, round(area.rect.area / crop_area)))
-        ]
+        self._by_image = settings.training.sampling == "image"
+        self._slots = self._in_turns() if self._by_image else self._by_area()
         weights = np.array([a.area_px for a in tissue.unlabelled])
         self._weights = weights / weights.sum()
+
+    def _by_area(self) -> list[int]:
+        """Return labelled regions, one as large as several crops several times.
+
+        So every labelled pixel is about as likely to be seen as any other.
+        """
+        crop_area = self._settings.views.crop_px**2
+        return [
+            index
+            for index, area in enumerate(self._tissue.labelled)
+            for _ in range(max(1, round(area.rect.area / crop_area)))
+        ]
+
+    def _in_turns(self) -> list[int]:
+        """Return as many labelled regions as there are unlabelled slides (METHODS A6)."""
+        count, wanted = len(self._tissue.labelled), len(self._tissue.unlabelled)
+        times = -(-max(wanted, count) // count)
+        order = self._rng(_CUT).permutation(count * times) % count
+        return [int(index) for index in order[: max(wanted, count)]]
 
     def draw(self, step: int) -> Batch:
         """Return this process's share of batch number ``step`` (0-based), on the CPU."""
@@ -112,10 +125,9 @@ class Batches:
         return np.random.default_rng([self._settings.seed, *key])
 
     def _labelled_crop(self, step: int, k: int) -> tuple[Tensor, Tensor]:
-        drawn = step * self._settings.training.batch_labelled + k
-        epoch, place = divmod(drawn, len(self._slots))
-        order = self._rng(_LABELLED, epoch).permutation(len(self._slots))
-        area = self._tissue.labelled[self._slots[order[place]]]
+        batch = self._settings.training.batch_labelled
+        place = self._turn(_LABELLED, step, k, batch, len(self._slots))
+        area = self._tissue.labelled[self._slots[place]]
         rng = self._rng(step, _LABELLED, k, 0)
         views = self._settings.views
         side = self._drawn_side(rng)
@@ -125,19 +137,33 @@ class Batches:
         return weak_view(pixels, views, rng), torch.from_numpy(targets).long()
 
     def _unlabelled_crops(self, step: int, stream: int) -> Unlabelled:
-        crops = [self._unlabelled_crop(self._rng(step, stream, k, 0)) for k in self._unlabelled]
+        crops = [self._unlabelled_crop(step, stream, k) for k in self._unlabelled]
         weak, strong, valid = (torch.stack(parts) for parts in zip(*crops, strict=True))
         return Unlabelled(weak, strong.transpose(0, 1).contiguous(), valid)
 
-    def _unlabelled_crop(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        views = self._settings.views
-        area = self._tissue.unlabelled[int(rng.choice(len(self._weights), p=self._weights))]
-        rect = area.draw(self._drawn_side(rng), rng)
+    def _unlabelled_crop(self, step: int, stream: int, k: int) -> tuple[Tensor, Tensor, Tensor]:
+        views, rng = self._settings.views, self._rng(step, stream, k, 0)
+        count, batch = len(self._weights), self._settings.training.batch_unlabelled
+        if self._by_image:
+            area = self._tissue.unlabelled[self._turn(stream, step, k, batch, count)]
+            rect = area.draw(self._drawn_side(rng), rng, tissue_alone=False)
+        else:
+            area = self._tissue.unlabelled[int(rng.choice(count, p=self._weights))]
+            rect = area.draw(self._drawn_side(rng), rng)
         pixels, inside = self._resized(area, rect)
         pixels, inside = turned([pixels, inside], views, rng)
         weak = weak_view(pixels, views, rng)
         strong = [strong_view(weak, views, rng) for _ in range(self._strong_views)]
         return weak, torch.stack(strong), torch.from_numpy(inside > 0)
+
+    def _turn(self, stream: int, step: int, k: int, batch: int, count: int) -> int:
+        """Return which of ``count`` things crop ``k`` of ``step`` shows: each in its turn.
+
+        As published, no batch holds the end of one turn and the beginning of the next.
+        """
+        whole = count // batch * batch if self._by_image and count >= batch else count
+        turn, place = divmod(step * batch + k, whole)
+        return int(self._rng(stream, turn).permutation(count)[place])
 
     def _drawn_side(self, rng: np.random.Generator) -> int:
         """Return the side, at working spacing, of a crop at a random zoom."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -216,6 +217,24 @@ def _start(project: Project, settings: Settings) -> Round:
     )
     write_settings(settings, found.folder / "run.toml")
     return found
+
+
+def last_network(folder: Path) -> tuple[Network, int]:
+    """Return the network that would have been deployed at a round's last step, and that step.
+
+    It is rebuilt from the checkpoint, which every round keeps; only the best weights have a file of
+    their own. ``folder`` is the round's.
+
+    Raises
+    ------
+    WeightsError
+        If the best weights, which say how to build it, or the checkpoint cannot be read.
+    """
+    network, settings, _ = load_network(best_weights(folder))
+    method = build_method(network, settings)
+    optimiser = build_optimiser(network, settings.training)
+    step, _ = load_checkpoint(folder / _CHECKPOINT, method, optimiser)
+    return method.deployed.eval(), step
 
 
 @dataclass

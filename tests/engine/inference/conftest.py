@@ -1,4 +1,4 @@
-"""A round to segment with."""
+"""A round to segment with, and a slide without a file."""
 
 import pytest
 
@@ -6,6 +6,19 @@ from tests.engine.conftest import QUICK
 from unisemalign.runtime import SilentEvents
 from unisemalign.settings import build_settings
 from unisemalign.training import train_round
+
+
+class ArraySlide:
+    """A slide held in memory, at working spacing."""
+
+    spacing_um = 0.5
+
+    def __init__(self, pixels):
+        self.pixels = pixels
+        self.shape_yx = pixels.shape[:2]
+
+    def read(self, rect, unreadable=None):
+        return self.pixels[rect.slices]
 
 
 @pytest.fixture

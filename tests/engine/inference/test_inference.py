@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from tests.engine.conftest import QUICK
+from tests.engine.inference.conftest import ArraySlide
 from unisemalign.errors import (
     CancelledError,
     ProjectError,
@@ -35,19 +36,6 @@ from unisemalign.runtime import CancelToken, SilentEvents
 from unisemalign.settings import build_settings
 from unisemalign.slides import SpacedSlide, TissueMask, open_slide
 from unisemalign.slides.ahead import ReadAhead
-
-
-class ArraySlide:
-    """A slide held in memory, at working spacing."""
-
-    spacing_um = 0.5
-
-    def __init__(self, pixels):
-        self.pixels = pixels
-        self.shape_yx = pixels.shape[:2]
-
-    def read(self, rect, unreadable=None):
-        return self.pixels[rect.slices]
 
 
 def make_predictor(**more):

@@ -367,6 +367,9 @@ def test_a_methods_state_round_trips():
     again.load_state_dict(method.state_dict())
     assert again.threshold == method.threshold != chosen.method.threshold
     assert again.teacher.step == 1
+    # The ramp goes on where it was.
+    assert method.step == 1
+    assert again.step == method.step
     mine, theirs = method.teacher.network.state_dict(), again.teacher.network.state_dict()
     assert all(torch.equal(mine[k], theirs[k]) for k in mine)
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import torch
 from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from unisemalign.weights import PUBLISHED
+from unisemalign.weights.places import CONCH_TOKENIZER
 
 ENCODERS = [e for e in PUBLISHED if e.kind == "encoder" and e.repo]
 TOWERS = [e for e in PUBLISHED if e.kind == "text" and e.repo]
@@ -39,6 +41,15 @@ SHAPES = {
     "lunit-s8": (785, 1536, False, 0),
 }
 SMALL = {"embed_dim": 192, "depth": 3, "num_heads": 3}
+# METHODS part G.
+CONCH_IDS = {
+    "<pad>": 0,
+    "<start_of_text>": 1,
+    "<end_of_text>": 2,
+    "\u0120background": 1078,
+    "\u0120gland": 1245,
+    "\u0120x": 1410,
+}
 
 
 def shrunk(entry):
@@ -362,3 +373,26 @@ def write(entry, state, folder):
     else:
         torch.save(state, path)
     return path
+
+
+def conch_tokenizer(folder, ids=CONCH_IDS):
+    """Write a tokenizer like CONCH's: same normaliser, splitting, special ids; a few words."""
+    vocab = dict(ids)
+    merges = []
+    free = iter(range(100, 1000))
+    for word in [word for word in ids if word.startswith("\u0120")]:
+        for size in range(1, len(word) + 1):
+            vocab.setdefault(word[size - 1], next(free))
+            if size > 1:
+                vocab.setdefault(word[:size], next(free))
+                merges.append((word[: size - 1], word[size - 1]))
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFD(), normalizers.StripAccents(), normalizers.Lowercase()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<start_of_text> $A <end_of_text>",
+        special_tokens=[("<start_of_text>", 1), ("<end_of_text>", 2)],
+    )
+    tokenizer.save(str(folder / CONCH_TOKENIZER))

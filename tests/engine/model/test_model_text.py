@@ -74,6 +74,22 @@ def test_without_masks_padding_reaches_the_answer():
         assert not torch.allclose(text(), before, atol=1e-4)
 
 
+def test_released_reads_padding_and_no_class_embedding():
+    """METHODS A8 rows 9 and 10: 128 ids, no mask, no class row; the highest id is a context."""
+    tower = conch_tower()
+    text = PromptedText(tower, IDS, 4, "argmax", masks=False)
+    ids = torch.cat([IDS, torch.zeros(2, 1, dtype=torch.long)], dim=1)
+    with torch.inference_mode():
+        tokens = tower.token_embedding(ids)
+        tokens[:, 1:5] = text.context
+        hidden = tower.transformer(tokens + tower.positional_embedding)
+        expected = tower.ln_final(hidden[:, 1]) @ tower.text_projection
+        assert torch.allclose(text(), expected, atol=1e-5)
+    with torch.no_grad():
+        tower.cls_emb += nudge(tower.cls_emb)
+        assert torch.allclose(text(), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(("pooling", "index"), [("argmax", 1), ("eos", 6), ("cls", 8)])
 def test_pooled_positions(pooling, index):
     text = PromptedText(conch_tower(), IDS, 4, pooling)

@@ -5,10 +5,17 @@ import sys
 import open_clip
 import pytest
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, models
 from torch.nn import functional as F
 
-from tests.engine.model.published_files import TOWERS, numbers, shrunk, tower_shapes, write
+from tests.engine.model.published_files import (
+    TOWERS,
+    conch_tokenizer,
+    numbers,
+    shrunk,
+    tower_shapes,
+    write,
+)
 from unisemalign.errors import SettingsError, WeightsError
 from unisemalign.model import build_text_tower
 from unisemalign.model.reading import check_fit, wanted_parts
@@ -21,15 +28,6 @@ from unisemalign.weights import find_published
 from unisemalign.weights.places import CONCH_TOKENIZER
 
 TWO = ["background", "gland"]
-# METHODS part G.
-CONCH_IDS = {
-    "<pad>": 0,
-    "<start_of_text>": 1,
-    "<end_of_text>": 2,
-    "\u0120background": 1078,
-    "\u0120gland": 1245,
-    "\u0120x": 1410,
-}
 
 
 @pytest.fixture(autouse=True)
@@ -38,29 +36,6 @@ def own_home(monkeypatch, tmp_path):
 
     monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
-
-
-def conch_tokenizer(folder):
-    """Write a tokenizer like CONCH's: same normaliser, splitting, special ids; a few words."""
-    vocab = dict(CONCH_IDS)
-    merges = []
-    free = iter(range(100, 1000))
-    for word in [word for word in CONCH_IDS if word.startswith("\u0120")]:
-        for size in range(1, len(word) + 1):
-            vocab.setdefault(word[size - 1], next(free))
-            if size > 1:
-                vocab.setdefault(word[:size], next(free))
-                merges.append((word[: size - 1], word[size - 1]))
-    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges))
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.NFD(), normalizers.StripAccents(), normalizers.Lowercase()]
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<start_of_text> $A <end_of_text>",
-        special_tokens=[("<start_of_text>", 1), ("<end_of_text>", 2)],
-    )
-    tokenizer.save(str(folder / CONCH_TOKENIZER))
 
 
 def bert_vocabulary(folder):

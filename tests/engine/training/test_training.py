@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from tests.engine.conftest import QUICK, draw_textures, label_region
 from unisemalign.errors import (
@@ -31,6 +32,7 @@ from unisemalign.settings import build_settings, read_settings
 from unisemalign.training import train_round
 from unisemalign.training.areas import open_tissue
 from unisemalign.training.batches import Batches
+from unisemalign.training.loop import last_network
 from unisemalign.training.views import cutmix_box, stain_jitter, strong_view, weak_view
 
 
@@ -49,8 +51,8 @@ class Recorder:
         return [e for e in self.events if e["event"] == kind]
 
 
-def settings(method=None, **more):
-    return build_settings(method=method, overrides={**QUICK, **more})
+def settings(method=None, preset="recommended", **more):
+    return build_settings(preset, method, {**QUICK, **more})
 
 
 def batches_of(study, chosen):
@@ -84,26 +86,64 @@ def test_learning_happens(study):
     assert done.scores["last_val"]["mdice"] > 0.8
 
 
-def test_a_resumed_round_is_bit_identical(study, tmp_path):
-    """Stopped between checkpoints, gone on: weights as if nothing had happened."""
-    whole = train_round(
-        study, settings(**{"training.start_from": "scratch"}), events=SilentEvents()
-    )
+def tensors_in(tree, at=""):
+    """Yield address and value of everything in a checkpoint, whatever it is nested in."""
+    if isinstance(tree, dict):
+        for name, value in tree.items():
+            yield from tensors_in(value, f"{at}/{name}")
+    elif isinstance(tree, list | tuple):
+        for index, value in enumerate(tree):
+            yield from tensors_in(value, f"{at}/{index}")
+    else:
+        yield at, tree
+
+
+@pytest.mark.parametrize("preset", ["recommended", "paper"])
+def test_a_resumed_round_is_bit_identical(study, preset):
+    """Stopped between checkpoints, gone on: everything as if nothing had happened.
+
+    `recommended` is AdamW with a teacher and a ramp; `paper` is SGD with drawn donors, labelled by
+    the student as it trains.
+    """
+    chosen = settings(preset=preset, **{"training.start_from": "scratch"})
+    whole = train_round(study, chosen, events=SilentEvents())
     told = Recorder(stop_after=3)
-    chosen = settings(**{"training.start_from": "scratch"})
     with pytest.raises(CancelledError, match="can be resumed"):
         train_round(study, chosen, events=told, cancel=told.token)
     assert study.rounds()[-1].state == "cancelled"
-    again = train_round(study, None, resume=True, events=SilentEvents())
+    stopped = torch.load(study.rounds()[-1].folder / "last.pt", weights_only=True)
+    told = Recorder()
+    again = train_round(study, None, resume=True, events=told)
     assert again.number == whole.number + 1
+    assert [e["step"] for e in told.of("step")] == [4, 5, 6]
     mine = load_file(again.folder / "best.safetensors")
     theirs = load_file(whole.folder / "best.safetensors")
+    assert mine.keys() == theirs.keys()
     assert all(torch.equal(mine[k], theirs[k]) for k in theirs)
-    last = [torch.load(r.folder / "last.pt", weights_only=True) for r in (whole, again)]
-    assert torch.equal(last[0]["method"]["threshold"], last[1]["method"]["threshold"])
-    for name, value in last[0]["student"].items():
-        assert torch.equal(value, last[1]["student"][name]), name
     assert again.scores["best_val"] == whole.scores["best_val"]
+
+    one, two, early = (
+        dict(tensors_in(state))
+        for state in (
+            torch.load(whole.folder / "last.pt", weights_only=True),
+            torch.load(again.folder / "last.pt", weights_only=True),
+            stopped,
+        )
+    )
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        same = torch.equal(value, two[name]) if torch.is_tensor(value) else value == two[name]
+        assert same, name
+    # What the checkpoint must hold, and that the steps after it moved every bit of it.
+    assert (early["/step"], one["/step"]) == (3, 6)
+    assert (early["/method/step"].item(), one["/method/step"].item()) == (3, 6)
+    assert early["/method/threshold"] != one["/method/threshold"]
+    beside = ["/method/teacher.low.weight", "/optimiser/state/0/exp_avg_sq"]
+    if preset == "paper":
+        beside = ["/optimiser/state/0/momentum_buffer"]
+        assert not [name for name in one if "teacher" in name]
+    for name in ["/student/low.weight", "/student/semantic.prototypes", *beside]:
+        assert not torch.equal(early[name], one[name]), name
 
 
 def test_a_round_killed_after_its_last_checkpoint_still_has_scores(study):
@@ -115,6 +155,27 @@ def test_a_round_killed_after_its_last_checkpoint_still_has_scores(study):
         assert again.scores[key] == whole.scores[key]
     mine = load_file(again.folder / "best.safetensors")
     assert all(torch.equal(mine[k], weights[k]) for k in weights)
+
+
+@pytest.mark.parametrize(("labeller", "ema"), [("student", 0.0), ("teacher", 0.9)])
+def test_the_last_steps_network_is_rebuilt(study, labeller, ema):
+    chosen = settings(**{"method.labeller": labeller, "method.ema": ema})
+    done = train_round(study, chosen, events=SilentEvents())
+    kept = torch.load(done.folder / "last.pt", weights_only=True)
+    wanted = kept["student"]
+    if ema:
+        wanted = {n[8:]: v for n, v in kept["method"].items() if n.startswith("teacher.")}
+        assert any(not torch.equal(v, kept["student"][n]) for n, v in wanted.items())
+    best = done.folder / "best.safetensors"
+    with safe_open(best, "pt") as file:
+        save_file(
+            {n: torch.zeros_like(v) for n, v in load_file(best).items()}, best, file.metadata()
+        )
+    network, step = last_network(done.folder)
+    assert step == 6
+    assert not network.training
+    found = network.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in wanted.items())
 
 
 def test_a_second_round_goes_on_from_the_first(study):

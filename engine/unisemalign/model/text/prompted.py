@@ -23,7 +23,8 @@ class PromptedText(PromptedTower):
         ``cls``: the class embedding where the tower has one, else the tower's own choice;
         ``eos``: the end token; ``argmax``: the highest token id (CLIP's trick).
     masks
-        Use the tower's causal and padding masks. Off reproduces METHODS A8 row 10.
+        Use the tower's causal and padding masks. Off reproduces METHODS A8 row 10: padding is
+        read too, and a class embedding that is not pooled is left out, one more pad in its place.
     """
 
     def __init__(
@@ -43,6 +44,11 @@ class PromptedText(PromptedTower):
         # Columns of padding no kept token can see are dropped: all but one after the longest.
         longest = int(self._lengths(token_ids).max())
         self.kept_columns = longest + 1 if masks else token_ids.shape[1]
+        has_class = getattr(tower, "cls_emb", None) is not None
+        self.reads_class = has_class and (masks or pooling == "cls")
+        if has_class and not self.reads_class:
+            self.token_ids = nn.functional.pad(token_ids, (0, 1), value=pad_id)
+            self.kept_columns += 1
         self.dim = int(_projection_dim(tower, width))
 
     def forward(self) -> Tensor:
@@ -51,9 +57,8 @@ class PromptedText(PromptedTower):
         ids = self._kept_ids()
         tokens = self._with_context(tower.token_embedding(ids))
         positions = tower.positional_embedding[: tokens.shape[1]]
-        class_embedding = getattr(tower, "cls_emb", None)
-        if class_embedding is not None:
-            tokens = torch.cat([tokens, class_embedding.expand(len(ids), 1, -1)], dim=1)
+        if self.reads_class:
+            tokens = torch.cat([tokens, tower.cls_emb.expand(len(ids), 1, -1)], dim=1)
             positions = torch.cat([positions, tower.positional_embedding[-1:]])
         hidden = tower.transformer(tokens + positions, attn_mask=self._mask(ids, tokens))
         pooled = tower.ln_final(hidden[torch.arange(len(ids)), self._pooled_at(ids)])
@@ -65,7 +70,7 @@ class PromptedText(PromptedTower):
         return vectors
 
     def _kept_ids(self) -> Tensor:
-        ids: Tensor = self.token_ids  # type: ignore[assignment]
+        ids: Tensor = self.token_ids
         return ids[:, : self.kept_columns]
 
     def _mask(self, ids: Tensor, tokens: Tensor) -> Tensor | None:
@@ -74,7 +79,7 @@ class PromptedText(PromptedTower):
         tower: Any = self.tower
         n = tokens.shape[1]
         causal = torch.full((n, n), float("-inf"), device=tokens.device).triu(1)
-        if getattr(tower, "cls_emb", None) is None:
+        if not self.reads_class:
             return causal
         # CONCH was trained with the class row's padding mask shifted by one (open_clip issue 549):
         # of n real tokens the class token sees positions 0…n and not itself.
@@ -85,7 +90,7 @@ class PromptedText(PromptedTower):
         return mask.repeat_interleave(heads, 0)
 
     def _pooled_at(self, ids: Tensor) -> Tensor:
-        if self.pooling == "cls" and getattr(self.tower, "cls_emb", None) is not None:
+        if self.pooling == "cls" and self.reads_class:
             return torch.full((len(ids),), ids.shape[1], device=ids.device)
         if self.pooling == "eos":
             return self._lengths(ids) - 1

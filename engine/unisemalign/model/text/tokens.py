@@ -18,6 +18,11 @@ CONTEXT_WORD = "x"
 """Stands for one context token in a prompt: a single token in every tokenizer here."""
 
 _CONCH_TOKENS = {"<pad>": 0, "<start_of_text>": 1, "<end_of_text>": 2}
+_CONCH_READS = {
+    "x x x x background": [1, 1410, 1410, 1410, 1410, 1078, 2],
+    "x x x x gland": [1, 1410, 1410, 1410, 1410, 1245, 2],
+}
+"""What the published tokenizer makes of two prompts; padding follows (METHODS G)."""
 
 
 def write_prompts(class_words: Sequence[str], context_tokens: int) -> list[str]:
@@ -66,6 +71,30 @@ def check_contexts(ids: Tensor, context_tokens: int, name: str) -> None:
             f"The tokenizer of '{name}' does not write '{CONTEXT_WORD}' as one token, so no room "
             f"for contexts can be made. Train with --set model.context_tokens=0."
         )
+
+
+def check_reading(entry: Published, weights: Path | None) -> None:
+    """Check that the tokenizer on this machine reads as its publisher's does, where that is known.
+
+    Known are CONCH's ids: another tokenizer may have its special tokens and still take every word
+    for another. The other towers' tokenizers are taken as they are.
+
+    Raises
+    ------
+    WeightsError
+        If it is absent, or gives other ids.
+    """
+    if entry.tokenizer != "conch":
+        return
+    for prompt, wanted in _CONCH_READS.items():
+        row = read_prompts(entry, [prompt], weights)[0]
+        found = row[: max(len(wanted), int((row != 0).sum()))].tolist()
+        if found != wanted:
+            raise WeightsError(
+                f"'{find_tokenizer(entry, weights)}' wants to be CONCH's tokenizer and to read "
+                f"'{prompt}' as {wanted}, found {found}: the tower would take words for others. "
+                f"Take the file from the 'conch' package."
+            )
 
 
 def _open(place: Path) -> Any:
