@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +90,16 @@ def written_rects(array_folder: Path, shape_yx: tuple[int, int]) -> list[Rect]:
 def is_written(array_folder: Path, rect: Rect) -> bool:
     """Tell whether any chunk under ``rect`` is on disk."""
     return any(
-        (array_folder / "c" / str(y) / str(x)).exists()
-        for y in range(rect.y // CHUNK_PX, -(-rect.y1 // CHUNK_PX))
-        for x in range(rect.x // CHUNK_PX, -(-rect.x1 // CHUNK_PX))
+        (array_folder / "c" / str(part.y // CHUNK_PX) / str(part.x // CHUNK_PX)).exists()
+        for part in iter_chunks(rect)
     )
+
+
+def iter_chunks(rect: Rect) -> Iterator[Rect]:
+    """Yield the part of ``rect`` in each chunk it touches, row by row."""
+    for y in range(rect.y // CHUNK_PX, -(-rect.y1 // CHUNK_PX)):
+        for x in range(rect.x // CHUNK_PX, -(-rect.x1 // CHUNK_PX)):
+            yield rect.intersect(Rect(y * CHUNK_PX, x * CHUNK_PX, CHUNK_PX, CHUNK_PX))
 
 
 def _numbered(folder: Path) -> list[Path]:

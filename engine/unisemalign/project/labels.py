@@ -11,7 +11,7 @@ from zarr.codecs import ZstdCodec
 
 from unisemalign.errors import DataError, ProjectError
 from unisemalign.geometry import Rect
-from unisemalign.project.chunks import WholeFileStore, create_array, written_rects
+from unisemalign.project.chunks import WholeFileStore, create_array, iter_chunks, written_rects
 
 
 class LabelStore:
@@ -59,9 +59,15 @@ class LabelStore:
         return written_rects(self.folder / "labels", self.shape_yx)
 
     def put(self, rect: Rect, labels: NDArray[np.uint8], origin: NDArray[np.uint8]) -> None:
-        """Write pixels, unjournalled: for :mod:`unisemalign.project.edits` alone."""
-        self._labels[rect.slices] = labels
-        self._origin[rect.slices] = origin
+        """Write pixels, unjournalled: for :mod:`unisemalign.project.edits` alone.
+
+        One chunk after another: zarr writes several at once, and where one of them fails the others
+        would still be on their way, over what the editor puts back meanwhile.
+        """
+        for part in iter_chunks(rect):
+            inside = part.relative_to(rect).slices
+            self._labels[part.slices] = labels[inside]
+            self._origin[part.slices] = origin[inside]
 
 
 def read_padded(array: zarr.Array, rect: Rect) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -279,6 +280,26 @@ def test_a_full_disk_leaves_what_was_there(project, monkeypatch, fails, code):
     assert not list(project.root.rglob("*.part"))
     project.write_labels("a", RECT, _full(RECT, 2), Origin.DRAWN, action="second")
     assert (project.labels("a").read(RECT) == 2).all()
+
+
+def test_no_write_is_on_its_way_when_another_fails(project, monkeypatch):
+    project.write_labels("a", RECT, _full(RECT, 1), Origin.DRAWN, action="first")
+    before = _state(project)
+    whole, calls = chunks.write_whole, []
+
+    def full(path, content, durable):
+        calls.append(path)
+        if len(calls) == 1:
+            time.sleep(0.5)  # a slow chunk: its content must not come after what is put back
+        elif len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        whole(path, content, durable)
+
+    monkeypatch.setattr(chunks, "write_whole", full)
+    with pytest.raises(ProjectError, match="is full"):
+        project.write_labels("a", RECT, _full(RECT, 2), Origin.DRAWN, action="second")
+    time.sleep(0.7)
+    assert _same(_state(project), before)
 
 
 def test_a_full_disk_under_the_database(project):
