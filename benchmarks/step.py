@@ -32,15 +32,14 @@ from typing import Any
 
 import torch
 from literal import CLASSES, Literal, build_optimiser, draw_batch
-from open_clip.transformer import TextTransformer
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
+from towers import random_tower
 
 from unisemalign import Project, Rect
 from unisemalign.methods import Batch, build_method
 from unisemalign.methods.method import Unlabelled
 from unisemalign.model import Encoder, Network, build_encoder
-from unisemalign.model.text import PromptedText
 from unisemalign.model.token_cache import TokenCache
 from unisemalign.project import Origin, RegionState
 from unisemalign.runtime import SilentEvents
@@ -78,12 +77,9 @@ def build_product(settings: Settings, device: torch.device) -> Network:
     with device:
         encoder = build_encoder("uni", weights=False)
         network = Network(encoder, WORDS, settings.model, train_encoder=False)
-        tower = TextTransformer(127, 32007, 768, 12, 12, output_dim=512, embed_cls=True, pad_id=0)
-    ids = torch.zeros(CLASSES, 127, dtype=torch.long)
-    ids[:, :7] = torch.tensor([1, 1410, 1410, 1410, 1410, 1078, 2])
-    network.semantic.text = PromptedText(
-        tower, ids, 4, settings.model.text_pooling, masks=settings.model.text_masks
-    )
+        network.semantic.text = random_tower(
+            CLASSES, pooling=settings.model.text_pooling, masks=settings.model.text_masks
+        )
     return network.to(device)
 
 

@@ -5,10 +5,10 @@
 ``presets``: `released`, `paper`, `recommended` and supervised training; and the first two in the
 network and with the steps of `recommended`, which a CPU can train. ``branches`` and
 ``alignment``: the paper's Tables 4 and 5. ``contexts``: its Table 3, which wants a text tower, such
-as ``--text conch``. ``lift``: one change of `recommended` at a time; with
-``--method supervised`` those that labelled tissue alone can show, in a third of the time. Runs
-that are there already are read, so a table can be made in several goes; ``--only ROW`` makes one
-row.
+as ``--text conch``; ``--text random`` is one of CONCH's size that knows no words. ``lift``: one
+change of `recommended` at a time; with ``--method supervised`` those that labelled tissue alone can
+show, in a third of the time. Runs that are there already are read, so a table can be made in
+several goes; ``--only ROW`` makes one row.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unisemalign import build_settings
+from towers import RANDOM, offer_tower, random_tower
+
 from unisemalign.benchmark import benchmark_settings, run_benchmark, spread_text
 from unisemalign.runtime import SilentEvents
 from unisemalign.settings import Settings
@@ -27,7 +28,7 @@ from unisemalign.settings import Settings
 # The published heads are 2048 wide on 1/16 of the image, for UNI's 1024 channels. The embedded
 # encoder has 192, and a step on a CPU would take ten seconds.
 NARROW = ("model.high_dim=256",)
-_DEFAULTS = build_settings()
+_DEFAULTS = benchmark_settings(10)
 _KEPT = ("align_corners", "semantic_upsample", "text_pooling", "text_masks", "encoder", "text")
 # Network and length of `recommended`: what is left of a preset are its losses, views, optimiser
 # and windows.
@@ -104,7 +105,8 @@ def main() -> None:
     parser.add_argument("--text", default="free", help="what reads the class names")
     given = parser.parse_args()
     if given.table == "contexts" and given.text == "free":
-        parser.error("contexts wants a text tower that is here, found free vectors: --text conch")
+        parser.error("contexts wants a text tower, found free vectors: --text conch, or random")
+    offer_tower(RANDOM, lambda classes, **how: random_tower(len(classes), **how))
     print_table_head()
     for row in TABLES[given.table]:
         if given.only and row.name not in given.only:

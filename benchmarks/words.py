@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from tables import print_row, print_table_head, row_settings, table_parser
 from torch import Tensor
+from towers import offer_tower
 
-from unisemalign.model import network
 from unisemalign.model.text.tower import TextTower
 
 WORDS = {"background": "connective tissue stroma mucosa", "gland": "gland glandular epithelium"}
@@ -49,15 +49,7 @@ def main() -> None:
     parser.add_argument("--vectors", type=Path, required=True, help="the word vectors")
     given = parser.parse_args()
     vectors = json.loads(given.vectors.read_text())["vectors"]
-    known = network.build_text_tower
-
-    def build(name: str, class_words: Sequence[str], **how: object) -> TextTower:
-        if name == "word-vectors":
-            return WordVectors(vectors, class_words)
-        tower: TextTower = known(name, class_words, **how)
-        return tower
-
-    network.build_text_tower = build
+    offer_tower("word-vectors", lambda classes, **_: WordVectors(vectors, classes))
     settings = row_settings(given)
     print_table_head()
     for row, tower in (("free class vectors", "free"), ("word vectors, frozen", "word-vectors")):

@@ -275,9 +275,13 @@ def test_the_papers_presets_train_80_epochs_of_each_partition(preset, method):
 
 
 @pytest.mark.parametrize("fraction", [10, 20])
-def test_recommended_is_as_long_on_either_partition(fraction):
-    wanted = build_settings(overrides=["views.pad=zero"])
-    assert benchmark_settings(fraction, overrides=["views.pad=zero"]) == wanted
+@pytest.mark.parametrize("method", [None, "supervised"])
+def test_recommended_is_as_long_on_either_partition(fraction, method):
+    own = ["views.pad=zero"]
+    wanted = build_settings(method=method, overrides=["training.steps=1000", *own])
+    assert benchmark_settings(fraction, method=method, overrides=own) == wanted
+    short = benchmark_settings(fraction, method=method, overrides=["training.steps=90"])
+    assert short.training.steps == 90
 
 
 def test_the_command_asks_for_the_length_of_the_partition(tmp_path, monkeypatch):
@@ -292,7 +296,7 @@ def test_the_command_asks_for_the_length_of_the_partition(tmp_path, monkeypatch)
     run(*wanted, "--preset", "paper", status=1)
     run(*wanted, "--preset", "paper", "--set=training.steps=7", status=1)
     run(*wanted, status=1)
-    assert asked == [1120, 7, build_settings().training.steps]
+    assert asked == [1120, 7, 1000]
 
 
 @pytest.mark.parametrize(
