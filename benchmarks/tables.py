@@ -21,7 +21,7 @@ from pathlib import Path
 
 from towers import RANDOM, offer_tower, random_tower
 
-from unisemalign.benchmark import benchmark_settings, run_benchmark, spread_text
+from unisemalign.benchmark import benchmark_settings, parse_seeds, run_benchmark, spread_text
 from unisemalign.runtime import SilentEvents
 from unisemalign.settings import Settings
 
@@ -107,6 +107,9 @@ def main() -> None:
     if given.table == "contexts" and given.text == "free":
         parser.error("contexts wants a text tower, found free vectors: --text conch, or random")
     offer_tower(RANDOM, lambda classes, **how: random_tower(len(classes), **how))
+    names = [row.name for row in TABLES[given.table]]
+    if unknown := sorted({*(given.only or ())} - {*names}):
+        parser.error(f"wanted a row of {given.table}: {'; '.join(names)}, found {unknown[0]}")
     print_table_head()
     for row in TABLES[given.table]:
         if given.only and row.name not in given.only:
@@ -159,7 +162,7 @@ def print_row(
         settings,
         encoder=encoder,
         text=text,
-        seeds=[int(seed) for seed in given.seeds.split(",")],
+        seeds=parse_seeds(given.seeds),
         out=given.out,
         events=SilentEvents(),
     )

@@ -1,11 +1,13 @@
 """A data set laid out as GlaS is, small enough to train on in seconds."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -18,6 +20,7 @@ from unisemalign.errors import DataError
 from unisemalign.inference import load_predictor, predict_split
 from unisemalign.metrics import SCORE_NAMES, OverlapScores
 from unisemalign.project import Project, Split
+from unisemalign.project.locks import ProcessLock
 from unisemalign.settings import build_settings
 
 FLAGS = [f"--set={key}={value}" for key, value in QUICK.items()]
@@ -135,14 +138,14 @@ def test_the_best_weights_are_scored_on_test_images_when_they_are_there(data, tm
         draw_pair(data, name, seed)
     events = run(*arguments)
     assert not [e for e in events if e["event"] == "step"], "the run is read, not trained again"
-    told = [e["what"] for e in events if "Scoring the test" in e.get("what", "")]
-    assert told == [f"Scoring the test images, {which} step" for which in ("best", "last")]
+    told = [e["what"] for e in events if "Scoring test" in e.get("what", "")]
+    assert told == [f"Scoring test, {which} step" for which in ("best", "last")]
     report = events[-1]
     scores = report["runs"][0]["best_test"]
     assert scores["images"] == 3
     assert report["best_test"]["mdice"] == {"mean": round(100 * scores["mdice"], 4), "sd": None}
     again = run(*arguments)
-    assert not [e for e in again if "Scoring the test" in e.get("what", "")], "nor scored again"
+    assert not [e for e in again if "Scoring test" in e.get("what", "")], "nor scored again"
     assert again[-1] == report
     draw_pair(data, "testB_2", 13)
     more = run(*arguments)[-1]["runs"][0]
@@ -156,9 +159,6 @@ def test_the_best_weights_are_scored_on_test_images_when_they_are_there(data, tm
     for name, seed in (("one", 10), ("two", 11), ("three", 12), ("four", 13)):
         draw_pair(folder, name, seed)
     project = next((tmp_path / "runs").glob("*-s0")) / "glas.unisem"
-    with Project.open(project) as opened:
-        for record in opened.slides(Split.TEST):
-            opened.set_slide_split(record.name, Split.VAL)
     invoke("add", project, folder / "images", "--masks", folder / "masks", "--split", "test",
            "--spacing-um", "0.62")  # fmt: skip
     theirs = json.loads(invoke("evaluate", project, "--split", "test", "--json").splitlines()[-1])
@@ -232,6 +232,103 @@ def test_a_test_image_that_was_trained_on_is_refused(data, tmp_path):
     assert "'train_1' in use for train" in run(*arguments, status=1)[-1]["text"]
 
 
+def test_what_a_person_does_with_a_runs_project_changes_no_score(data, tmp_path):
+    """The README says that other images can be scored with it, and rounds can be trained on."""
+    arguments = ["glas", "--data", data, "--out", tmp_path / "runs", "--seeds", "0", *FLAGS]
+    first = run(*arguments)[-1]
+    project = Path(first["runs"][0]["folder"]) / "glas.unisem"
+    draw_pair(tmp_path / "glas", "testA_1", 10)
+    clean = run(*arguments, "--out", tmp_path / "others")[-1]
+    own = tmp_path / "own"
+    for folder in ("images", "masks"):
+        (own / folder).mkdir(parents=True)
+    draw_pair(own, "mine", 20)
+    invoke("add", project, own / "images", "--masks", own / "masks", "--split", "test",
+           "--spacing-um", "0.62")  # fmt: skip
+    invoke("train", project, *FLAGS)
+    report = run(*arguments)[-1]
+    for place in ("best_val", "last_val", "best_test", "last_test"):
+        assert report[place] == clean[place], place
+    assert report["runs"][0]["best_test"]["images"] == 1
+    page = Path(report["report"]).read_text(encoding="utf-8")
+    assert page.count('<polyline class="curve') == 2, "the benchmark's round, and its key"
+
+
+def test_scores_are_of_todays_test_images_alone(data, tmp_path):
+    arguments = ["glas", "--out", tmp_path / "runs", "--seeds", "0", *FLAGS]
+    for name, seed in (("testA_1", 10), ("testA_2", 11)):
+        draw_pair(data, name, seed)
+    two = run(*arguments, "--data", data)[-1]["runs"][0]
+    moved = data.rename(tmp_path / "moved")
+    assert run(*arguments, "--data", moved)[-1]["runs"][0] == two, "the same images elsewhere"
+    (moved / "images" / "testA_2.png").unlink()
+    one = run(*arguments, "--data", moved)[-1]["runs"][0]
+    assert (two["best_test"]["images"], one["best_test"]["images"]) == (2, 1)
+    Image.new("1", Image.open(moved / "masks" / "testA_1.png").size, 1).save(
+        moved / "masks" / "testA_1.png"
+    )
+    corrected = run(*arguments, "--data", moved)[-1]["runs"][0]
+    assert corrected["best_test"]["mdice"] != one["best_test"]["mdice"]
+    (moved / "images" / "testA_1.png").unlink()
+    assert "best_test" not in run(*arguments, "--data", moved)[-1]["runs"][0]
+    assert not list((tmp_path / "runs").rglob("tests.unisem"))
+
+
+def test_another_partition_is_another_run(data, tmp_path):
+    arguments = ["glas", "--data", data, "--out", tmp_path / "runs", "--seeds", "0", *FLAGS]
+    first = run(*arguments)[-1]["runs"][0]
+    text = (data / "splits.toml").read_text()
+    (data / "splits.toml").write_text(text.replace('"train_1", "train_2"', '"train_2"'))
+    assert run(*arguments)[-1]["runs"][0]["folder"] != first["folder"]
+
+
+def test_a_run_that_somebody_makes_is_left_to_them(data, tmp_path):
+    arguments = ["glas", "--data", data, "--out", tmp_path / "runs", "--seeds", "0", *FLAGS]
+    folder = Path(run(*arguments)[-1]["runs"][0]["folder"])
+    draw_pair(data, "testA_1", 10)
+    with ProcessLock(folder / "making.lock", "").held():
+        told = run(*arguments, status=1)[-1]["text"]
+    assert f"'{folder.name}' is being made by process {os.getpid()}" in told
+    assert run(*arguments)[-1]["runs"][0]["best_test"]["images"] == 1
+
+
+def test_lost_weights_cost_the_test_scores_alone(data, tmp_path):
+    arguments = ["glas", "--data", data, "--out", tmp_path / "runs", "--seeds", "0", *FLAGS]
+    made = run(*arguments)[-1]["runs"][0]
+    next(Path(made["folder"]).rglob("best.safetensors")).unlink()
+    draw_pair(data, "testA_1", 10)
+    events = run(*arguments)
+    assert events[-1]["runs"][0]["best_val"] == made["best_val"]
+    assert "best_test" not in events[-1]["runs"][0]
+    told = [e["text"] for e in events if e["event"] == "message"]
+    assert any(text.startswith("Not scored: test, best step.") for text in told)
+
+
+@pytest.mark.parametrize("noted", ["{}", "[]", "3", '{"best_val": {"mdice": "high"}}', b"\xff{"])
+def test_a_note_of_scores_that_was_spoilt_is_written_anew(data, tmp_path, noted):
+    arguments = ["glas", "--data", data, "--out", tmp_path / "runs", "--seeds", "0", *FLAGS]
+    first = run(*arguments)[-1]
+    note = Path(first["runs"][0]["folder"]) / "scores.json"
+    note.write_bytes(noted if isinstance(noted, bytes) else noted.encode())
+    events = run(*arguments)
+    assert events[-1] == first
+    assert not [e for e in events if e["event"] == "step"]
+
+
+@pytest.mark.parametrize("content", [b"hi", b"abc", b"", b"\x80\x02}.", None])
+def test_a_torn_checkpoint_costs_the_last_steps_test_scores_alone(data, tmp_path, content):
+    arguments = ["glas", "--data", data, "--out", tmp_path / "runs", "--seeds", "0", *FLAGS]
+    checkpoint = next(Path(run(*arguments)[-1]["runs"][0]["folder"]).rglob("last.pt"))
+    draw_pair(data, "testA_1", 10)
+    if content is None:
+        torch.save({"step": 3}, checkpoint)
+    else:
+        checkpoint.write_bytes(content)
+    scores = run(*arguments)[-1]["runs"][0]
+    assert scores["best_test"]["images"] == 1
+    assert "last_test" not in scores
+
+
 def test_a_person_reads_a_table(data, tmp_path):
     arguments = ["glas", "--data", data, "--out", tmp_path / "runs", "--seeds", "0", *FLAGS]
     report = run(*arguments)[-1]
@@ -287,7 +384,8 @@ def test_recommended_is_as_long_on_either_partition(fraction, method):
 def test_the_command_asks_for_the_length_of_the_partition(tmp_path, monkeypatch):
     asked = []
 
-    def look(_name, _data, _fraction, settings, **_):
+    def look(_name, _data, _fraction, settings, *, seeds, **_):
+        assert seeds == [0, 1, 2]  # three, unless others are asked for
         asked.append(settings.training.steps)
         raise DataError("Seen.")
 
@@ -305,9 +403,35 @@ def test_the_command_asks_for_the_length_of_the_partition(tmp_path, monkeypatch)
         (["camelyon"], "'glas', found 'camelyon'"),
         (["glas", "--fraction", "50"], "10 or 20, found 50"),
         (["glas", "--data", "nowhere"], "splits.toml"),
+        (["glas", "--seeds", "4,4"], "different whole numbers from 0 to 2³² − 1, found '4,4'"),
+        (["glas", "--seeds=-1"], "found '-1'"),
+        (["glas", "--seeds", "99999999999999999999"], "found '9999"),
+        (["glas", "--seeds", ""], "found ''"),
+        (["glas", "--set", "seed=7"], "--seeds 7"),
+        (["glas", "--set", "model.encoder=uni"], "--encoder uni"),
+        (["glas", "--set", "model.text=conch"], "--text conch"),
     ],
 )
 def test_mistakes_are_told(data, tmp_path, arguments, words):
     name, *rest = arguments
     told = run(name, "--data", data, "--out", tmp_path / "runs", *rest, *FLAGS, status=1)
     assert words in told[-1]["text"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"glas_10 = [", "cannot be read"),
+        (b"\xff", "cannot be read"),
+        (b"", "found None for 'labeled'"),
+        (b"glas_10 = 3", "found None for 'labeled'"),
+        (b'[glas_10]\nlabeled = ["a"]\nval = ["b"]', "found None for 'unlabeled'"),
+        (b'[glas_10]\nlabeled = ["a"]\nunlabeled = []\nval = []', "found [] for 'val'"),
+        (b'[glas_10]\nlabeled = ["a", 3]\nunlabeled = []\nval = ["b"]', "3] for 'labeled'"),
+    ],
+)
+def test_a_partition_that_is_none_is_told(data, tmp_path, content, words):
+    (data / "splits.toml").write_bytes(content)
+    told = run("glas", "--data", data, "--out", tmp_path / "runs", *FLAGS, status=1)
+    assert words in told[-1]["text"]
+    assert not (tmp_path / "runs").exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from unisemalign.benchmark.pictures import Example
 from unisemalign.benchmark.report import ReportContent
 from unisemalign.errors import UnisemalignError
 from unisemalign.metrics import OverlapScores
-from unisemalign.project import Project, Split
+from unisemalign.project import Project, Round, Split
 from unisemalign.runtime import Events
 from unisemalign.runtime.events import read_log
 from unisemalign.settings import Settings, build_settings
@@ -70,6 +70,20 @@ def gather_content(
     )
 
 
+def benchmark_round(project: Project) -> Round | None:
+    """Return the round a benchmark trained: the first that was finished. A person may go on."""
+    return next((each for each in project.rounds() if each.state == "done"), None)
+
+
+def telling(events: Events) -> Callable[[int, int], None]:
+    """Return what tells ``events`` of progress: called with what is done and the total."""
+
+    def tell(done: int, total: int) -> None:
+        events.emit("progress", done=done, total=total)
+
+    return tell
+
+
 def changed_settings(settings: Settings) -> list[tuple[str, str, str]]:
     """Return what is not the preset's, as JSON: address, the preset's value, this value.
 
@@ -98,7 +112,8 @@ def _curve(root: Path) -> list[tuple[int, float]]:
     if not root.exists():
         return []
     with Project.open(root) as project:
-        return validation_points(read_log(project.rounds()[-1].folder / "log.jsonl"))
+        made = benchmark_round(project)
+        return validation_points(read_log(made.folder / "log.jsonl")) if made else []
 
 
 def _examples(root: Path, settings: Settings, events: Events) -> list[Example]:
@@ -106,16 +121,14 @@ def _examples(root: Path, settings: Settings, events: Events) -> list[Example]:
     from unisemalign.inference import load_predictor, predict_split
 
     events.emit("start", what="Drawing the report")
-
-    def on_region(done: int, total: int) -> None:
-        events.emit("progress", done=done, total=total)
-
     kept: list[Example] = []
     slides: dict[str, SpacedSlide] = {}
     with Project.open(root) as project:
-        predictor, _ = load_predictor(project, overrides=[f"device={settings.device}"])
+        made = benchmark_round(project)
+        number = made.number if made else None
+        predictor, _ = load_predictor(project, number, [f"device={settings.device}"])
         for region in predict_split(
-            project, predictor, Split.VAL, slides=slides, on_region=on_region
+            project, predictor, Split.VAL, slides=slides, on_region=telling(events)
         ):
             scores = OverlapScores(predictor.n_classes)
             scores.add(region.predicted, region.truth)

@@ -11,7 +11,13 @@ from typing import Annotated, Any
 
 import typer
 
-from unisemalign.benchmark import SCORED_AT, benchmark_settings, run_benchmark, spread_text
+from unisemalign.benchmark import (
+    SCORED_AT,
+    benchmark_settings,
+    parse_seeds,
+    run_benchmark,
+    spread_text,
+)
 from unisemalign.cli.output import FAILED, choose_events, errors_as_sentences, say, say_json
 from unisemalign.cli.segmenting import segment_elsewhere, segment_here, tell_results
 from unisemalign.errors import DataError, SettingsError
@@ -438,7 +444,7 @@ def benchmark(
             benchmark_settings(fraction, preset, method, overrides or []),
             encoder=encoder,
             text=text,
-            seeds=_seeds(seeds),
+            seeds=parse_seeds(seeds),
             out=out,
             events=events,
         )
@@ -554,15 +560,6 @@ def _advise(project: Project, settings: Settings, events: Events) -> None:
     about = project.info
     if advice := spacing_advice(about.encoder, about.spacing_um, settings.model.zoom):
         events.emit("message", text=advice)
-
-
-def _seeds(text: str) -> list[int]:
-    try:
-        return [int(seed) for seed in text.split(",")]
-    except ValueError:
-        raise SettingsError(
-            f"Seeds want whole numbers, found '{text}'. Example: --seeds 0,1,2."
-        ) from None
 
 
 def _list_settings(as_json: bool) -> None:

@@ -61,13 +61,15 @@ def save_network(
 ) -> None:
     """Write our parts, with their settings and classes, to ``path`` (safetensors).
 
-    ``classes`` maps each class name to its words, in class order. Of published weights only the
-    encoder's name (a setting) and the hash of its file are written.
+    ``classes`` maps each class name to its words, in class order. Of published weights only names
+    (settings) and the hashes of their files are written.
     """
     state = {k: v.detach().contiguous().cpu() for k, v in trained_state(network).items()}
-    about = {"settings": settings.model_dump_json(), "classes": json.dumps(dict(classes))}
-    if network.encoder.weights_sha256:
-        about["encoder_sha256"] = network.encoder.weights_sha256
+    about = {
+        "settings": settings.model_dump_json(),
+        "classes": json.dumps(dict(classes)),
+        **published_hashes(network),
+    }
     with write_atomically(path) as part:
         part.write_bytes(save(state, metadata=about))
 
@@ -78,8 +80,8 @@ def load_network(path: Path) -> tuple[Network, Settings, list[str]]:
     Raises
     ------
     WeightsError
-        If the file is missing, damaged, or not one of ours, or its encoder's published weights
-        are not the ones it was trained on.
+        If the file is missing, damaged, or not one of ours, or the published weights of its encoder
+        or text tower are not the ones it was trained on.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -98,16 +100,32 @@ def load_network(path: Path) -> tuple[Network, Settings, list[str]]:
     classes: dict[str, str] = json.loads(about["classes"])
     published = not any(name.startswith("encoder.") for name in state)
     network = build_network(list(classes.values()), settings.model, encoder_weights=published)
-    _check_encoder(network, about.get("encoder_sha256"), settings.model.encoder)
+    check_published(network, about)
     load_trained_state(network, state)
     return network.eval(), settings, list(classes)
 
 
-def _check_encoder(network: Network, trained_on: str | None, name: str) -> None:
-    found = network.encoder.weights_sha256
-    if trained_on and found and trained_on != found:
-        raise WeightsError(
-            f"This model was trained on other weights of '{name}' than lie here: their SHA-256 "
-            f"was {trained_on[:12]}…, found {found[:12]}…. Bring the former back, or train again "
-            f"with --set training.start_from=scratch."
-        )
+def published_hashes(network: Network) -> dict[str, str]:
+    """Return the SHA-256 of each published file the network is built on, by its part."""
+    encoder, text = network.encoder.weights_sha256, network.semantic.text.weights_sha256
+    found = {"encoder_sha256": encoder, "text_sha256": text}
+    return {key: value for key, value in found.items() if value}
+
+
+def check_published(network: Network, trained_on: Mapping[str, str]) -> None:
+    """Check a network's published files against the :func:`published_hashes` of its training.
+
+    Raises
+    ------
+    WeightsError
+        If a file is another one: what was learned beside the former means nothing beside it.
+    """
+    names = {"encoder_sha256": network.settings.encoder, "text_sha256": network.settings.text}
+    for key, found in published_hashes(network).items():
+        wanted = trained_on.get(key)
+        if wanted and wanted != found:
+            raise WeightsError(
+                f"This model was trained on other weights of '{names[key]}' than lie here: their "
+                f"SHA-256 was {wanted[:12]}…, found {found[:12]}…. Bring the former back, or train "
+                f"again with --set training.start_from=scratch."
+            )

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
+import timm
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -24,7 +25,7 @@ _SUFFIX = ".safetensors"
 _ROOM = 0.9
 """What is left of a full folder after room was made."""
 _LOOK = 0.05
-"""How much is added before looking what other processes added."""
+"""How much is added, by all processes, before looking what others added."""
 _STALE_S = 3600
 
 
@@ -32,9 +33,9 @@ class TokenCache:
     """Both maps of a frozen encoder, one file a crop, named after everything they depend on.
 
     The name is a hash of the encoder's exact input pixels and of the encoder itself: weights, taps,
-    precision, device and torch's version. Whatever changes the maps changes the name, so nothing is
-    ever out of date. Values are float16 (float32 where one would overflow): about 1 MB for a crop
-    of 256 px through a ViT-L.
+    precision, device, torch's and timm's version. Whatever changes the maps changes the name, so
+    nothing is ever out of date. Values are float16 (float32 where one would overflow): about 1 MB
+    for a crop of 256 px through a ViT-L.
 
     A crop is encoded by itself, never in a batch, and a miss returns the rounded values too. So the
     answer does not depend on what was in the cache, nor on which crops lay beside it.
@@ -44,16 +45,19 @@ class TokenCache:
     folder
         Made when the first map is kept. May be deleted at any time.
     limit_bytes
-        What the folder may hold; the maps unused for longest make room. Several processes may share
-        the folder.
+        What the folder may hold; the maps unused for longest make room.
     events
         Told when a file is damaged or the disk is full; training goes on in both cases.
+    sharers
+        Processes that keep maps in the folder; together they stay within the bound.
     """
 
-    def __init__(self, folder: Path, limit_bytes: int, events: Events) -> None:
+    def __init__(self, folder: Path, limit_bytes: int, events: Events, *, sharers: int = 1) -> None:
         self.hits = self.misses = 0
         self._folder = folder
-        self._limit = limit_bytes
+        # What others have added since one looked must fit as well.
+        self._limit = limit_bytes if sharers == 1 else int((1 - _LOOK) * limit_bytes)
+        self._look = _LOOK * limit_bytes / sharers
         self._events = events
         self._digests: WeakKeyDictionary[Encoder, str] = WeakKeyDictionary()
         self._held: int | None = None
@@ -150,7 +154,7 @@ class TokenCache:
         if (
             self._held is None
             or self._held + needed > self._limit
-            or self._added > _LOOK * self._limit
+            or self._added + needed > self._look
         ):
             self._held, self._added = self._swept(self._limit - needed), 0
         self._held += needed
@@ -182,7 +186,10 @@ class TokenCache:
 
 def encoder_digest(encoder: Encoder) -> str:
     """Return a hash of all that an encoder's maps depend on but pixels, device and precision."""
-    digest = hashlib.blake2b(f"{_FORMAT} torch {torch.__version__} {encoder!r}".encode())
+    # How a width is divided into heads is in no weight's shape, and in no module's own words.
+    heads = [m.num_heads for m in encoder.modules() if hasattr(m, "num_heads")]
+    about = f"{_FORMAT} torch {torch.__version__} timm {timm.__version__} {heads} {encoder!r}"
+    digest = hashlib.blake2b(about.encode())
     for name, value in encoder.state_dict().items():
         digest.update(f"{name} {value.dtype}".encode())
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())

@@ -61,6 +61,6 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Return the JSON value in ``path``, or ``None`` when the file is absent or torn."""
-    with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+    with contextlib.suppress(FileNotFoundError, ValueError):  # neither JSON nor, perhaps, UTF-8
         return json.loads(path.read_text(encoding="utf-8"))
     return None

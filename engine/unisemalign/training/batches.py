@@ -159,7 +159,8 @@ class Batches:
     def _turn(self, stream: int, step: int, k: int, batch: int, count: int) -> int:
         """Return which of ``count`` things crop ``k`` of ``step`` shows: each in its turn.
 
-        As published, no batch holds the end of one turn and the beginning of the next.
+        Drawn by image, as published, no batch holds the end of one turn and the beginning of the
+        next, unless a batch is more than there is.
         """
         whole = count // batch * batch if self._by_image and count >= batch else count
         turn, place = divmod(step * batch + k, whole)

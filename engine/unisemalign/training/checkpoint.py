@@ -11,8 +11,17 @@ import torch
 
 from unisemalign.errors import WeightsError
 from unisemalign.methods import Method
-from unisemalign.model.checkpoints import load_trained_state, trained_state
+from unisemalign.model.checkpoints import (
+    check_published,
+    load_trained_state,
+    published_hashes,
+    trained_state,
+)
 from unisemalign.runtime.files import write_atomically
+
+_PARTS = {"step", "best", "student", "method", "optimiser"}
+_DAMAGED = (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError)
+"""What torch raises over a file that is not, or no longer, one of its own."""
 
 
 def save_checkpoint(
@@ -29,6 +38,7 @@ def save_checkpoint(
         {
             "step": step,
             "best": best,
+            "published": published_hashes(method.student),
             "student": trained_state(method.student),
             "method": method.state_dict(),
             "optimiser": optimiser.state_dict(),
@@ -47,15 +57,19 @@ def load_checkpoint(
     Raises
     ------
     WeightsError
-        If it cannot be read, or holds anything but numbers and tensors.
+        If it cannot be read, holds anything but numbers and tensors, or was trained beside other
+        published weights than lie here.
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        if not isinstance(state, dict) or not state.keys() >= _PARTS:
+            raise ValueError(f"it wants {', '.join(sorted(_PARTS))}")
+    except _DAMAGED as error:
         raise WeightsError(
             f"Cannot read the checkpoint '{path.name}': {error}. Start the round anew, without "
             f"--resume."
         ) from error
+    check_published(method.student, state.get("published", {}))
     load_trained_state(method.student, state["student"])
     method.load_state_dict(state["method"])
     optimiser.load_state_dict(state["optimiser"])

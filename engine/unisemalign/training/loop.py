@@ -219,8 +219,10 @@ def _start(project: Project, settings: Settings) -> Round:
     return found
 
 
-def last_network(folder: Path) -> tuple[Network, int]:
-    """Return the network that would have been deployed at a round's last step, and that step.
+def last_network(folder: Path) -> tuple[Network, Settings, int]:
+    """Return the network that would have been deployed at a round's last step.
+
+    With it come its settings and that step.
 
     It is rebuilt from the checkpoint, which every round keeps; only the best weights have a file of
     their own. ``folder`` is the round's.
@@ -234,7 +236,7 @@ def last_network(folder: Path) -> tuple[Network, int]:
     method = build_method(network, settings)
     optimiser = build_optimiser(network, settings.training)
     step, _ = load_checkpoint(folder / _CHECKPOINT, method, optimiser)
-    return method.deployed.eval(), step
+    return method.deployed.eval(), settings, step
 
 
 @dataclass
@@ -262,10 +264,8 @@ class _Run:
         self._inherit(network)
         network = network.to(device).to(memory_format=torch.channels_last)
         if training.cache_gb > 0:
-            # Each process keeps what it has seen; together they stay within the bound.
-            folder = self.project.root / "cache" / ("tokens", f"tokens-{team.rank}")[team.rank > 0]
-            room = int(training.cache_gb * 1e9 / team.size)
-            network.keep_tokens(TokenCache(folder, room, self.events))
+            folder, room = self.project.root / "cache" / "tokens", int(training.cache_gb * 1e9)
+            network.keep_tokens(TokenCache(folder, room, self.events, sharers=team.size))
         method = build_method(network, settings)
         optimiser = build_optimiser(network, training)
         checkpoint = self.round.folder / _CHECKPOINT

@@ -71,16 +71,20 @@ def stain_jitter(image: Tensor, share: float, rng: np.random.Generator) -> Tenso
 
 
 def cutmix_box(side: int, views: ViewSettings, rng: np.random.Generator) -> Tensor:
-    """Return a ``(side, side)`` mask, true inside the donor's box; all false when there is none."""
+    """Return a ``(side, side)`` mask, true inside the donor's box; all false when there is none.
+
+    A box of the drawn area and aspect that does not fit in 100 tries is cut to the crop.
+    """
     box = torch.zeros(side, side, dtype=torch.bool)
     if rng.random() >= views.cutmix_probability or views.cutmix_area_max == 0:
         return box
-    while True:
+    for _ in range(100):
         area = rng.uniform(views.cutmix_area_min, views.cutmix_area_max) * side * side
         aspect = rng.uniform(views.cutmix_aspect_min, 1 / views.cutmix_aspect_min)
-        h, w = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
-        if 0 < h <= side and 0 < w <= side:
+        h, w = (max(1, round(length**0.5)) for length in (area * aspect, area / aspect))
+        if h <= side and w <= side:
             break
+    h, w = min(h, side), min(w, side)
     y, x = int(rng.integers(side - h + 1)), int(rng.integers(side - w + 1))
     box[y : y + h, x : x + w] = True
     return box

@@ -246,24 +246,6 @@ def sure_method(chosen):
     return build_method(network, chosen)
 
 
-@pytest.mark.parametrize("preset", ["recommended", "paper"])
-def test_no_crop_is_encoded_twice_and_the_words_are_read_once(preset, monkeypatch):
-    """METHODS A9: 12 crops a step (16 where donors are drawn), one run of the text tower."""
-    chosen = build_settings(preset, overrides={**SMALL, "model.train_encoder": "no"})
-    method = build_method(build_network(["a", "b"], chosen.model).train(), chosen)
-    seen, read = [], []
-    method.student.encoder.register_forward_hook(lambda _m, args, _out: seen.append(args[0]))
-    towers = {id(n): n.semantic for n in (method.student, method.deployed)}.values()
-    for head in towers:
-        whole = head.unit_words
-        monkeypatch.setattr(head, "unit_words", lambda whole=whole: read.append(1) or whole())
-    method.loss(make_batch(count=4, donor=method.wants_drawn_donor))
-    crops = torch.cat(seen)
-    assert len(crops) == 12 + 4 * method.wants_drawn_donor
-    assert len(crops.flatten(1).unique(dim=0)) == len(crops)
-    assert len(read) == 1
-
-
 def test_a_step_in_bfloat16_goes_where_one_in_float32_goes():
     gradients, losses = [], []
     for precision in (torch.float32, torch.bfloat16):

@@ -145,6 +145,17 @@ def test_a_model_says_which_weights_it_was_trained_on(tmp_path, monkeypatch):
         load_network(tmp_path / "best.safetensors")
 
 
+def test_a_model_says_which_words_it_was_trained_on(tmp_path, monkeypatch):
+    """Contexts learned through one tower's file mean nothing in another's."""
+    settings = build_settings(overrides={"model.decoder_dim": 16})
+    network = build_network(TWO, settings.model).eval()
+    network.semantic.text.weights_sha256 = "a" * 64
+    save_network(network, tmp_path / "best.safetensors", settings, {n: n for n in TWO})
+    monkeypatch.setattr(type(network.semantic.text), "weights_sha256", "b" * 64)
+    with pytest.raises(WeightsError, match="trained on other weights of 'free'.*aaaa.*bbbb"):
+        load_network(tmp_path / "best.safetensors")
+
+
 @pytest.mark.parametrize("name", ["mobilevit_xxs", "swin_tiny_patch4_window7_224"])
 def test_hierarchical_models_work_or_are_refused_in_words(name):
     if name.startswith("swin"):

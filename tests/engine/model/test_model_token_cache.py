@@ -139,11 +139,24 @@ def test_two_caches_in_one_folder_keep_the_bound_together(tmp_path):
     with torch.inference_mode():
         cache_in(tmp_path)(encoder, crops(1))
         size = files(tmp_path)[0].stat().st_size
-        caches = [cache_in(tmp_path, 10 * size) for _ in range(2)]
-        for index, crop in enumerate(crops(30, seed=2).split(1)):
-            caches[index % 2](encoder, crop)
-    # Each adds at most one file before it looks at what the other added.
-    assert len(files(tmp_path)) <= 11
+        caches = [TokenCache(tmp_path, 40 * size, SilentEvents(), sharers=2) for _ in range(2)]
+        # In turns, then one long after the other: what one has not seen of the other must fit.
+        for index, crop in enumerate(crops(120, seed=2).split(1)):
+            caches[index % 2 if index < 60 else index // 30 % 2](encoder, crop)
+            assert len(files(tmp_path)) <= 40
+    assert len(files(tmp_path)) > 30
+
+
+def test_heads_are_part_of_an_encoders_digest():
+    def with_heads(count):
+        torch.manual_seed(0)
+        vit = timm.create_model("vit_tiny_patch16_224", num_classes=0, num_heads=count)
+        return ViTEncoder(vit, (1, 3), pretrained=True)
+
+    three, six = with_heads(3), with_heads(6)
+    six.load_state_dict(three.state_dict())
+    digests = {token_cache.encoder_digest(e) for e in (three, six, with_heads(3))}
+    assert len(digests) == 2
 
 
 def test_a_file_another_process_deletes_while_it_is_read_stays_deleted(tmp_path, monkeypatch):

@@ -29,10 +29,9 @@ from unisemalign.model import build_network
 from unisemalign.project import Origin, Project, Split
 from unisemalign.runtime import CancelToken, SilentEvents, read_log
 from unisemalign.settings import build_settings, read_settings
-from unisemalign.training import train_round
+from unisemalign.training import last_network, train_round
 from unisemalign.training.areas import open_tissue
 from unisemalign.training.batches import Batches
-from unisemalign.training.loop import last_network
 from unisemalign.training.views import cutmix_box, stain_jitter, strong_view, weak_view
 
 
@@ -171,7 +170,7 @@ def test_the_last_steps_network_is_rebuilt(study, labeller, ema):
         save_file(
             {n: torch.zeros_like(v) for n, v in load_file(best).items()}, best, file.metadata()
         )
-    network, step = last_network(done.folder)
+    network, _, step = last_network(done.folder)
     assert step == 6
     assert not network.training
     found = network.state_dict()
@@ -428,5 +427,13 @@ def test_boxes_keep_their_bounds():
         assert 0.25 <= rows / columns <= 4
     none = build_settings(overrides={"views.cutmix_probability": 0.0}).views
     assert not cutmix_box(100, none, rng).any()
-    empty = {"views.cutmix_area_min": 0.0, "views.cutmix_area_max": 0.0}
-    assert not cutmix_box(100, build_settings(overrides=empty).views, rng).any()
+    for least, most, pixels in ((0.0, 0.0, 0), (0.0, 1e-6, 1)):
+        assert _box(least, most, rng).sum() == pixels
+    # As large as the crop: nothing but a square fits, so it is cut.
+    assert _box(1.0, 1.0, rng).sum() > 0.5 * 100**2
+
+
+def _box(least, most, rng):
+    areas = {"views.cutmix_area_min": least, "views.cutmix_area_max": most}
+    views = build_settings(overrides={"views.cutmix_probability": 1.0, **areas}).views
+    return cutmix_box(100, views, rng)

@@ -1,0 +1,272 @@
+"""A benchmark's runs: one a seed, each in a folder of its own, read where it is there already."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from unisemalign.benchmark.gathering import benchmark_round, gather_content, telling
+from unisemalign.benchmark.glas import Glas, read_glas
+from unisemalign.benchmark.report import write_report
+from unisemalign.benchmark.spread import SCORED_AT, spread_over_seeds
+from unisemalign.errors import DataError, ProjectError, SettingsError, WeightsError
+from unisemalign.project import Project, Split
+from unisemalign.project.locks import ProcessLock
+from unisemalign.runtime import Events
+from unisemalign.runtime.files import read_json, write_json
+from unisemalign.settings import ModelSettings, Settings, build_settings
+
+if TYPE_CHECKING:
+    from unisemalign.inference import Predictor
+
+_PROJECT = "glas.unisem"
+_LENGTH = ("training.steps=1000",)
+"""Of `recommended`, trained once and from nothing; a person's rounds are shorter and add up."""
+_LENGTH_20 = ("training.steps=1120", "training.validate_every=14")
+"""80 epochs of 59 unlabelled images, 4 a step (METHODS A6). The presets' 1280 are those of 10 %."""
+_TESTS = ("best_test", "last_test")
+_SCORED = "tests"
+"""Key of a run's ``scores.json``: hash of the test images its scores are of."""
+
+
+def benchmark_settings(
+    fraction: int,
+    preset: str = "recommended",
+    method: str | None = None,
+    overrides: Sequence[str] = (),
+) -> Settings:
+    """Return ``build_settings`` of the others, with the length of a benchmark's run.
+
+    ``recommended`` takes 1000 steps. ``paper`` and ``released`` count epochs: 1280 steps on GlaS
+    10 %, 1120 on GlaS 20 %, one validation an epoch (METHODS A6). ``overrides`` such as
+    ``training.steps=200`` win.
+
+    Raises
+    ------
+    SettingsError
+        As ``build_settings``.
+    """
+    length: tuple[str, ...] = _LENGTH if preset == "recommended" else ()
+    if fraction == 20 and preset in {"paper", "released"}:
+        length = _LENGTH_20
+    return build_settings(preset, method, [*length, *overrides])
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read ``0,1,2``.
+
+    Raises
+    ------
+    SettingsError
+        If it is not a list of different whole numbers that a seed may be.
+    """
+    try:
+        seeds = [Settings(seed=int(seed)).seed for seed in text.split(",")]
+    except (ValidationError, ValueError):
+        seeds = []
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise SettingsError(
+            f"Seeds want different whole numbers from 0 to 2³² − 1, found '{text}'. "
+            f"Example: --seeds 0,1,2."
+        )
+    return seeds
+
+
+def run_benchmark(
+    dataset: str,
+    data: Path,
+    fraction: int,
+    settings: Settings,
+    *,
+    encoder: str,
+    text: str,
+    seeds: list[int],
+    out: Path,
+    events: Events,
+) -> dict[str, Any]:
+    """Train once a seed and report the scores, mean ± SD in percent (``spread_over_seeds``).
+
+    Each run lives in a folder of its own under ``out``, named after its settings and the partition:
+    a run that is there already is read, one that was interrupted goes on. The weights of each run's
+    best and last step are scored on the test images too where ``data`` holds them, now or at a
+    later call; where they cannot be read any more, that is told and the run counts without.
+
+    Returns
+    -------
+    dict
+        What was run, ``spread_over_seeds`` of it, ``best`` and ``last`` (its val mDice), and
+        ``runs``: seed, folder and scores of each. ``report``: where it lies as a page.
+
+    Raises
+    ------
+    BusyError
+        If another process makes one of these runs right now.
+    DataError
+        For an unknown data set, fraction, or a folder that does not hold it.
+    SettingsError
+        If the settings name a seed, encoder or text tower that differs from what is given here.
+    """
+    if dataset != "glas":
+        raise DataError(f"A benchmark wants the name 'glas', found '{dataset}'.")
+    glas = read_glas(data, fraction)
+    settings = _with_towers(settings, encoder, text)
+    runs = []
+    for seed in seeds:
+        mine = settings.model_copy(update={"seed": seed})
+        name = f"glas{fraction}-{mine.preset}-{mine.method.name}-{_digest(mine, glas.partition)}"
+        folder = out / f"{name}-s{seed}"
+        scores = _make(folder, glas, mine, events)
+        events.emit("message", text=_sentence(seed, scores))
+        runs.append({"seed": seed, "folder": str(folder), **scores})
+    spread = spread_over_seeds(runs)
+    result = {
+        "dataset": dataset,
+        "fraction": fraction,
+        "preset": settings.preset,
+        "method": settings.method.name,
+        "encoder": encoder,
+        "best": spread["best_val"]["mdice"],
+        "last": spread["last_val"]["mdice"],
+        **spread,
+        "runs": runs,
+    }
+    name = f"glas{fraction}-{settings.preset}-{settings.method.name}"
+    path = out / f"report-{name}-{_digest(settings, f'{glas.partition} {seeds}')}.html"
+    content = gather_content(result, settings, glas.images, project=_PROJECT, events=events)
+    write_report(path, content)
+    return {**result, "report": str(path)}
+
+
+def _with_towers(settings: Settings, encoder: str, text: str) -> Settings:
+    given = {"encoder": encoder, "text": text}
+    for name, value in given.items():
+        asked = getattr(settings.model, name)
+        if asked not in {value, ModelSettings.model_fields[name].default}:
+            raise SettingsError(
+                f"A benchmark's {name} is chosen with --{name}, found model.{name}={asked}. Write: "
+                f"--{name} {asked}."
+            )
+    if settings.seed:
+        raise SettingsError(
+            f"A benchmark's seeds are chosen with --seeds, found seed={settings.seed}. Write: "
+            f"--seeds {settings.seed}."
+        )
+    return settings.model_copy(update={"model": settings.model.model_copy(update=given)})
+
+
+def _digest(settings: Settings, more: str) -> str:
+    return hashlib.sha256(f"{settings.model_dump_json()} {more}".encode()).hexdigest()[:10]
+
+
+def _make(folder: Path, glas: Glas, settings: Settings, events: Events) -> dict[str, Any]:
+    """Return a run's scores, of today's test images alone; train and score what is missing."""
+    tests = glas.tests_digest() if glas.tests else None
+    scores = _read_scores(folder)
+    if scores is None or not _are_scored(scores, tests):
+        busy = f"'{folder.name}' is being made by {{holder}}. Wait for it, or choose another --out."
+        with ProcessLock(folder / "making.lock", busy).held():
+            scores = _read_scores(folder)  # again: somebody may have finished it meanwhile
+            if scores is None:
+                root = folder / _PROJECT
+                with glas.open_study(root, settings.model.encoder, settings.model.text) as project:
+                    scores = _train(project, settings, events)
+                write_json(folder / "scores.json", scores)
+            if not _are_scored(scores, tests):
+                scores = _score_tests(folder, scores, glas, settings, events)
+    of_today = scores.get(_SCORED) == tests
+    return {k: v for k, v in scores.items() if k != _SCORED and (of_today or k not in _TESTS)}
+
+
+def _read_scores(folder: Path) -> dict[str, Any] | None:
+    """Return what a run noted; ``None`` where it is absent, torn, or edited into something else."""
+    scores = read_json(folder / "scores.json")
+    if not isinstance(scores, dict):
+        return None
+    whole = all(
+        isinstance(scores.get(place), dict)
+        and isinstance(scores[place].get("mdice"), float)
+        and isinstance(scores[place].get("step"), int)
+        for place in ("best_val", "last_val")
+    )
+    return scores if whole else None
+
+
+def _are_scored(scores: dict[str, Any], tests: str | None) -> bool:
+    """Tell whether these test images were scored, as far as the weights were there."""
+    return tests is None or (scores.get(_SCORED) == tests and set(_TESTS) <= scores.keys())
+
+
+def _train(project: Project, settings: Settings, events: Events) -> dict[str, Any]:
+    """Train the project's one round, or go on with it, or read it; return its scores."""
+    from unisemalign.training import train_round, unfinished_round
+
+    made = benchmark_round(project)
+    if made is not None:
+        return made.scores
+    # A round that failed before its first checkpoint has nothing to go on with: begin anew.
+    resume = unfinished_round(project) is not None
+    return train_round(project, settings, resume=resume, events=events).scores
+
+
+def _score_tests(
+    folder: Path, scores: dict[str, Any], glas: Glas, settings: Settings, events: Events
+) -> dict[str, Any]:
+    """Return and note the scores with those on the test images; what cannot be scored is told.
+
+    The images lie in a project of their own for as long as they are scored: the run's own may hold
+    others that a person scores with it.
+    """
+    from unisemalign.inference import score_split
+
+    digest = glas.tests_digest()
+    if scores.get(_SCORED) != digest:  # of other images
+        scores = {k: v for k, v in scores.items() if k not in _TESTS} | {_SCORED: digest}
+    root = folder / "tests.unisem"
+    shutil.rmtree(root, ignore_errors=True)  # of a killed process
+    try:
+        with Project.open(folder / _PROJECT) as project, glas.create_tests(root) as tests:
+            for place in (place for place in _TESTS if place not in scores):
+                try:
+                    predictor, about = _predictor(project, place, settings.device)
+                except (ProjectError, WeightsError) as error:  # the other figures stand without
+                    events.emit("message", text=f"Not scored: {SCORED_AT[place]}. {error}")
+                    continue
+                events.emit("start", what=f"Scoring {SCORED_AT[place]}", total=len(glas.tests))
+                found = score_split(tests, predictor, Split.TEST, on_region=telling(events))
+                scores[place] = {**about, **found.summary()}
+                write_json(folder / "scores.json", scores)
+    except ProjectError as error:
+        events.emit("message", text=f"Not scored: test images. {error}")
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    return scores
+
+
+def _predictor(project: Project, place: str, device: str) -> tuple[Predictor, dict[str, Any]]:
+    """Return the predictor with the weights of the best or the last step, and what step that is."""
+    from unisemalign.inference import Predictor, load_predictor
+    from unisemalign.runtime.device import choose_device
+    from unisemalign.training import last_network
+
+    made = benchmark_round(project)
+    if made is None:
+        raise ProjectError("Its project holds no finished round. Delete the run to train it anew.")
+    if place == "best_test":
+        return load_predictor(project, made.number, [f"device={device}"])[0], {}
+    network, used, step = last_network(made.folder)
+    where = choose_device(device)
+    return Predictor(network.to(where), used, where), {"step": step}
+
+
+def _sentence(seed: int, scores: dict[str, Any]) -> str:
+    parts = [
+        f"{words} {100 * scores[place]['mdice']:.2f}"
+        for place, words in SCORED_AT.items()
+        if scores.get(place)
+    ]
+    return f"seed {seed}, mDice: {'; '.join(parts)}"
