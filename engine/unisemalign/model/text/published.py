@@ -21,7 +21,12 @@ from unisemalign.model.reading import (
 from unisemalign.model.text.bert import Bert, PromptedBert
 from unisemalign.model.text.layouts import bert_from_transformers, clip_from_transformers
 from unisemalign.model.text.prompted import PromptedText
-from unisemalign.model.text.tokens import check_contexts, read_prompts, write_prompts
+from unisemalign.model.text.tokens import (
+    check_contexts,
+    check_reading,
+    read_prompts,
+    write_prompts,
+)
 from unisemalign.model.text.tower import Pooling, PromptedTower
 from unisemalign.weights.hashes import known_sha256
 from unisemalign.weights.places import absent_sentence, find_weights
@@ -83,6 +88,8 @@ def load_text(
     if weights and found is None:
         raise WeightsError(absent_sentence(entry))
     ids = read_prompts(entry, write_prompts(class_words, context_tokens), found)
+    if weights:
+        check_reading(entry, found)
     check_contexts(ids, context_tokens, entry.name)
     digest = known_sha256(found) if weights and found else None
     tower = load_tower(entry, found) if weights and found else build_tower(entry)
