@@ -41,6 +41,7 @@ from unisemalign.slides import synthetic
 Pixels = NDArray[np.uint8]
 
 HERE = Path(__file__).resolve().parent
+MARK = ".unisemalign-demo"
 SPACING_UM = 0.5
 CLASSES = synthetic.CLASSES
 DRAWN, IHC, HELD_OUT = "drawn", "ihc", "held-out"
@@ -883,8 +884,15 @@ def _cpu_seconds() -> float:
 
 
 def _clear(out: Path) -> None:
-    """Take away what an earlier demo left, and nothing else."""
+    """Take away what an earlier demo left, and nothing else: another folder ends the demo."""
+    mark = out / MARK
+    if out != HERE and not mark.exists() and out.is_dir() and any(out.iterdir()):
+        raise SystemExit(
+            f"The demo needs a new or empty folder, or one of an earlier demo, found '{out}' with "
+            f"something else in it. Choose another --out."
+        )
     out.mkdir(parents=True, exist_ok=True)
+    mark.touch()
     for name in ("demo.unisem", "control.unisem", "slides", "export"):
         shutil.rmtree(out / name, ignore_errors=True)
 

@@ -251,6 +251,10 @@ def pretrain(
     data: Path, out: Path, recipe: Recipe, *, every: int, until: int | None = None
 ) -> None:
     """Train, from the last checkpoint where there is one, and stop early at step ``until``."""
+    if not (out / "log.jsonl").exists() and out.is_dir() and any(out.iterdir()):
+        raise FileExistsError(
+            f"A run needs a new folder or one of its own, found others in '{out}'"
+        )
     out.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(recipe.seed)

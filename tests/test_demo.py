@@ -131,3 +131,10 @@ def test_tiny_demo(demo, tmp_path, monkeypatch):
             assert min(picture.size) > 200
     assert len(report["corrections"]) <= 3
     assert list((tmp_path / "export").glob("*.geojson"))
+
+
+def test_a_folder_that_no_demo_made_is_left_alone(demo, tmp_path):
+    (tmp_path / "slides").mkdir()
+    with pytest.raises(SystemExit, match="found .* with something else in it"):
+        demo.main(["--out", str(tmp_path)])
+    assert [path.name for path in tmp_path.iterdir()] == ["slides"]

@@ -25,7 +25,7 @@ from unisemalign.benchmark.pictures import (
 )
 from unisemalign.benchmark.spread import SCORED_AT, spread_text
 from unisemalign.metrics import SCORE_NAMES
-from unisemalign.runtime.files import write_atomically
+from unisemalign.runtime.results import writing_results
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,13 @@ class ReportContent:
 
 
 def write_report(path: Path, content: ReportContent) -> None:
-    """Write the page, atomically. Everything that is not a number is escaped."""
+    """Write the page, atomically. Everything that is not a number is escaped.
+
+    Raises
+    ------
+    DataError
+        If something lies there that is no earlier report of this name, unchanged since.
+    """
     page = Template(
         files("unisemalign.benchmark").joinpath("report.html").read_text(encoding="utf-8")
     )
@@ -90,7 +96,11 @@ def write_report(path: Path, content: ReportContent) -> None:
             f"Research use only."
         ),
     )
-    with write_atomically(path) as part:
+    note = {"version": version("napari-unisemalign"), "created": date.today().isoformat()}
+    with (
+        writing_results(path.parent, [path.name]) as results,
+        results.replaced(path.name, note) as part,
+    ):
         part.write_text(text, encoding="utf-8")
 
 

@@ -19,6 +19,7 @@ from unisemalign.project import Project, Split
 from unisemalign.project.locks import ProcessLock
 from unisemalign.runtime import Events
 from unisemalign.runtime.files import read_json, write_json
+from unisemalign.runtime.results import check_results
 from unisemalign.settings import ModelSettings, Settings, build_settings
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ def run_benchmark(
     BusyError
         If another process makes one of these runs right now.
     DataError
-        For an unknown data set, fraction, or a folder that does not hold it.
+        For an unknown data set, fraction, or a folder that does not hold it; or where the report
+        would write over something else.
     SettingsError
         If the settings name a seed, encoder or text tower that differs from what is given here.
     """
@@ -115,6 +117,9 @@ def run_benchmark(
         raise DataError(f"A benchmark wants the name 'glas', found '{dataset}'.")
     glas = read_glas(data, fraction)
     settings = _with_towers(settings, encoder, text)
+    report = f"glas{fraction}-{settings.preset}-{settings.method.name}"
+    report = f"report-{report}-{_digest(settings, f'{glas.partition} {seeds}')}.html"
+    check_results(out, [report])  # before hours of training
     runs = []
     for seed in seeds:
         mine = settings.model_copy(update={"seed": seed})
@@ -135,11 +140,9 @@ def run_benchmark(
         **spread,
         "runs": runs,
     }
-    name = f"glas{fraction}-{settings.preset}-{settings.method.name}"
-    path = out / f"report-{name}-{_digest(settings, f'{glas.partition} {seeds}')}.html"
     content = gather_content(result, settings, glas.images, project=_PROJECT, events=events)
-    write_report(path, content)
-    return {**result, "report": str(path)}
+    write_report(out / report, content)
+    return {**result, "report": str(out / report)}
 
 
 def _with_towers(settings: Settings, encoder: str, text: str) -> Settings:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -18,7 +17,7 @@ from unisemalign.exchange.png import write_png
 from unisemalign.exchange.run_record import RunRecords
 from unisemalign.project import Project
 from unisemalign.runtime.events import Events, SilentEvents
-from unisemalign.runtime.files import disk_full_told, write_atomically
+from unisemalign.runtime.results import Results, writing_results
 
 Format = Literal["png", "geojson", "ome-tiff", "ome-zarr", "coco"]
 
@@ -29,6 +28,7 @@ _SUFFIXES: dict[Format, str] = {
     "ome-zarr": ".ome.zarr",
 }
 _COCO_NAME = "annotations.coco.json"
+_OWN_FOLDERS = {"labels", "predictions", "rounds", "tissue", "cache", "drafts", ".locks"}
 
 
 def export_labels(
@@ -41,14 +41,17 @@ def export_labels(
     round: int | None = None,  # noqa: A002  the field's word for a training run
     events: Events | None = None,
 ) -> list[Path]:
-    """Write labels or predictions for other programs; a result of the same name is replaced.
+    """Write labels or predictions for other programs.
+
+    An earlier result of the same name is replaced; anything else there is left alone, and the
+    export refused before the first result is written (:mod:`unisemalign.runtime.results`).
 
     Parameters
     ----------
     project
         Where they come from.
     out_dir
-        Folder of the results, made when it is missing.
+        Folder of the results, made when it is missing; its parent is not.
     fmt
         ``png``: class indices, 255 = ignore, at working spacing. ``ome-tiff`` and ``ome-zarr``:
         the same with a pyramid and the pixel size. ``geojson``: QuPath annotations in level-0
@@ -72,7 +75,8 @@ def export_labels(
     Raises
     ------
     DataError
-        If the format or the source is unknown, or there is nothing to export.
+        If the format or the source is unknown, there is nothing to export, or a result would
+        write over something that is no earlier result of this name.
     ProjectError
         If a slide, the round or a prediction asked for is missing, or the disk is full.
     """
@@ -81,25 +85,45 @@ def export_labels(
             f"A format wants to be one of {', '.join(get_args(Format))}, found '{fmt}'."
         )
     out_dir = Path(out_dir)
-    if out_dir.exists() and not out_dir.is_dir():
-        raise DataError(f"Results want a folder, found the file '{out_dir}'. Choose a folder.")
     events = SilentEvents() if events is None else events
     chosen = _chosen(project, source, slides, round, events)
     records = RunRecords(project, source)
-    if fmt == "coco":
-        result = out_dir / _COCO_NAME
-        with write_atomically(result) as part:
-            write_coco(part, chosen, project.info.classes)
-        records.write(result, chosen)
-        return [result]
-    results = []
-    for done, pixels in enumerate(chosen, start=1):
-        result = out_dir / f"{pixels.slide.name}{_SUFFIXES[fmt]}"
-        _write(result, fmt, pixels, project)
-        records.write(result, [pixels])
-        results.append(result)
-        events.emit("progress", done=done, total=len(chosen), what=f"Exporting {result.name}")
-    return results
+    jobs = (
+        [(_COCO_NAME, chosen)]
+        if fmt == "coco"
+        else [(f"{pixels.slide.name}{_SUFFIXES[fmt]}", [pixels]) for pixels in chosen]
+    )
+    names = [name for name, _ in jobs]
+    with writing_project_results(project, out_dir, names, folders=fmt == "ome-zarr") as results:
+        for done, (name, pixels) in enumerate(jobs, start=1):
+            with results.replaced(name, records.record(pixels)) as part:
+                _write(part, fmt, pixels, project)
+            events.emit("progress", done=done, total=len(jobs), what=f"Exporting {name}")
+    return [out_dir / name for name in names]
+
+
+@contextmanager
+def writing_project_results(
+    project: Project, folder: Path, names: Sequence[str], *, folders: bool = False
+) -> Iterator[Results]:
+    """Yield what writes results of a project: never over its slides or among its own files.
+
+    Raises
+    ------
+    DataError, BusyError
+        See :func:`~unisemalign.runtime.results.writing_results`.
+    """
+    place = folder.resolve()
+    if place.is_relative_to(project.root.resolve()):
+        inside = place.relative_to(project.root.resolve()).parts[:1]
+        if inside and inside[0] in _OWN_FOLDERS:
+            raise DataError(
+                f"Results need a folder of their own, found '{inside[0]}', in which the project "
+                f"keeps its data. Choose another, such as '{project.root / 'export'}'."
+            )
+    kept = {slide.path: f"slide '{slide.name}'" for slide in project.slides()}
+    with writing_results(folder, names, kept=kept, folders=folders) as results:
+        yield results
 
 
 def _chosen(
@@ -130,30 +154,18 @@ def _chosen(
     return chosen
 
 
-def _write(result: Path, fmt: Format, pixels: ExportPixels, project: Project) -> None:
+def _write(part: Path, fmt: Format, slides: Sequence[ExportPixels], project: Project) -> None:
     info = project.info
-    if fmt == "ome-zarr":
-        _write_folder(result, pixels, project)
+    if fmt == "coco":
+        write_coco(part, slides, info.classes)
         return
-    with write_atomically(result) as part:
-        if fmt == "png":
-            bands = (file_values(band) for band in pixels.iter_bands())
-            write_png(part, pixels.shape_yx, bands)
-        elif fmt == "geojson":
-            write_geojson(part, pixels, info.classes)
-        else:
-            write_ome_tiff(part, pixels, info.classes, info.spacing_um)
-
-
-def _write_folder(result: Path, pixels: ExportPixels, project: Project) -> None:
-    result.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        disk_full_told(result),
-        tempfile.TemporaryDirectory(prefix=f".{result.name}.", dir=result.parent) as folder,
-    ):
-        fresh = Path(folder) / "fresh"
-        write_ome_zarr(fresh, pixels, project.info.classes, project.info.spacing_um)
-        if result.exists():
-            # Out of the way first: a folder cannot be put over another in one step.
-            shutil.move(result, Path(folder) / "old")
-        fresh.rename(result)
+    (pixels,) = slides
+    if fmt == "png":
+        bands = (file_values(band) for band in pixels.iter_bands())
+        write_png(part, pixels.shape_yx, bands)
+    elif fmt == "geojson":
+        write_geojson(part, pixels, info.classes)
+    elif fmt == "ome-tiff":
+        write_ome_tiff(part, pixels, info.classes, info.spacing_um)
+    else:
+        write_ome_zarr(part, pixels, info.classes, info.spacing_um)

@@ -15,32 +15,22 @@ from tomlkit.exceptions import TOMLKitError
 from unisemalign.exchange.pixels import ExportPixels, Source
 from unisemalign.metrics import IGNORE
 from unisemalign.project import Project
-from unisemalign.runtime.files import write_json
 
 
 class RunRecords:
-    """Writes ``RESULT.run.json`` beside results; a round's model is hashed once."""
+    """Makes what is written beside results; a round's model is hashed once."""
 
     def __init__(self, project: Project, source: Source) -> None:
         self._project = project
         self._source = source
         self._rounds: dict[int, dict[str, Any]] = {}
 
-    def write(self, result: Path, slides: Sequence[ExportPixels]) -> Path:
-        """Write the note of ``result``, made from ``slides``, and return its path."""
-        info = self._project.info
+    def record(self, slides: Sequence[ExportPixels]) -> dict[str, Any]:
+        """Return the note of a result that was made from ``slides``."""
         numbers = [each.round for each in slides if each.round is not None]
-        record: dict[str, Any] = {
-            "result": result.name,
+        return {
+            **about_project(self._project),
             "source": self._source,
-            "version": version("napari-unisemalign"),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "spacing_um": info.spacing_um,
-            "ignore": IGNORE,
-            "classes": [
-                {"value": value, "name": each.name, "color": each.color}
-                for value, each in enumerate(info.classes)
-            ],
             "slides": [
                 {
                     "name": each.slide.name,
@@ -53,9 +43,6 @@ class RunRecords:
             ],
             **self._round(max(numbers, default=None)),
         }
-        path = result.with_name(f"{result.name}.run.json")
-        write_json(path, record)
-        return path
 
     def _round(self, number: int | None) -> dict[str, Any]:
         if number is None:
@@ -70,6 +57,20 @@ class RunRecords:
                 "settings": _settings(known.folder / "run.toml"),
             }
         return self._rounds[number]
+
+
+def about_project(project: Project) -> dict[str, Any]:
+    """Return what every note says: who wrote it, when, and the project's pixels and classes."""
+    return {
+        "version": version("napari-unisemalign"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "spacing_um": project.info.spacing_um,
+        "ignore": IGNORE,
+        "classes": [
+            {"value": value, "name": each.name, "color": each.color}
+            for value, each in enumerate(project.info.classes)
+        ],
+    }
 
 
 def _sha256(path: Path) -> str | None:

@@ -9,25 +9,33 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unisemalign.errors import DataError
+from unisemalign.exchange.exporting import writing_project_results
 from unisemalign.exchange.masks import read_mask
 from unisemalign.exchange.pixels import present
+from unisemalign.exchange.run_record import about_project
 from unisemalign.project import Project, TissueChange, TissueStore
-from unisemalign.runtime import write_atomically
 
 
 def export_tissue(project: Project, name: str, path: Path | str) -> None:
     """Write the tissue of a slide, correction included, as a PNG of 0 and 255.
 
-    One pixel is one of the mask's, 8 µm or the working spacing where that is coarser.
+    One pixel is one of the mask's, 8 µm or the working spacing where that is coarser. Beside it
+    lies ``PATH.run.json``. Only an earlier mask of this very name, unchanged since, is replaced.
 
     Raises
     ------
+    DataError
+        If something else lies there, or the folder is missing.
     SlideError
         If the slide is not there, or cannot be read.
     """
-    pixels = np.where(project.tissue(name).mask, np.uint8(255), np.uint8(0))
-    with write_atomically(Path(path)) as part:
-        Image.fromarray(pixels).save(part, format="PNG")
+    path = Path(path).absolute()
+    with writing_project_results(project, path.parent, [path.name]) as results:
+        mask = project.tissue(name)
+        note = {**about_project(project), "tissue_of": name, "tissue_spacing_um": mask.spacing_um}
+        with results.replaced(path.name, note) as part:
+            pixels = np.where(mask.mask, np.uint8(255), np.uint8(0))
+            Image.fromarray(pixels).save(part, format="PNG")
 
 
 def import_tissue(project: Project, name: str, path: Path | str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import itertools
 import json
 
 import numpy as np
@@ -19,12 +18,14 @@ from unisemalign.errors import DataError, ProjectError
 from unisemalign.exchange import (
     area_by_class,
     export_labels,
+    export_tissue,
     exporting,
     import_geojson,
     import_mask,
 )
 from unisemalign.geometry import Rect
 from unisemalign.project import Origin
+from unisemalign.runtime.results import content_sha256
 
 WHOLE = Rect(0, 0, 300, 620)
 
@@ -53,7 +54,7 @@ def test_what_is_exported_comes_back_exactly(labelled, tmp_path, fmt):
 
 def test_a_png_is_plain_grey(labelled, tmp_path):
     project, labels = labelled
-    (path,) = export_labels(project, tmp_path, "png")
+    (path,) = export_labels(project, tmp_path / "out", "png")
     with Image.open(path) as image:
         assert image.mode == "L"
         assert np.array_equal(np.asarray(image), labels - np.uint8(1))
@@ -75,7 +76,7 @@ def test_an_index_mask_of_0_and_255_is_not_taken_for_black_and_white(tmp_path):
 
 def test_geojson_is_what_qupath_reads(labelled, tmp_path):
     project, labels = labelled
-    (path,) = export_labels(project, tmp_path, "geojson")
+    (path,) = export_labels(project, tmp_path / "out", "geojson")
     content = json.loads(path.read_text(encoding="utf-8"))
     assert content["type"] == "FeatureCollection"
     assert len(content["features"]) > 100
@@ -97,7 +98,7 @@ def test_geojson_is_what_qupath_reads(labelled, tmp_path):
 def test_ome_tiff_has_levels_and_a_pixel_size(labelled, tmp_path, monkeypatch):
     monkeypatch.setattr("unisemalign.exchange.ome_zarr._STOP_PX", 200)
     project, labels = labelled
-    (path,) = export_labels(project, tmp_path, "ome-tiff")
+    (path,) = export_labels(project, tmp_path / "out", "ome-tiff")
     with tifffile.TiffFile(path) as tiff:
         assert tiff.is_ome
         assert [level.shape for level in tiff.series[0].levels] == [
@@ -109,7 +110,7 @@ def test_ome_tiff_has_levels_and_a_pixel_size(labelled, tmp_path, monkeypatch):
         assert tiff.pages.first.is_tiled
         assert 'PhysicalSizeX="0.5"' in tiff.ome_metadata
         assert 'PhysicalSizeYUnit="µm"' in tiff.ome_metadata
-    assert sorted(each.name for each in tmp_path.glob("a.ome*")) == [
+    assert sorted(each.name for each in path.parent.iterdir()) == [
         "a.ome.tif",
         "a.ome.tif.run.json",
     ]
@@ -119,7 +120,7 @@ def test_ome_zarr_says_what_it_is(labelled, tmp_path, monkeypatch):
     monkeypatch.setattr("unisemalign.exchange.ome_zarr._STOP_PX", 200)
     project, labels = labelled
     for _ in range(2):  # the second replaces the first
-        (path,) = export_labels(project, tmp_path, "ome-zarr")
+        (path,) = export_labels(project, tmp_path / "out", "ome-zarr")
     group = zarr.open_group(path, mode="r")
     ome = group.attrs["ome"]
     assert ome["version"] == "0.5"
@@ -133,12 +134,15 @@ def test_ome_zarr_says_what_it_is(labelled, tmp_path, monkeypatch):
     colors = {each["label-value"]: each["rgba"] for each in ome["image-label"]["colors"]}
     assert sorted(colors) == [0, 1, 2, 255]
     assert colors[255][3] == 0
-    assert not list(tmp_path.glob(".a*"))
+    assert sorted(each.name for each in path.parent.iterdir()) == [
+        "a.ome.zarr",
+        "a.ome.zarr.run.json",
+    ]
 
 
 def test_coco(labelled, tmp_path):
     project, labels = labelled
-    (path,) = export_labels(project, tmp_path, "coco")
+    (path,) = export_labels(project, tmp_path / "out", "coco")
     content = json.loads(path.read_text(encoding="utf-8"))
     assert content["images"] == [{"id": 1, "file_name": "a.png", "height": 600, "width": 1240}]
     assert [each["name"] for each in content["categories"]] == list(project.info.class_names)
@@ -173,10 +177,10 @@ def test_the_newest_round_that_saw_the_slide_is_taken(project, tmp_path):
     first = project.new_round(method="m", preset="p")
     _predict(project, 2)
     project.new_round(method="m", preset="p")
-    (path,) = export_labels(project, tmp_path, "png")
-    assert json.loads((tmp_path / f"{path.name}.run.json").read_text())["round"] == first.number
+    (path,) = export_labels(project, tmp_path / "out", "png")
+    assert json.loads(path.with_name(f"{path.name}.run.json").read_text())["round"] == first.number
     with pytest.raises(ProjectError, match="Round 2 has no prediction"):
-        export_labels(project, tmp_path, "png", round=2)
+        export_labels(project, tmp_path / "out", "png", round=2)
 
 
 def test_the_note_beside_a_result(project, tmp_path):
@@ -185,7 +189,7 @@ def test_the_note_beside_a_result(project, tmp_path):
     (made.folder / "run.toml").write_text("[training]\nsteps = 3\n")
     _predict(project, 3)
     for fmt in ("png", "coco", "ome-zarr"):
-        (path,) = export_labels(project, tmp_path, fmt)
+        (path,) = export_labels(project, tmp_path / "out", fmt)
         note = json.loads(path.with_name(f"{path.name}.run.json").read_text(encoding="utf-8"))
         assert note["model_sha256"] == hashlib.sha256(b"weights").hexdigest()
         assert note["settings"] == {"training": {"steps": 3}}
@@ -196,7 +200,7 @@ def test_the_note_beside_a_result(project, tmp_path):
 
 
 def test_a_note_without_a_round(labelled, tmp_path):
-    (path,) = export_labels(labelled[0], tmp_path, "png")
+    (path,) = export_labels(labelled[0], tmp_path / "out", "png")
     note = json.loads(path.with_name(f"{path.name}.run.json").read_text(encoding="utf-8"))
     assert (note["round"], note["model_sha256"], note["settings"]) == (None, None, None)
 
@@ -216,11 +220,11 @@ def test_nothing_to_export(project, tmp_path):
 def test_wrong_wishes(labelled, tmp_path):
     project, _ = labelled
     with pytest.raises(DataError, match="found 'svg'"):
-        export_labels(project, tmp_path, "svg")
+        export_labels(project, tmp_path / "out", "svg")
     with pytest.raises(DataError, match="found 'guess'"):
-        export_labels(project, tmp_path, "png", source="guess")
+        export_labels(project, tmp_path / "out", "png", source="guess")
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="want a folder"):
+    with pytest.raises(DataError, match="need a folder"):
         export_labels(project, tmp_path / "file", "png")
 
 
@@ -262,7 +266,74 @@ def test_progress_is_told(labelled, tmp_path):
             self.events.append((event, fields))
 
     recorder = Recorder()
-    export_labels(labelled[0], tmp_path, "png", events=recorder)
+    export_labels(labelled[0], tmp_path / "out", "png", events=recorder)
     assert [event for event, _ in recorder.events] == ["progress"]
     assert recorder.events[0][1]["total"] == 1
-    assert len(list(itertools.chain(tmp_path.glob("*.run.json")))) == 1
+    assert len(list((tmp_path / "out").glob("*.run.json"))) == 1
+
+
+def _files(folder):
+    """What lies there, but for what reading a project changes in it."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {
+        path: path.read_bytes()
+        for path in found
+        if "project.sqlite" not in path.name and "cache" not in path.parts
+    }
+
+
+def test_no_export_writes_over_a_slide_or_a_mask(labelled, tmp_path):
+    project, _ = labelled
+    (tmp_path / "masks").mkdir()
+    Image.new("L", (1240, 600)).save(tmp_path / "masks" / "a.png")
+    note = {"result": "a.png", "sha256": content_sha256(tmp_path / "a.png")}
+    (tmp_path / "a.png.run.json").write_text(json.dumps(note))
+    before = _files(tmp_path)
+    with pytest.raises(DataError, match="is slide 'a'"):  # though a note covers it
+        export_labels(project, tmp_path, "png")
+    with pytest.raises(DataError, match="is slide 'a'"):
+        export_tissue(project, "a", tmp_path / "a.png")
+    with pytest.raises(DataError, match="did not make"):
+        export_labels(project, tmp_path / "masks", "png")
+    with pytest.raises(DataError, match="did not make"):
+        export_tissue(project, "a", tmp_path / "masks" / "a.png")
+    with pytest.raises(DataError, match="in which the project keeps its data"):
+        export_labels(project, project.root / "labels", "png")
+    assert _files(tmp_path) == before
+
+
+def test_no_export_writes_over_a_zarr_slide(labelled, tmp_path):
+    project, _ = labelled
+    export_labels(project, tmp_path / "out", "ome-zarr")  # any folder of that name
+    slide = tmp_path / "b.ome.zarr"
+    group = zarr.open_group(slide, mode="w", zarr_format=3)
+    group.create_array("0", shape=(40, 50, 3), dtype="uint8", dimension_names=("y", "x", "c"))
+    group.attrs["ome"] = {
+        "version": "0.5",
+        "multiscales": [
+            {
+                "axes": [{"name": n, "type": "space"} for n in "yx"] + [{"name": "c"}],
+                "datasets": [{"path": "0"}],
+            }
+        ],
+    }
+    project.add_slide(slide, spacing_um=0.5)
+    rect = Rect(0, 0, 10, 10)
+    project.write_labels("b", rect, np.ones(rect.shape, np.uint8), Origin.DRAWN, action="draw")
+    before = _files(slide)
+    with pytest.raises(DataError, match="is slide 'b'"):
+        export_labels(project, tmp_path, "ome-zarr")
+    with pytest.raises(DataError, match="inside slide 'b'"):
+        export_labels(project, slide / "0", "png")
+    assert _files(slide) == before
+    assert not (tmp_path / "a.ome.zarr").exists()  # nothing is written before all may be
+
+
+def test_a_tissue_mask_a_person_changed_is_not_written_over(project, tmp_path):
+    path = tmp_path / "tissue.png"
+    for _ in range(2):
+        export_tissue(project, "a", path)
+    assert json.loads((tmp_path / "tissue.png.run.json").read_text())["tissue_of"] == "a"
+    Image.new("L", (4, 4)).save(path)
+    with pytest.raises(DataError, match="changed since"):
+        export_tissue(project, "a", path)

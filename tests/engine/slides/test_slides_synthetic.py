@@ -175,3 +175,10 @@ def test_colour_alone_fails_on_another_slide(learnt: int, tried: int) -> None:
         found = classify(features[tried], features[learnt], truths[learnt])
         dice = mean_dice(found, truths[tried])
         assert dice < 0.65, classify.__name__
+
+
+def test_a_drawn_slide_writes_over_nothing(tmp_path):
+    (tmp_path / "a.tif").write_bytes(b"a scan")
+    with pytest.raises(SlideError, match="needs a free name"):
+        synthetic.draw_slide(tmp_path / "a.tif", size_px=64)
+    assert (tmp_path / "a.tif").read_bytes() == b"a scan"

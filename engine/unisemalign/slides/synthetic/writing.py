@@ -39,7 +39,7 @@ def draw_slide(
     Raises
     ------
     SlideError
-        If ``size_px`` or ``spacing_um`` is not positive.
+        If ``size_px`` or ``spacing_um`` is not positive, or something lies at ``path`` already.
     ProjectError
         If the disk is full.
     """
@@ -48,6 +48,12 @@ def draw_slide(
         raise SlideError(
             f"A drawn slide wants a side and a pixel size above 0, found {size_px} px of "
             f"{spacing_um} µm. Try 2048 px of 0.5 µm."
+        )
+
+    if os.path.lexists(path):
+        raise SlideError(
+            f"A drawn slide needs a free name, found something at '{path}' already. Choose another "
+            f"name, or delete that one first."
         )
 
     def paint(rect: Rect) -> NDArray[np.uint8]:
