@@ -36,6 +36,10 @@ class BusyError(ProjectError):
     """Another process holds what this one needs (a second training, a second viewer)."""
 
 
+class KnownSlideError(ProjectError):
+    """A slide that is to be added is in the project already."""
+
+
 class DataError(UnisemalignError):
     """Labels or masks do not fit the slide or the classes they are meant for."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from unisemalign.errors import DataError, SpacingError
+from unisemalign.errors import DataError, KnownSlideError, SpacingError
 from unisemalign.exchange import import_mask
 from unisemalign.project import Project, Split
 from unisemalign.runtime import Events
@@ -56,7 +56,14 @@ def add_slides(
         if known is not None and (mask is None or project.labels(known.name).labelled_rects()):
             events.emit("message", text=f"'{path.name}' is in the project already: left as it is.")
             continue
-        record = known or project.add_slide(path, spacing_um=spacing_um, split=split)
+        try:
+            record = known or project.add_slide(path, spacing_um=spacing_um, split=split)
+        except KnownSlideError as error:  # another process added it since
+            events.emit("message", text=str(error))
+            known = next(each for each in project.slides() if each.path.samefile(path))
+            if mask is None or project.labels(known.name).labelled_rects():
+                continue
+            record = known
         if mask is not None:
             try:
                 import_mask(project, record.name, mask)

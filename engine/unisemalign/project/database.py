@@ -183,6 +183,11 @@ def _told(path: Path, code: int, error: sqlite3.Error) -> ProjectError:
         return ProjectError(
             f"Cannot write '{path}': {error}. Give yourself the right to write in that folder."
         )
+    if isinstance(error, sqlite3.IntegrityError):
+        return ProjectError(
+            f"'{path.parent.name}' was changed by another process meanwhile ({error}): nothing of "
+            f"this step was kept. Look at the project again, then repeat the step."
+        )
     if isinstance(error, sqlite3.ProgrammingError):
         return ProjectError(f"The project '{path.parent}' has been closed. Open it again.")
     return _damaged(path, str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,14 +60,18 @@ class LabelEditor:
     ) -> JournalEntry:
         """Write ``values`` under ``rect``; see :meth:`Project.write_labels`."""
         after = self._checked(slide, rect, values, origin)
-        store = self._store_of(slide.name)
         with self._lock.held(_PATIENCE_S):
             self._recover()
+            store = self._store_of(slide.name)
             before = Pixels(store.read(rect), store.read_origin(rect))
             entry = self._journal.begin(
                 slide.id, rect, action, region_id, round_number, before, after
             )
             return self._carry_out(entry, before, after)
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep every edit of every process out while the block runs."""
+        return self._lock.held(_PATIENCE_S)
 
     def undo(self) -> JournalEntry | None:
         """Take the newest edit back; ``None`` when there is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unisemalign import slides as slide_room
-from unisemalign.errors import DataError, ProjectError, SlideError, SpacingError
+from unisemalign.errors import DataError, KnownSlideError, ProjectError, SlideError, SpacingError
 from unisemalign.geometry import Rect
 from unisemalign.project.database import Database
 from unisemalign.project.edits import LabelEditor
@@ -49,6 +50,8 @@ from unisemalign.runtime.files import disk_full_told
 
 _TOML = "project.toml"
 _SQLITE = "project.sqlite"
+# Adding or taking out a slide takes well under a second; whoever waits longer is better told.
+_PATIENCE_S = 30.0
 
 
 class Project:
@@ -89,16 +92,17 @@ class Project:
             f"A training already runs in '{root}' ({{holder}}). "
             f"Wait until it is done, or cancel it, then train again.",
         )
-        self._editor = LabelEditor(
-            self._journal,
-            self.labels,
-            self._process_lock(
-                "labels",
-                f"Another process ({{holder}}) has been writing labels in '{root}' for long. "
-                f"Wait until it is done, then try again.",
-            ),
-            len(info.classes),
+        self._adding = self._process_lock(
+            "slides",
+            f"Another process ({{holder}}) has been adding or taking out slides of '{root}' for "
+            f"long. Wait until it is done, then try again.",
         )
+        labelling = self._process_lock(
+            "labels",
+            f"Another process ({{holder}}) has been writing labels in '{root}' for long. "
+            f"Wait until it is done, then try again.",
+        )
+        self._editor = LabelEditor(self._journal, self.labels, labelling, len(info.classes))
 
     @classmethod
     def create(
@@ -235,15 +239,11 @@ class Project:
         SlideError
             If it cannot be opened; :class:`SpacingError` if its pixel size is unknown.
         ProjectError
-            If it is in the project already.
+            If it is in the project already (:class:`KnownSlideError`), or another process has been
+            adding slides for long (:class:`BusyError`).
         """
         path = Path(path).absolute()
-        for known in self.slides():
-            if _same_file(known.path, path):
-                raise ProjectError(
-                    f"'{path.name}' is in the project already, as slide '{known.name}'. "
-                    f"Nothing was added."
-                )
+        self._refuse_known(path)
         slide = slide_room.open_slide(path, spacing_um=spacing_um)
         try:
             shape_yx = slide_room.SpacedSlide(slide, self.info.spacing_um).shape_yx
@@ -260,16 +260,15 @@ class Project:
                 f"A slide wants more than one pixel, found {shape_yx[0]} × {shape_yx[1]} at "
                 f"{self.info.spacing_um:g} µm in '{path.name}'. Check the pixel size."
             )
-        name = unique_name(path.stem.removesuffix(".ome"), self._name_taken)
-        folder = self._label_folder(name)
-        try:
+        with self._adding.held(_PATIENCE_S):
+            self._refuse_known(path)  # again: another process may have added it meanwhile
+            name = unique_name(path.stem.removesuffix(".ome"), self._name_taken)
+            folder = self._label_folder(name)
             with disk_full_told(folder):
-                LabelStore.create(folder, shape_yx)
+                _make_labels(folder, shape_yx)
+            # Where this fails the folder stays, empty: whoever adds a slide of that name takes it.
             self._slides.insert(name, path, shape_yx, level_0_um, Split(split))
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        return self.slide(name)
+            return self.slide(name)
 
     def remove_slide(self, name: str) -> None:
         """Take out a slide nobody has labelled, with its predictions; its file is left alone.
@@ -280,20 +279,23 @@ class Project:
         ------
         ProjectError
             If it was ever labelled: what a person drew is not thrown away.
+            :class:`BusyError` if another process has been adding slides or labelling for long.
         """
-        record = self.slide(name)
-        if self._journal.knows(record.id):
-            raise ProjectError(
-                f"Taking out slide '{name}' wants it to be unlabelled, found edits of its labels. "
-                f"It stays; give it the split 'test' to keep it out of training."
-            )
-        self._slides.remove(record)
-        self._label_stores.pop(name, None)
-        shutil.rmtree(self._label_folder(name), ignore_errors=True)
-        remove_predictions(self.cluster_folder(name))
-        for each in self.rounds():
-            remove_predictions(self._prediction_folder(each.number, name))
-        TissueStore(self.root).forget(name)
+        with self._adding.held(_PATIENCE_S), self._editor.alone():
+            record = self.slide(name)
+            if self._journal.knows(record.id):
+                raise ProjectError(
+                    f"Taking out slide '{name}' wants it to be unlabelled, found edits of its "
+                    f"labels. It stays; give it the split 'test' to keep it out of training."
+                )
+            # First what can be made again: a kill must not leave it to another slide of that name.
+            remove_predictions(self.cluster_folder(name))
+            for each in self.rounds():
+                remove_predictions(self._prediction_folder(each.number, name))
+            self._slides.remove(record)
+            self._label_stores.pop(name, None)
+            shutil.rmtree(self._label_folder(name), ignore_errors=True)
+            TissueStore(self.root).forget(name)
 
     def slides(self, split: Split | None = None) -> list[SlideRecord]:
         """Return the slides in the order they were added, or those of one split."""
@@ -587,10 +589,19 @@ class Project:
     def _prediction_folder(self, number: int, name: str) -> Path:
         return self.root / "predictions" / str(number) / f"{name}.zarr"
 
+    def _refuse_known(self, path: Path) -> None:
+        for known in self.slides():
+            if _same_file(known.path, path):
+                raise KnownSlideError(
+                    f"'{path.name}' is in the project already, as slide '{known.name}'. "
+                    f"Nothing was added."
+                )
+
     def _name_taken(self, name: str) -> bool:
         # Some file systems take A and a for one name.
         known = {each.name.casefold() for each in self.slides()}
-        return name.casefold() in known or self._label_folder(name).exists()
+        # Labels without a slide: of a project whose tables were taken from an older backup.
+        return name.casefold() in known or _holds_labels(self._label_folder(name))
 
     def _open_checked(self, record: SlideRecord, path: Path) -> slide_room.SpacedSlide:
         slide = slide_room.open_slide(path, spacing_um=record.spacing_um)
@@ -604,6 +615,25 @@ class Project:
                 f"that file: put the first one back, or add this one as a new slide."
             )
         return spaced
+
+
+def _holds_labels(folder: Path) -> bool:
+    return any((folder / array / "c").exists() for array in ("labels", "origin"))
+
+
+def _make_labels(folder: Path, shape_yx: tuple[int, int]) -> None:
+    """Make the empty labels of a new slide; ``folder`` appears when it is complete.
+
+    Only for who holds the lock: an empty store that a killed process left there is replaced.
+    """
+    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
+    try:
+        LabelStore.create(part, shape_yx)
+        if folder.exists():
+            shutil.rmtree(folder)
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _same_file(a: Path, b: Path) -> bool:

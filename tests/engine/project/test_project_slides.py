@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from unisemalign.errors import DataError, ProjectError, SlideError, SpacingError
 from unisemalign.geometry import Rect
-from unisemalign.project import Origin, Project, RegionState, Split
+from unisemalign.project import LabelStore, Origin, Project, RegionState, Split
 from unisemalign.project.records import Region
 
 
@@ -170,3 +173,78 @@ def test_two_processes_see_each_others_rows(project):
     with Project.open(project.root) as other:
         project.add_region("a", Rect(0, 0, 10, 10), state=RegionState.REVIEW)
         assert len(other.regions()) == 1
+
+
+def test_what_a_killed_add_left_is_taken_and_labels_without_a_slide_stay(project, draw_slide):
+    (project.root / "labels" / "b.zarr" / "labels").mkdir(parents=True)  # killed half way
+    assert project.add_slide(draw_slide("b.png"), spacing_um=0.5).name == "b"
+    rect = Rect(0, 0, 4, 4)
+    project.write_labels("b", rect, np.ones((4, 4), np.uint8), Origin.DRAWN, action="draw")
+    (project.root / "labels" / "b.zarr").rename(project.root / "labels" / "c.zarr")
+    assert project.add_slide(draw_slide("c.png"), spacing_um=0.5).name == "c-2"
+    assert LabelStore(project.root / "labels" / "c.zarr").read(rect).all()
+
+
+def test_a_slide_that_cannot_be_added_takes_nothing_of_anybody(project, draw_slide, monkeypatch):
+    """Two processes, one name: the second must not clean up what the first has made."""
+    other = Project.open(project.root)
+    path = draw_slide("b.png")
+    insert = type(project._slides).insert
+
+    def beaten(table, *row):
+        monkeypatch.undo()
+        rect = Rect(0, 0, 4, 4)
+        insert(table, *row)  # as if the other one had come first after all
+        other.write_labels("b", rect, np.ones((4, 4), np.uint8), Origin.DRAWN, action="draw")
+        insert(table, *row)
+
+    monkeypatch.setattr(type(project._slides), "insert", beaten)
+    with pytest.raises(ProjectError, match="changed by another process meanwhile") as told:
+        project.add_slide(path, spacing_um=0.5)
+    assert "damaged" not in str(told.value)
+    assert project.labels("b").read(Rect(0, 0, 4, 4)).all()
+    other.close()
+
+
+ADD = """
+import sys
+from pathlib import Path
+from unisemalign.cli.adding import add_slides
+from unisemalign.project import Project, Split
+from unisemalign.runtime import SilentEvents
+root, masks, *paths = map(Path, sys.argv[1:])
+sys.stdin.readline()  # all begin at once
+with Project.open(root) as project:
+    add_slides(project, paths, masks, Split.TRAIN, 0.5, SilentEvents())
+"""
+
+
+def test_adds_at_once_lose_nothing(project, draw_slide, tmp_path):
+    """Real processes: the same slides, one more each, and two files of one name."""
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    shared = [draw_slide(f"s{n}.png", (40, 50)) for n in range(3)]
+    own = [[draw_slide(f"{n}/twin.png", (40, 50))] for n in range(2)]
+    for path in (*shared, *own[0]):
+        Image.fromarray(np.ones((40, 50), np.uint8)).save(masks / path.name)
+    start = [sys.executable, "-c", ADD, str(project.root), str(masks)]
+    running = [
+        subprocess.Popen(
+            [*start, *map(str, [*shared, *mine])],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for mine in own
+    ]
+    for each in running:
+        assert each.stdin is not None
+        each.stdin.write("go\n")
+        each.stdin.flush()
+    for each in running:
+        assert (each.communicate()[1], each.returncode) == ("", 0)
+    names = [record.name for record in project.slides()]
+    assert sorted(names) == ["a", "s0", "s1", "s2", "twin", "twin-2"]
+    for name in names[1:]:
+        assert project.labels(name).read(Rect(0, 0, 40, 50)).all()
+        assert {each.state for each in project.regions(slide=name)} == {"accepted"}
