@@ -1,9 +1,15 @@
 # The one door: set-up, checks, tests, demo. Each target does the set-up it needs.
 
+VENV ?= .venv
+DONE := $(VENV)/.installed
+LOWEST = $(subst $(VENV),.venv-lowest,$(BIN))
+ifeq ($(OS),Windows_NT)
+PYTHON ?= python
+BIN    := $(VENV)/Scripts
+else
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-VENV   ?= .venv
 BIN    := $(VENV)/bin
-DONE   := $(VENV)/.installed
+endif
 
 # What a window needs on a bare Debian 12 (and python3-venv, which Debian splits off).
 SYSTEM := xvfb xauth libegl1 libgl1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
@@ -13,12 +19,15 @@ SYSTEM := xvfb xauth libegl1 libgl1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icc
 export HF_HUB_OFFLINE ?= 1
 export QT_API ?= pyqt6
 
-.PHONY: help setup system lint test demo format clean
+.PHONY: help setup system lint test demo format lowest package clean
 
 help:
 	@echo "make demo    the whole loop on real and drawn tissue, with pictures (demo/)"
 	@echo "make test    every test"
 	@echo "make lint    format, lint, types, manifest"
+	@echo "make format  put format and imports right"
+	@echo "make lowest  every test, with the oldest dependencies that pyproject.toml allows"
+	@echo "make package sdist and wheel in dist/; the unpacked sdist runs its own tests"
 	@echo "make setup   virtual environment in $(VENV)"
 
 system:
@@ -29,7 +38,7 @@ setup: $(DONE)
 $(DONE): pyproject.toml constraints.txt | system
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[qt,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	@touch $@
 
 lint: $(DONE)
@@ -46,8 +55,28 @@ test: $(DONE) system
 	$(BIN)/python -m pytest tests/engine tests/test_demo.py
 	$(BIN)/python -m pytest tests/plugin # a process of its own, free of torch
 
+# Direct dependencies as old as allowed; the tools that test them may be new.
+lowest: | system
+	$(PYTHON) -m venv .venv-lowest
+	$(LOWEST)/python -m pip install --quiet uv
+	$(LOWEST)/uv pip install --quiet --python $(LOWEST)/python --resolution lowest-direct --editable ".[all,cluster]"
+	$(LOWEST)/uv pip install --quiet --python $(LOWEST)/python --editable ".[dev]"
+	@touch .venv-lowest/.installed
+	$(MAKE) test VENV=.venv-lowest
+
+# The unpacked sdist finds every test, and those that read the repository's other files pass.
+UNPACKED := build/unpacked
+package: $(DONE)
+	rm -rf dist $(UNPACKED)
+	$(BIN)/python -m build --outdir dist .
+	mkdir -p $(UNPACKED)
+	tar -xzf dist/*.tar.gz -C $(UNPACKED) --strip-components 1
+	cd $(UNPACKED) && export PYTHONPATH=$(abspath $(UNPACKED)/engine):$(abspath $(UNPACKED)) && \
+	  $(abspath $(BIN))/python -m pytest -q --collect-only tests/engine tests/test_demo.py >/dev/null && \
+	  $(abspath $(BIN))/python -m pytest -q tests/engine/test_[fgp-s]*.py tests/engine/weights
+
 demo: $(DONE) system
 	$(BIN)/python demo/demo.py
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-lowest build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
