@@ -18,13 +18,15 @@ SYSTEM := xvfb xauth libegl1 libgl1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icc
 
 export HF_HUB_OFFLINE ?= 1
 export QT_API ?= pyqt6
+export NO_MKDOCS_2_WARNING ?= 1
 
-.PHONY: help setup system lint test demo format lowest package clean
+.PHONY: help setup system lint docs test demo format lowest package clean
 
 help:
 	@echo "make demo    the whole loop on real and drawn tissue, with pictures (demo/)"
 	@echo "make test    every test"
-	@echo "make lint    format, lint, types, manifest"
+	@echo "make lint    format, lint, types, manifest, documentation"
+	@echo "make docs    the documentation's site, in site/; open site/index.html"
 	@echo "make format  put format and imports right"
 	@echo "make lowest  every test, with the oldest dependencies that pyproject.toml allows"
 	@echo "make package sdist and wheel in dist/; the unpacked sdist runs its own tests"
@@ -46,6 +48,10 @@ lint: $(DONE)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/npe2 validate napari_unisemalign/napari.yaml
+	$(BIN)/mkdocs build --strict --quiet
+
+docs: $(DONE)
+	$(BIN)/mkdocs build --strict
 
 format: $(DONE)
 	$(BIN)/ruff format .
