@@ -37,8 +37,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from towers import random_tower
 
 from unisemalign import Project, Rect
-from unisemalign.methods import Batch, build_method
-from unisemalign.methods.method import Unlabelled
+from unisemalign.methods import Batch, Unlabelled, build_method
 from unisemalign.model import Encoder, Network, build_encoder
 from unisemalign.model.token_cache import TokenCache
 from unisemalign.project import Origin, RegionState
@@ -109,7 +108,7 @@ def count_step(kind: str) -> float:
     if kind == "cached":
         network.tokens = Ready()  # type: ignore[assignment]
     method = build_method(network, settings)
-    method.student.train()
+    method.train()
     crops = draw_batch(meta)
     views = settings.method.strong_views
     strong = crops.strong.expand(views, *crops.strong.shape)
@@ -117,7 +116,7 @@ def count_step(kind: str) -> float:
     unlabelled = Unlabelled(crops.weak, strong, valid)
     donor = Unlabelled(crops.donor, crops.pasted.expand_as(strong), valid)
     box = crops.box.expand(views, *crops.box.shape)
-    drawn = donor if method.wants_drawn_donor else None
+    drawn = donor if method.needs.drawn_donor else None
     batch = Batch(crops.images, crops.labels, unlabelled, box, drawn)
     return _gflop(lambda: method.loss(batch)[0].backward())
 
@@ -185,10 +184,10 @@ def product_steps(kind: str, device: torch.device, folder: Path, count: int) -> 
     if kind == "cached":
         network.keep_tokens(TokenCache(folder / "tokens", 10**9, SilentEvents()))
     method = build_method(network, settings)
-    optimiser = build_product_optimiser(network, settings.training)
+    optimiser = build_product_optimiser(method.groups(), settings.training)
     precision = choose_precision(settings.precision, device)
     with draw_project(folder) as project:
-        batches = Batches(open_tissue(project), settings, method).iterate(0, count)
+        batches = Batches(open_tissue(project), settings, method.needs).iterate(0, count)
         for step in range(count):
             started = time.perf_counter()
             batch = next(batches)

@@ -16,7 +16,7 @@ from unisemalign.settings import (
 def test_the_default_is_recommended_unisemalign():
     assert build_settings() == Settings()
     assert PRESETS[0] == "recommended"
-    assert METHODS[0] == "unisemalign"
+    assert next(iter(METHODS)) == "unisemalign"
 
 
 @pytest.mark.parametrize("preset", PRESETS)

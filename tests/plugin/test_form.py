@@ -24,7 +24,7 @@ def test_every_titled_setting_is_there_once() -> None:
 
 def test_the_form_begins_as_the_recommended_preset(form: SettingsForm) -> None:
     assert form.settings() == build_settings()
-    assert form.options() == ["--preset", PRESETS[0], "--method", METHODS[0]]
+    assert form.options() == ["--preset", PRESETS[0], "--method", next(iter(METHODS))]
 
 
 def test_changes_become_options(form: SettingsForm) -> None:

@@ -151,7 +151,14 @@ class Predictor:
             highest(branch.transpose(0, 1))[0]
             for branch in (logits.decoder, logits.prototype, logits.text)
         )
-        dissent = torch.stack([prototype != decoder, text != decoder], dim=1)
+        # A head that no loss of the method reaches has no say.
+        dissent = torch.stack(
+            [
+                (prototype != decoder) & method.learns_prototypes,
+                (text != decoder) & method.learns_words,
+            ],
+            dim=1,
+        )
         return torch.cat([answer.softmax(1), dissent.to(answer.dtype)], dim=1)
 
 

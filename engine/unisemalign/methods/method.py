@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from unisemalign.methods.counted import Counted
 from unisemalign.model import Network
+from unisemalign.model.checkpoints import load_trained_state, trained_state
+from unisemalign.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,14 @@ class Batch:
     images, labels
         Labelled crops ``(B, 3, H, W)`` in 0…1 and class indices ``(B, H, W)``, 255 = ignore.
     unlabelled
-        Unlabelled crops, or ``None`` for a method that wants none.
+        Unlabelled crops, or ``None`` for a method that needs none.
     box
         ``(V, B, H, W)``, true where a donor is pasted into a strong view (CutMix).
     donor
         The donors when they were drawn on their own; ``None``: the batch reversed.
+    captions
+        A sentence for each labelled crop, then for each unlabelled one; ``None`` for a method that
+        needs none.
     """
 
     images: Tensor
@@ -53,6 +59,7 @@ class Batch:
     unlabelled: Unlabelled | None = None
     box: Tensor | None = None
     donor: Unlabelled | None = None
+    captions: tuple[str, ...] | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Move every tensor."""
@@ -62,38 +69,135 @@ class Batch:
             self.unlabelled.to(device) if self.unlabelled else None,
             self.box.to(device) if self.box is not None else None,
             self.donor.to(device) if self.donor else None,
+            self.captions,
         )
 
 
-class Method(Protocol):
-    """Who labels, which views, which targets, which loss, over one network."""
+@dataclass(frozen=True)
+class Needs:
+    """What a method needs in every batch.
 
-    student: Network
-    wants_unlabelled: bool
-    wants_drawn_donor: bool
-    strong_views: int
+    Attributes
+    ----------
+    unlabelled
+        Unlabelled crops, with their strong views and boxes.
+    strong_views
+        How many strong views of each.
+    drawn_donor
+        CutMix donors drawn on their own, not the batch reversed.
+    captions
+        A sentence for each crop's slide.
+    """
 
-    @property
-    def deployed(self) -> Network:
-        """The network to evaluate and keep."""
-        ...
+    unlabelled: bool = False
+    strong_views: int = 0
+    drawn_donor: bool = False
+    captions: bool = False
 
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that learn at one rate: ``share`` of the base rate."""
+
+    parameters: tuple[nn.Parameter, ...]
+    share: float
+
+
+class Method(Counted, ABC):
+    """Who labels, which views, which targets, which loss: the module that owns all it learns.
+
+    Every student, teacher and extra head is a submodule; thresholds and prototypes that are not
+    learned by gradient are buffers. So one optimiser, one state and one mode serve them all, and
+    training knows nothing else of a method. Parameters that do not learn by gradient, a teacher's,
+    need ``requires_grad`` off.
+
+    Parameters
+    ----------
+    settings
+        The whole tree; the method's own part is ``settings.method_as(ItsSettings)``.
+
+    Attributes
+    ----------
+    needs
+        What every batch must hold.
+    step
+        Steps taken so far, over a resumed round too.
+    """
+
+    needs = Needs()
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.settings = settings
+
+    @abstractmethod
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the step's loss and its parts, for the log: 0-d, no gradient, on the device."""
-        ...
+        """Return the step's loss and its parts, for the log: 0-d, no gradient, on the device.
 
-    def statistics(self) -> list[Tensor]:
-        """Return what a step gathers besides gradients, for several processes to average."""
-        ...
+        No parameter may move here, and of the buffers only running statistics and the method's own.
+        """
 
     def after_step(self) -> None:
-        """Follow the student after the optimiser has moved it."""
-        ...
+        """Count the step; teachers follow here, once the optimiser has moved the students."""
+        self.step += 1
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return what a checkpoint must hold beside the student."""
-        ...
+    def networks(self) -> list[Network]:
+        """Return every network in here, students and teachers, each once."""
+        return [module for module in self.modules() if isinstance(module, Network)]
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take what :meth:`state_dict` gave."""
-        ...
+    def students(self) -> list[Network]:
+        """Return the networks that learn by gradient."""
+        return [n for n in self.networks() if any(p.requires_grad for p in n.parameters())]
+
+    def groups(self) -> list[Group]:
+        """Return everything that learns by gradient, each parameter in one group.
+
+        By default the students' encoders and projections (``training.backbone_rate``), and the
+        rest.
+        """
+        backbone = [part for n in self.students() for part in (n.encoder, n.low, n.high)]
+        slow = {id(p): p for part in backbone for p in part.parameters() if p.requires_grad}
+        rest = [p for p in self.parameters() if p.requires_grad and id(p) not in slow]
+        rate = self.settings.training.backbone_rate
+        return [Group(tuple(slow.values()), rate), Group(tuple(rest), 1.0)]
+
+    def candidates(self) -> dict[str, Network]:
+        """Return the networks that may be kept, by name, the best guess first.
+
+        By default the first student. Where there are several, validation scores each and keeps the
+        best; without validation the first is kept.
+        """
+        return {"student": self.students()[0]}
+
+    def gathered(self) -> list[Tensor]:
+        """Return what a step gathers besides gradients, for several processes to average.
+
+        By default the floating-point buffers of every part that learns, and of the method itself.
+        """
+        return [
+            buffer
+            for module in self.modules()
+            if any(p.requires_grad for p in module.parameters())
+            for buffer in module.buffers(recurse=False)
+            if buffer.is_floating_point()
+        ]
+
+    def inherit(self, parent: Network) -> None:
+        """Go on from an earlier round's network.
+
+        By default every network of its shape takes its weights, teachers too. A method with two
+        students of one shape must make them differ again.
+
+        Raises
+        ------
+        WeightsError
+            If no network has its shape.
+        """
+        state = trained_state(parent)
+        shapes = {name: value.shape for name, value in state.items()}
+        networks = self.networks()
+        fitting = [
+            n for n in networks if {k: v.shape for k, v in trained_state(n).items()} == shapes
+        ]
+        for network in fitting or networks[:1]:
+            load_trained_state(network, state)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 
+from unisemalign.methods.counted import Counted
 from unisemalign.model import Network
 
 
-class Teacher:
+class Teacher(Counted):
     """An exponential moving average of every trained part, batch norm statistics included.
 
-    A frozen encoder, its kept tokens and the text tower are shared with the student, not copied.
+    It stays in evaluation mode. A frozen encoder, its kept tokens and the text tower are shared
+    with the student, not copied.
 
     Parameters
     ----------
@@ -23,13 +23,16 @@ class Teacher:
     """
 
     def __init__(self, student: Network, decay: float) -> None:
+        super().__init__()
         self.decay = decay
-        self.step = 0
-        frozen = [getattr(student.semantic.text, "tower", None)]
-        if not student.train_encoder:
-            frozen += [student.encoder, student.tokens]
-        shared = {id(part): part for part in frozen if part is not None}
-        self.network = copy.deepcopy(student, memo=shared).requires_grad_(False).eval()
+        self.network = student.copied().requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Teacher:
+        """Stay in evaluation mode, whatever ``mode``."""
+        del mode
+        super().train(False)
+        return self
 
     @torch.no_grad()
     def follow(self, student: Network) -> None:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from unisemalign.methods.labelled import LabelledMethod, labelled_losses, told, total_loss
 from unisemalign.methods.losses import confident_ce, confident_kl, next_threshold, ramp
-from unisemalign.methods.method import Batch, Unlabelled
-from unisemalign.methods.supervised import LabelledMethod, told, total_loss
+from unisemalign.methods.method import Batch, Needs, Unlabelled
 from unisemalign.model import Network
 from unisemalign.model.network import Features, Logits
-from unisemalign.settings import UniSemAlignSettings
+from unisemalign.settings import Settings, UniSemAlignSettings
 
 SOFTNESS = 0.1
 """How far below the threshold a soft pseudo-label still counts (Gaussian σ)."""
@@ -65,44 +65,23 @@ class UniSemAlign(LabelledMethod):
     Every row of METHODS table A8 that changes the result is a setting.
     """
 
-    wants_unlabelled = True
+    threshold: Tensor
 
-    def __init__(self, student: Network, settings: UniSemAlignSettings) -> None:
+    def __init__(self, student: Network, settings: Settings) -> None:
         super().__init__(student, settings)
-        self.settings = settings
-        self.wants_drawn_donor = settings.donor == "draw"
-        self.strong_views = settings.strong_views
-        self.threshold = torch.tensor(settings.threshold)
-        self.step = 0
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return the teacher's state and the threshold."""
-        return {
-            **super().state_dict(),
-            "threshold": self.threshold,
-            "step": torch.tensor(self.step),
-        }
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take the teacher's state and the threshold."""
-        super().load_state_dict(state)
-        self.threshold = state["threshold"].clone()
-        self.step = int(state["step"])
-
-    def statistics(self) -> list[Tensor]:
-        """Return the student's running statistics and the threshold."""
-        return [*super().statistics(), self.threshold]
-
-    def after_step(self) -> None:
-        """Let the teacher follow, and unlabelled tissue count a little more."""
-        super().after_step()
-        self.step += 1
+        self.own = settings.method_as(UniSemAlignSettings)
+        self.needs = Needs(
+            unlabelled=True,
+            strong_views=self.own.strong_views,
+            drawn_donor=self.own.donor == "draw",
+        )
+        self.register_buffer("threshold", torch.tensor(self.own.threshold))
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the step's loss (METHODS A9) and its parts, with ``tau`` and ``kept``."""
         if batch.unlabelled is None or batch.box is None:
-            raise ValueError("UniSemAlign wants unlabelled crops and boxes in every batch")
-        s, net = self.settings, self.student
+            raise ValueError("UniSemAlign needs unlabelled crops and boxes in every batch")
+        s, net = self.own, self.student
         labelled, box, u = len(batch.images), batch.box, batch.unlabelled
         teaches = s.labeller == "teacher"
         donor = batch.donor or u.flipped()
@@ -130,7 +109,7 @@ class UniSemAlign(LabelledMethod):
             both = net.decode(_stacked([seen, seen.with_dropout(s.feature_dropout)]))
             decoded, dropped = both[: len(images)], both[len(images) + labelled :]
         logits = Logits(decoded, *net.semantics(seen, words, s.temperature))
-        parts = self.labelled_losses(logits.rows(0, labelled), words, batch.labels)
+        parts = labelled_losses(net, s, logits.rows(0, labelled), words, batch.labels)
 
         if teaches:
             shared = None if net.train_encoder else tuple(e[labelled:] for e in encoded)
@@ -147,7 +126,6 @@ class UniSemAlign(LabelledMethod):
             strong_decoded = net.decode(strong_features)
         composed = s.threshold_map == "composite"
         valid_map = mixed.valid[: len(u.weak)] if composed else pseudo.valid
-        self.threshold = self.threshold.to(strong.device)
         self.threshold = next_threshold(
             self.threshold, pseudo.decoder, valid_map, s.threshold_momentum
         )
@@ -189,7 +167,7 @@ class UniSemAlign(LabelledMethod):
     def _weights(self, confidence: Tensor) -> Tensor:
         """Return how much each pixel's pseudo-label counts, 0…1 (part E row 11)."""
         sure = (confidence >= self.threshold).to(confidence.dtype)
-        if self.settings.confidence == "hard":
+        if self.own.confidence == "hard":
             return sure
         below = (confidence - self.threshold) / SOFTNESS
         return torch.maximum(sure, torch.exp(-0.5 * below**2))
@@ -207,19 +185,19 @@ class UniSemAlign(LabelledMethod):
         network.eval()
         pair = (encoded[0], encoded[1]) if encoded else network.encode(crops.weak)
         features = network.project(pair, crops.weak)
-        logits = network.logits(features, words, self.settings.temperature)
+        logits = network.logits(features, words, self.own.temperature)
         network.train(mode)
         return self._judge(logits, crops.valid)
 
     def _of_donors(self, labels: PseudoLabels) -> PseudoLabels:
         """Return the labels the donors carry into the box."""
-        if self.settings.donor_label == "decoder":
+        if self.own.donor_label == "decoder":
             confidence, winner = labels.decoder.max(1)
             labels = PseudoLabels(labels.decoder, winner, confidence, labels.valid)
         return labels
 
     def _judge(self, logits: Logits, valid: Tensor) -> PseudoLabels:
-        fused = logits.fused(self.settings.eta_prototype, self.settings.eta_text)
+        fused = logits.fused(self.own.eta_prototype, self.own.eta_text)
         confidence, label = fused.softmax(1).max(1)
         return PseudoLabels(logits.decoder.softmax(1), label, confidence, valid)
 

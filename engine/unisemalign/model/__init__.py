@@ -8,12 +8,14 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+from unisemalign.model.build import NETWORKS, build_network
 from unisemalign.model.checkpoints import load_network, save_network
 from unisemalign.model.encoders import Encoder, build_encoder
-from unisemalign.model.network import Features, Logits, Network, build_network
+from unisemalign.model.network import Features, Logits, Network
 from unisemalign.model.text import TextTower, build_text_tower
 
 __all__ = [
+    "NETWORKS",
     "Encoder",
     "Features",
     "Logits",

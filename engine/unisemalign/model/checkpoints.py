@@ -8,33 +8,42 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from unisemalign.errors import WeightsError
-from unisemalign.model.network import Network, build_network
+from unisemalign.model.build import build_network
+from unisemalign.model.network import Network
 from unisemalign.runtime.files import write_atomically
 from unisemalign.settings import Settings
 from unisemalign.settings.tree import validate_settings
 
 
-def trained_state(network: Network) -> dict[str, Tensor]:
-    """Return the state of every part of our own.
+def trained_state(module: nn.Module) -> dict[str, Tensor]:
+    """Return the state of every part of our own in a network, or in what holds some networks.
 
-    Left out are the text tower and a frozen encoder with someone else's weights: they come from
-    where they were published.
+    Left out are text towers and frozen encoders with someone else's weights: they come from where
+    they were published. What several parts share is named once, by its first name.
     """
-    frozen = ["semantic.text.tower."]
-    theirs = network.encoder.pretrained and not network.encoder.ours
-    if theirs and not network.train_encoder:
-        frozen.append("encoder.")
-    return {
-        name: value
-        for name, value in network.state_dict().items()
-        if not name.startswith(tuple(frozen))
-    }
+    published: list[str] = []
+    for name, network in module.named_modules(remove_duplicate=False):
+        if not isinstance(network, Network):
+            continue
+        at = f"{name}." if name else ""
+        published.append(f"{at}semantic.text.tower.")
+        theirs = network.encoder.pretrained and not network.encoder.ours
+        if theirs and not network.train_encoder:
+            published.append(f"{at}encoder.")
+    state: dict[str, Tensor] = {}
+    known: set[int] = set()
+    for name, value in module.state_dict(keep_vars=True).items():
+        if name.startswith(tuple(published)) or id(value) in known:
+            continue
+        known.add(id(value))
+        state[name] = value.detach()
+    return state
 
 
-def load_trained_state(network: Network, state: dict[str, Tensor]) -> None:
+def load_trained_state(module: nn.Module, state: dict[str, Tensor]) -> None:
     """Load what :func:`trained_state` gave; names and shapes must fit exactly.
 
     Raises
@@ -42,18 +51,18 @@ def load_trained_state(network: Network, state: dict[str, Tensor]) -> None:
     WeightsError
         If they do not.
     """
-    wanted = trained_state(network)
+    expected = trained_state(module)
     wrong = sorted(
-        set(wanted) ^ set(state)
-        | {k for k in set(wanted) & set(state) if wanted[k].shape != state[k].shape}
+        set(expected) ^ set(state)
+        | {k for k in set(expected) & set(state) if expected[k].shape != state[k].shape}
     )
     if wrong:
         raise WeightsError(
-            f"The weights do not fit this network: {len(wrong)} of {len(wanted)} parts differ, "
+            f"The weights do not fit this network: {len(wrong)} of {len(expected)} parts differ, "
             f"the first is '{wrong[0]}'. The classes, the encoder or the model's widths have "
             f"changed since. Train with --set training.start_from=scratch."
         )
-    network.load_state_dict(state, strict=False)
+    module.load_state_dict(state, strict=False)
 
 
 def save_network(
@@ -99,7 +108,9 @@ def load_network(path: Path) -> tuple[Network, Settings, list[str]]:
     settings = validate_settings(json.loads(about["settings"]))
     classes: dict[str, str] = json.loads(about["classes"])
     published = not any(name.startswith("encoder.") for name in state)
-    network = build_network(list(classes.values()), settings.model, encoder_weights=published)
+    network = build_network(
+        list(classes.values()), settings.model, settings.method, encoder_weights=published
+    )
     check_published(network, about)
     load_trained_state(network, state)
     return network.eval(), settings, list(classes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 
 from unisemalign.errors import SettingsError
 from unisemalign.model.decoder import Decoder, conv_bn_relu
-from unisemalign.model.encoders import Encoder, build_encoder
+from unisemalign.model.encoders import Encoder
 from unisemalign.model.semantic import SemanticHead, cosines, stretched_cosines
 from unisemalign.model.text import build_text_tower
 from unisemalign.model.token_cache import TokenCache
@@ -155,6 +156,17 @@ class Network(nn.Module):
         self.semantic.text.eval()
         return self
 
+    def copied(self) -> Network:
+        """Return a copy of every part that is trained; what is frozen is shared, not copied.
+
+        Shared are a frozen encoder, the tokens kept of it, and the text tower.
+        """
+        frozen = [getattr(self.semantic.text, "tower", None)]
+        if not self.train_encoder:
+            frozen += [self.encoder, self.tokens]
+        shared = {id(part): part for part in frozen if part is not None}
+        return copy.deepcopy(self, memo=shared)
+
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Encode images ``(B, 3, H, W)`` in 0…1; no gradient through a frozen encoder."""
         pixels = self._zoomed(images)
@@ -244,23 +256,6 @@ class Network(nn.Module):
         return F.interpolate(
             maps, size=features.size, mode="bilinear", align_corners=self.settings.align_corners
         )
-
-
-def build_network(
-    class_words: Sequence[str],
-    settings: ModelSettings,
-    *,
-    encoder_weights: bool = True,
-    text_weights: bool = True,
-) -> Network:
-    """Build the network ``settings`` describe, for these classes.
-
-    Published weights are left out where the flags say so: a checkpoint brings its own.
-    """
-    encoder = build_encoder(settings.encoder, weights=encoder_weights)
-    own = encoder.ours or not encoder.pretrained
-    train = {"auto": own, "yes": True, "no": False}[settings.train_encoder]
-    return Network(encoder, class_words, settings, train_encoder=train, text_weights=text_weights)
 
 
 def _full_precision(like: Tensor) -> AbstractContextManager[None]:

@@ -1,11 +1,18 @@
 """One frozen tree of settings: TOML, command line and form are views of it."""
 
 from unisemalign.settings.inference import InferenceSettings
-from unisemalign.settings.method import MethodSettings, SupervisedSettings, UniSemAlignSettings
+from unisemalign.settings.methods import (
+    METHODS,
+    DecoderLosses,
+    LabelledLosses,
+    MethodSettings,
+    SupervisedSettings,
+    UniSemAlignSettings,
+    register_method,
+)
 from unisemalign.settings.model import ModelSettings
 from unisemalign.settings.training import TrainingSettings
 from unisemalign.settings.tree import (
-    METHODS,
     PRESETS,
     Settings,
     build_settings,
@@ -17,7 +24,9 @@ from unisemalign.settings.views import ViewSettings
 __all__ = [
     "METHODS",
     "PRESETS",
+    "DecoderLosses",
     "InferenceSettings",
+    "LabelledLosses",
     "MethodSettings",
     "ModelSettings",
     "Settings",
@@ -27,5 +36,6 @@ __all__ = [
     "ViewSettings",
     "build_settings",
     "read_settings",
+    "register_method",
     "write_settings",
 ]

@@ -6,26 +6,27 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar
 
 import tomlkit
 from annotated_types import Ge, Le
-from pydantic import Field, ValidationError
+from pydantic import Field, SerializeAsAny, ValidationError
 
 from unisemalign.errors import SettingsError
 from unisemalign.runtime.files import write_atomically
 from unisemalign.settings.base import SettingsModel
 from unisemalign.settings.inference import InferenceSettings
-from unisemalign.settings.method import MethodSettings, SupervisedSettings, UniSemAlignSettings
+from unisemalign.settings.methods import (
+    METHODS,
+    KnownMethod,
+    MethodSettings,
+    UniSemAlignSettings,
+)
 from unisemalign.settings.model import ModelSettings
 from unisemalign.settings.training import TrainingSettings
 from unisemalign.settings.views import ViewSettings
 
-_METHOD_CLASSES = (UniSemAlignSettings, SupervisedSettings)
-METHODS: tuple[str, ...] = tuple(
-    str(get_args(cls.model_fields["name"].annotation)[0]) for cls in _METHOD_CLASSES
-)
-"""Names of the methods, the default first."""
+M = TypeVar("M", bound=MethodSettings)
 
 _PRESET_TABLE: dict[str, dict[str, Any]] = tomllib.loads(
     files("unisemalign.settings").joinpath("presets.toml").read_text(encoding="utf-8")
@@ -53,13 +54,28 @@ class Settings(SettingsModel):
     )
     model: ModelSettings = ModelSettings()
     views: ViewSettings = ViewSettings()
-    method: MethodSettings = Field(
+    method: SerializeAsAny[MethodSettings] = Field(
         UniSemAlignSettings(),
         title="Method",
         description="How tissue is used: labelled and unlabelled, or labelled alone.",
     )
     training: TrainingSettings = TrainingSettings()
     inference: InferenceSettings = InferenceSettings()
+
+    def method_as(self, kind: type[M]) -> M:
+        """Return the method's settings, which must be of class ``kind``.
+
+        Raises
+        ------
+        SettingsError
+            If another method is chosen.
+        """
+        if not isinstance(self.method, kind):
+            raise SettingsError(
+                f"{kind.__name__} are needed, found those of the method '{self.method.name}'. "
+                f"Choose the method with --method."
+            )
+        return self.method
 
 
 def build_settings(
@@ -74,8 +90,8 @@ def build_settings(
     preset
         A name in :data:`PRESETS`.
     method
-        A name in :data:`METHODS`; ``None`` keeps UniSemAlign. Numbers that both methods have are
-        kept from the preset.
+        A name in :data:`METHODS`; ``None`` keeps UniSemAlign. Numbers that the preset gives and
+        the method has too are kept.
     overrides
         ``{"training.steps": 200}`` or ``["training.steps=200"]``. Text is read as TOML, and as
         plain text where it is no TOML value.
@@ -106,13 +122,21 @@ def build_settings(
 
 def validate_settings(tree: Mapping[str, Any]) -> Settings:
     """Return the settings in a nested mapping; what is absent takes its default."""
-    tree = _copy(tree)
-    if isinstance(tree.get("method"), dict):
-        tree["method"].setdefault("name", METHODS[0])
+    tree, sentences = _copy(tree), []
+    if isinstance(chosen := tree.get("method"), dict):
+        chosen.setdefault("name", next(iter(METHODS)))
+        try:
+            tree["method"] = _known(chosen["name"]).settings.model_validate(chosen)
+        except ValidationError as error:
+            sentences.append(_sentences(error, "method."))
+            del tree["method"]
     try:
-        return Settings.model_validate(tree)
+        settings = Settings.model_validate(tree)
     except ValidationError as error:
-        raise SettingsError(_sentences(error)) from None
+        sentences.append(_sentences(error))
+    if sentences:
+        raise SettingsError(" ".join(sentences))
+    return settings
 
 
 def read_settings(path: Path) -> Settings:
@@ -132,12 +156,16 @@ def write_settings(settings: Settings, path: Path) -> None:
         part.write_text(tomlkit.dumps(settings.model_dump(mode="json")), encoding="utf-8")
 
 
-def _choose_method(tree: dict[str, Any], method: str) -> None:
-    if method not in METHODS:
-        raise SettingsError(f"Unknown method '{method}'. Choose one of: {', '.join(METHODS)}.")
-    cls = _METHOD_CLASSES[METHODS.index(method)]
-    kept = {k: v for k, v in tree.get("method", {}).items() if k in cls.model_fields}
-    tree["method"] = {**kept, "name": method}
+def _known(name: object) -> KnownMethod:
+    if not isinstance(name, str) or name not in METHODS:
+        raise SettingsError(f"Unknown method '{name}'. Choose one of: {', '.join(METHODS)}.")
+    return METHODS[name]
+
+
+def _choose_method(tree: dict[str, Any], name: str) -> None:
+    fields = _known(name).settings.model_fields
+    kept = {k: v for k, v in tree.get("method", {}).items() if k in fields}
+    tree["method"] = {**kept, "name": name}
 
 
 def _pairs(overrides: Mapping[str, Any] | Sequence[str]) -> list[tuple[str, Any]]:
@@ -176,11 +204,10 @@ def _copy(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {k: _copy(v) if isinstance(v, Mapping) else v for k, v in tree.items()}
 
 
-def _sentences(error: ValidationError) -> str:
+def _sentences(error: ValidationError, above: str = "") -> str:
     lines = []
     for item in error.errors():
-        # A discriminated union puts the variant's name into the place; a person never typed it.
-        place = ".".join(str(part) for part in item["loc"] if part not in METHODS)
+        place = above + ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
             lines.append(f"Unknown setting '{place}'. See 'unisemalign info --settings'.")
         elif item["type"] == "value_error":

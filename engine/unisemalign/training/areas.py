@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,11 +101,15 @@ class UnlabelledArea:
 
 @dataclass(frozen=True)
 class Tissue:
-    """Everything a round may learn from, opened once."""
+    """Everything a round may learn from, opened once.
+
+    ``captions`` holds a sentence for each slide that has one, by its name.
+    """
 
     labelled: tuple[LabelledArea, ...]
     unlabelled: tuple[UnlabelledArea, ...]
     n_classes: int
+    captions: Mapping[str, str] = field(default_factory=dict)
 
 
 def open_tissue(project: Project) -> Tissue:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from unisemalign.errors import DataError
 from unisemalign.geometry import Rect
-from unisemalign.methods import Batch, Method
-from unisemalign.methods.method import Unlabelled
+from unisemalign.methods import Batch, Needs, Unlabelled
 from unisemalign.metrics import IGNORE
 from unisemalign.settings import Settings
 from unisemalign.slides import SpacedSlide
@@ -34,20 +34,28 @@ class Batches:
         Where crops come from.
     settings
         Crop size, views, batch sizes and seed.
-    method
-        Tells whether unlabelled crops and donors of their own are wanted.
+    needs
+        Whether unlabelled crops, and donors of their own, are needed.
     team
         The processes a step's crops are shared out to, in turns.
+
+    Raises
+    ------
+    DataError
+        If captions are needed and no slide has one.
     """
 
     def __init__(
-        self, tissue: Tissue, settings: Settings, method: Method, team: Team = ALONE
+        self, tissue: Tissue, settings: Settings, needs: Needs, team: Team = ALONE
     ) -> None:
         self._tissue = tissue
         self._settings = settings
-        self._wants_unlabelled = method.wants_unlabelled
-        self._wants_donor = method.wants_drawn_donor
-        self._strong_views = method.strong_views
+        if needs.captions and not tissue.captions:
+            raise DataError(
+                "This method needs a caption, a sentence for each training slide, found none. "
+                "Choose another method with --method."
+            )
+        self._needs = needs
         self._labelled = range(team.rank, settings.training.batch_labelled, team.size)
         self._unlabelled = range(team.rank, settings.training.batch_unlabelled, team.size)
         self._by_image = settings.training.sampling == "image"
@@ -80,7 +88,7 @@ class Batches:
         labelled = [self._labelled_crop(step, k) for k in self._labelled]
         images = torch.stack([image for image, _ in labelled])
         labels = torch.stack([target for _, target in labelled])
-        if not self._wants_unlabelled:
+        if not self._needs.unlabelled:
             return Batch(images, labels)
         boxes = torch.stack(
             [
@@ -90,7 +98,7 @@ class Batches:
                         for k in self._unlabelled
                     ]
                 )
-                for v in range(self._strong_views)
+                for v in range(self._needs.strong_views)
             ]
         )
         return Batch(
@@ -98,7 +106,7 @@ class Batches:
             labels,
             self._unlabelled_crops(step, _UNLABELLED),
             boxes,
-            self._unlabelled_crops(step, _DONOR) if self._wants_donor else None,
+            self._unlabelled_crops(step, _DONOR) if self._needs.drawn_donor else None,
         )
 
     def place(self, step: int) -> int:
@@ -153,7 +161,7 @@ class Batches:
         pixels, inside = self._resized(area, rect)
         pixels, inside = turned([pixels, inside], views, rng)
         weak = weak_view(pixels, views, rng)
-        strong = [strong_view(weak, views, rng) for _ in range(self._strong_views)]
+        strong = [strong_view(weak, views, rng) for _ in range(self._needs.strong_views)]
         return weak, torch.stack(strong), torch.from_numpy(inside > 0)
 
     def _turn(self, stream: int, step: int, k: int, batch: int, count: int) -> int:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from unisemalign.errors import WeightsError
 from unisemalign.methods import Method
+from unisemalign.model import Network
 from unisemalign.model.checkpoints import (
     check_published,
     load_trained_state,
@@ -19,7 +21,7 @@ from unisemalign.model.checkpoints import (
 )
 from unisemalign.runtime.files import write_atomically
 
-_PARTS = {"step", "best", "student", "method", "optimiser"}
+_PARTS = {"step", "best", "published", "method", "optimiser"}
 _DAMAGED = (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError)
 """What torch raises over a file that is not, or no longer, one of its own."""
 
@@ -31,16 +33,15 @@ def save_checkpoint(
     step: int,
     best: dict[str, Any] | None,
 ) -> None:
-    """Write student, method state, optimiser, finished steps and the best scores, atomically."""
+    """Write the method's state, optimiser, finished steps and the best scores, atomically."""
     # Through memory: torch's own writer hides a full disk behind a RuntimeError.
     memory = io.BytesIO()
     torch.save(
         {
             "step": step,
             "best": best,
-            "published": published_hashes(method.student),
-            "student": trained_state(method.student),
-            "method": method.state_dict(),
+            "published": {name: published_hashes(n) for name, n in _networks(method).items()},
+            "method": trained_state(method),
             "optimiser": optimiser.state_dict(),
         },
         memory,
@@ -57,20 +58,46 @@ def load_checkpoint(
     Raises
     ------
     WeightsError
-        If it cannot be read, holds anything but numbers and tensors, or was trained beside other
-        published weights than lie here.
+        If it cannot be read, holds anything but numbers and tensors, is of another method or
+        network, or was trained beside other published weights than lie here.
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if isinstance(state, dict) and "student" in state:
+            state = _converted(state, method)
         if not isinstance(state, dict) or not state.keys() >= _PARTS:
-            raise ValueError(f"it wants {', '.join(sorted(_PARTS))}")
+            raise ValueError(f"it needs {', '.join(sorted(_PARTS))}")
     except _DAMAGED as error:
         raise WeightsError(
             f"Cannot read the checkpoint '{path.name}': {error}. Start the round anew, without "
             f"--resume."
         ) from error
-    check_published(method.student, state.get("published", {}))
-    load_trained_state(method.student, state["student"])
-    method.load_state_dict(state["method"])
+    for name, network in _networks(method).items():
+        check_published(network, state["published"].get(name, {}))
+    load_trained_state(method, state["method"])
     optimiser.load_state_dict(state["optimiser"])
     return int(state["step"]), state["best"]
+
+
+def _networks(method: Method) -> dict[str, Network]:
+    return {name: each for name, each in method.named_modules() if isinstance(each, Network)}
+
+
+def _converted(state: dict[str, Any], method: Method) -> dict[str, Any]:
+    """Return a checkpoint of version 0.1, where student and the rest lay apart, as one state."""
+    beside = dict(state["method"])
+    names = {"step": "_extra_state", "teacher_step": "teacher._extra_state"}
+    moved: dict[str, Tensor] = {"_extra_state": torch.tensor(int(state["step"]))}
+    moved |= {f"student.{name}": value for name, value in state["student"].items()}
+    for name, value in beside.items():
+        where = name.replace("teacher.", "teacher.network.", 1)
+        moved[names.get(name, where)] = value
+    # A teacher's frozen encoder was written twice; it is the student's.
+    shared = method.state_dict().keys() - trained_state(method).keys()
+    return {
+        "step": state["step"],
+        "best": state["best"],
+        "published": {"student": state.get("published", {})},
+        "method": {name: value for name, value in moved.items() if name not in shared},
+        "optimiser": state["optimiser"],
+    }

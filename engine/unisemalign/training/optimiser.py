@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 
-from unisemalign.model import Network
+from unisemalign.methods import Group
 from unisemalign.settings import TrainingSettings
 
 
-def build_optimiser(network: Network, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """Return the optimiser over what is trained: backbone (encoder and projections) and rest.
+def build_optimiser(groups: Iterable[Group], settings: TrainingSettings) -> torch.optim.Optimizer:
+    """Return the one optimiser over a method's groups.
 
     Each group remembers its share of the base rate as ``share``.
     """
-    backbone = [network.encoder, network.low, network.high]
-    slow = [p for part in backbone for p in part.parameters() if p.requires_grad]
-    known = {id(p) for p in slow}
-    rest = [p for p in network.parameters() if p.requires_grad and id(p) not in known]
-    groups = [
-        {"params": slow, "share": settings.backbone_rate},
-        {"params": rest, "share": 1.0},
-    ]
+    learning = [{"params": list(each.parameters), "share": each.share} for each in groups]
     if settings.optimizer == "sgd":
         return torch.optim.SGD(
-            groups,
+            learning,
             lr=settings.learning_rate,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
         )
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(
+        learning, lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
 
 
 def set_rate(optimiser: torch.optim.Optimizer, settings: TrainingSettings, step: int) -> None:

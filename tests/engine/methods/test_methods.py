@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from tests.engine.methods.drawn import SMALL, make_batch, sure_method
 from unisemalign.methods import Batch, build_method
 from unisemalign.methods.losses import (
     alignment,
@@ -15,41 +16,13 @@ from unisemalign.methods.losses import (
     next_threshold,
     soft_dice,
 )
-from unisemalign.methods.method import Unlabelled
 from unisemalign.methods.teacher import Teacher
 from unisemalign.methods.unisemalign import PseudoLabels
 from unisemalign.model import build_network
+from unisemalign.model.checkpoints import load_trained_state, trained_state
 from unisemalign.model.network import Features, Logits
 from unisemalign.runtime.device import computing_in
 from unisemalign.settings import build_settings
-
-SMALL = {
-    "model.decoder_dim": 16,
-    "model.high_dim": 32,
-    "model.low_dim": 16,
-    "model.skip_dim": 8,
-    "model.embed_dim": 16,
-}
-
-
-def make_batch(side=64, count=2, seed=0, donor=False, views=1):
-    g = torch.Generator().manual_seed(seed)
-
-    def crops():
-        return Unlabelled(
-            torch.rand(count, 3, side, side, generator=g),
-            torch.rand(views, count, 3, side, side, generator=g),
-            torch.rand(count, side, side, generator=g) > 0.1,
-        )
-
-    labels = torch.randint(0, 2, (count, side, side), generator=g)
-    labels[:, :4] = 255
-    box = torch.zeros(views, count, side, side, dtype=torch.bool)
-    for view in range(views):
-        box[view, 0, 8 : 40 - 8 * view, 8:40] = True
-    images = torch.rand(count, 3, side, side, generator=g)
-    return Batch(images, labels, crops(), box, crops() if donor else None)
-
 
 # One hand-computed case a loss.
 
@@ -220,7 +193,9 @@ def test_every_variant_gives_a_finite_loss_that_moves_the_student(overrides):
     chosen = build_settings(overrides={**SMALL, "method.ramp_steps": 0, **overrides})
     method = sure_method(chosen)
     network = method.student
-    loss, parts = method.loss(make_batch(donor=method.wants_drawn_donor, views=method.strong_views))
+    loss, parts = method.loss(
+        make_batch(donor=method.needs.drawn_donor, views=method.needs.strong_views)
+    )
     assert min(parts["hard"], parts["soft"], parts["dropout"], parts["kept"]) > 0
     loss.backward()
     assert math.isfinite(loss.item())
@@ -235,15 +210,6 @@ def test_released_is_a_preset_that_runs():
     method = build_method(build_network(["a", "b"], chosen.model).train(), chosen)
     loss, _ = method.loss(make_batch(donor=True))
     assert math.isfinite(loss.item())
-
-
-def sure_method(chosen):
-    """A method whose labeller is confident, so that pseudo-labels pass the threshold."""
-    torch.manual_seed(0)
-    network = build_network(["a", "b"], chosen.model).train()
-    with torch.no_grad():
-        network.decoder.classify.weight.mul_(200)
-    return build_method(network, chosen)
 
 
 def test_a_step_in_bfloat16_goes_where_one_in_float32_goes():
@@ -335,7 +301,7 @@ def test_supervised_ignores_unlabelled_tissue():
         method = build_method(build_network(["a", "b"], chosen.model).train(), chosen)
         torch.manual_seed(1)
         losses.append(method.loss(batch)[0].item())
-    assert not method.wants_unlabelled
+    assert not method.needs.unlabelled
     assert losses[0] == losses[1]
 
 
@@ -346,7 +312,7 @@ def test_a_methods_state_round_trips():
     method.loss(make_batch())[0].backward()
     method.after_step()
     again = build_method(build_network(["a", "b"], chosen.model).train(), chosen)
-    again.load_state_dict(method.state_dict())
+    load_trained_state(again, trained_state(method))
     assert again.threshold == method.threshold != chosen.method.threshold
     assert again.teacher.step == 1
     # The ramp goes on where it was.

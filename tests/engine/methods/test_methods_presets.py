@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from unisemalign.methods import Batch, build_method
+from unisemalign.methods import Batch, Unlabelled, build_method
 from unisemalign.methods.losses import next_threshold
-from unisemalign.methods.method import Unlabelled
 from unisemalign.model import build_network
 from unisemalign.settings import PRESETS, build_settings
 
@@ -64,7 +63,7 @@ def test_padding_counts_nowhere_and_the_rest_is_averaged(preset):
     for valid in (*halves(), torch.ones(SIDE, SIDE, dtype=torch.bool)):
         each = copy.deepcopy(method)
         torch.manual_seed(1)
-        parts.append(each.loss(make_batch(valid, drawn=method.wants_drawn_donor))[1])
+        parts.append(each.loss(make_batch(valid, drawn=method.needs.drawn_donor))[1])
     left, right, whole = parts
     share = 20 / SIDE
     for name in ("hard", "soft", "dropout"):
@@ -124,7 +123,7 @@ def test_no_map_of_many_channels_is_stretched_to_the_image(preset, monkeypatch):
     monkeypatch.setattr(F, "interpolate", look)
     method = make_method(preset)
     valid = torch.ones(SIDE, SIDE, dtype=torch.bool)
-    method.loss(make_batch(valid, drawn=method.wants_drawn_donor))
+    method.loss(make_batch(valid, drawn=method.needs.drawn_donor))
     wide = [shape for channels, shape in stretched if channels >= SMALL["model.embed_dim"]]
     assert (2, (SIDE, SIDE)) in stretched  # it was looked at
     assert all(max(shape) < SIDE for shape in wide)
@@ -140,8 +139,8 @@ def test_each_crop_is_encoded_once_and_the_words_are_read_once(preset, monkeypat
         whole = head.unit_words
         monkeypatch.setattr(head, "unit_words", lambda whole=whole: read.append(1) or whole())
     valid = torch.ones(SIDE, SIDE, dtype=torch.bool)
-    method.loss(make_batch(valid, drawn=method.wants_drawn_donor))
+    method.loss(make_batch(valid, drawn=method.needs.drawn_donor))
     seen = torch.cat(crops)
-    assert len(seen) == (3 + method.wants_drawn_donor) * COUNT
+    assert len(seen) == (3 + method.needs.drawn_donor) * COUNT
     assert len(seen.flatten(1).unique(dim=0)) == len(seen)
     assert len(read) == 1

@@ -13,8 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from unisemalign.methods import Batch, build_method
-from unisemalign.methods.method import Unlabelled
+from unisemalign.methods import Batch, Unlabelled, build_method
 from unisemalign.model import Network, build_network
 from unisemalign.model.encoders import ViTEncoder
 from unisemalign.model.network import Features, Logits

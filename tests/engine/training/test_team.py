@@ -55,8 +55,8 @@ def test_the_members_draw_the_crops_of_one_batch_between_them(study):
     chosen = build_settings(overrides=SHARED)
     method = build_method(build_network(["a", "b"], chosen.model), chosen)
     tissue = open_tissue(study)
-    whole = Batches(tissue, chosen, method).draw(3)
-    parts = [Batches(tissue, chosen, method, Member(rank, 2)).draw(3) for rank in (0, 1)]
+    whole = Batches(tissue, chosen, method.needs).draw(3)
+    parts = [Batches(tissue, chosen, method.needs, Member(rank, 2)).draw(3) for rank in (0, 1)]
     for k in range(4):
         mine = parts[k % 2]
         assert torch.equal(mine.images[k // 2], whole.images[k])
@@ -91,8 +91,8 @@ def test_the_members_stay_the_same(study):
     def three_steps(rank):
         team = Thread(rank, barrier, given)
         method = build_method(copy.deepcopy(network), chosen)
-        optimiser = build_optimiser(method.student, chosen.training)
-        batches = Batches(tissue, chosen, method, team)
+        optimiser = build_optimiser(method.groups(), chosen.training)
+        batches = Batches(tissue, chosen, method.needs, team)
         with torch.enable_grad():
             parts = [
                 train_step(method, optimiser, chosen, batches.draw(k), k, torch.float32, team)

@@ -56,7 +56,7 @@ def settings(method=None, preset="recommended", **more):
 
 def batches_of(study, chosen):
     method = build_method(build_network(["a", "b"], chosen.model), chosen)
-    return Batches(open_tissue(study), chosen, method)
+    return Batches(open_tissue(study), chosen, method.needs)
 
 
 def test_a_round_is_a_folder_with_settings_log_weights_and_scores(study):
@@ -135,13 +135,13 @@ def test_a_resumed_round_is_bit_identical(study, preset):
         assert same, name
     # What the checkpoint must hold, and that the steps after it moved every bit of it.
     assert (early["/step"], one["/step"]) == (3, 6)
-    assert (early["/method/step"].item(), one["/method/step"].item()) == (3, 6)
+    assert (early["/method/_extra_state"].item(), one["/method/_extra_state"].item()) == (3, 6)
     assert early["/method/threshold"] != one["/method/threshold"]
-    beside = ["/method/teacher.low.weight", "/optimiser/state/0/exp_avg_sq"]
+    beside = ["/method/teacher.network.low.weight", "/optimiser/state/0/exp_avg_sq"]
     if preset == "paper":
         beside = ["/optimiser/state/0/momentum_buffer"]
         assert not [name for name in one if "teacher" in name]
-    for name in ["/student/low.weight", "/student/semantic.prototypes", *beside]:
+    for name in ["/method/student.low.weight", "/method/student.semantic.prototypes", *beside]:
         assert not torch.equal(early[name], one[name]), name
 
 
@@ -161,10 +161,13 @@ def test_the_last_steps_network_is_rebuilt(study, labeller, ema):
     chosen = settings(**{"method.labeller": labeller, "method.ema": ema})
     done = train_round(study, chosen, events=SilentEvents())
     kept = torch.load(done.folder / "last.pt", weights_only=True)
-    wanted = kept["student"]
-    if ema:
-        wanted = {n[8:]: v for n, v in kept["method"].items() if n.startswith("teacher.")}
-        assert any(not torch.equal(v, kept["student"][n]) for n, v in wanted.items())
+    student, teacher = (
+        {n.removeprefix(at): v for n, v in kept["method"].items() if n.startswith(at)}
+        for at in ("student.", "teacher.network.")
+    )
+    wanted = teacher if ema else student
+    assert bool(teacher) == bool(ema)
+    assert all(torch.equal(v, student[n]) for n, v in wanted.items()) != bool(ema)
     best = done.folder / "best.safetensors"
     with safe_open(best, "pt") as file:
         save_file(

@@ -33,7 +33,7 @@ def tokens_of(study):
 
 
 def weights_of(done):
-    return torch.load(done.folder / "last.pt", weights_only=True)["student"]
+    return torch.load(done.folder / "last.pt", weights_only=True)["method"]
 
 
 def equal(a, b):
@@ -55,7 +55,7 @@ class AtStep:
 def test_batches_come_back_each_once_a_turn(study):
     chosen = settings(**{"training.distinct_batches": 5})
     method = build_method(build_network(["a", "b"], chosen.model), chosen)
-    batches = Batches(open_tissue(study), chosen, method)
+    batches = Batches(open_tissue(study), chosen, method.needs)
     turns = [[batches.place(5 * turn + k) for k in range(5)] for turn in range(4)]
     assert all(sorted(turn) == [0, 1, 2, 3, 4] for turn in turns)
     assert len({tuple(turn) for turn in turns}) > 1

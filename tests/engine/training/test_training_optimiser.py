@@ -34,6 +34,10 @@ def network_of(settings):
     return network.train()
 
 
+def optimiser_of(network, settings):
+    return build_optimiser(build_method(network, settings).groups(), settings.training)
+
+
 def groups_of(network, optimiser):
     names = {id(p): name for name, p in network.named_parameters()}
     return [[names[id(p)] for p in group["params"]] for group in optimiser.param_groups]
@@ -45,7 +49,7 @@ def test_projections_learn_at_a_tenth_of_the_rate_of_all_else(preset, encoder):
     train = {"frozen": "no", "trained": "yes"}[encoder]
     settings = chosen(preset, **{"model.train_encoder": train})
     network = network_of(settings)
-    optimiser = build_optimiser(network, settings.training)
+    optimiser = optimiser_of(network, settings)
     slow, fast = groups_of(network, optimiser)
     every = [name for name, _ in network.named_parameters()]
     wanted = {"low.weight", "low.bias", "high.weight", "high.bias"}
@@ -103,7 +107,7 @@ def test_recommended_warms_up_and_falls(step, rate):
     settings = chosen("recommended")
     assert (settings.training.steps, settings.training.warmup_steps) == (400, 20)
     network = network_of(settings)
-    optimiser = build_optimiser(network, settings.training)
+    optimiser = optimiser_of(network, settings)
     assert type(optimiser) is torch.optim.AdamW
     slow, fast = groups_of(network, optimiser)
     # The embedded encoder is trained, with the projections.
@@ -121,7 +125,7 @@ def test_a_published_step_is_momentum_and_decay_by_hand(preset):
     settings = chosen(preset, "supervised", **{"training.steps": 10})
     network = network_of(settings)
     method = build_method(network, settings)
-    optimiser = build_optimiser(network, settings.training)
+    optimiser = build_optimiser(method.groups(), settings.training)
     followed = {
         "low.weight": (1e-3, network.low.weight),
         "semantic.prototypes": (1e-2, network.semantic.prototypes),

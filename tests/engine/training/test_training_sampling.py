@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from unisemalign.geometry import Rect
+from unisemalign.methods import Needs
 from unisemalign.settings import build_settings
 from unisemalign.training.batches import Batches
 
@@ -46,8 +47,8 @@ def drawn(monkeypatch):
             labelled=[Area(k, told, sides[k % 3]) for k in range(LABELLED)],
             unlabelled=[Area(100 + k, told, sides[k % 3]) for k in range(UNLABELLED)],
         )
-        method = SimpleNamespace(wants_unlabelled=True, wants_drawn_donor=True, strong_views=1)
-        batches = Batches(tissue, chosen, method)
+        needs = Needs(unlabelled=True, drawn_donor=True, strong_views=1)
+        batches = Batches(tissue, chosen, needs)
         for step in steps:
             batches.draw(step)
         weak = [one for k in range(len(steps)) for one in told[8 * k : 8 * k + 4]]

@@ -92,12 +92,12 @@ def test_a_compiled_round_has_the_names_and_numbers_of_a_plain_one(study, monkey
     assert told.texts() == []
     assert counters["frames"]["ok"] > 3  # the probe, encoder, decoder, pixels
     for name in ("best.safetensors", "last.pt"):
-        load = load_file if name.startswith("best") else read_student
+        load = load_file if name.startswith("best") else read_method
         assert close(load(done.folder / name), load(plain.folder / name), 1e-4)
 
 
-def read_student(path):
-    return torch.load(path, weights_only=True)["student"]
+def read_method(path):
+    return torch.load(path, weights_only=True)["method"]
 
 
 def test_a_machine_that_cannot_compile_is_told_and_trains(study, monkeypatch):

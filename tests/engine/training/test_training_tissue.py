@@ -18,7 +18,7 @@ PLAIN = {"views.scale_min": 1.0, "views.scale_max": 1.0}
 def batches_of(study: Project) -> Batches:
     chosen = build_settings(overrides={**QUICK, **PLAIN})
     method = build_method(build_network(["a", "b"], chosen.model), chosen)
-    return Batches(open_tissue(study), chosen, method)
+    return Batches(open_tissue(study), chosen, method.needs)
 
 
 def marked(study: Project, name: str, columns: slice) -> None:

@@ -1,47 +1,23 @@
-"""How labelled and unlabelled tissue is used: one class of settings a method."""
+"""Settings of UniSemAlign."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Lt
 from pydantic import Field
 
-from unisemalign.settings.base import SettingsModel
-
-Weight = Annotated[float, Ge(0.0), Le(1000.0)]
-Share = Annotated[float, Ge(0.0), Le(1.0)]
-
-
-class LabelledLosses(SettingsModel):
-    """What every method does with labelled tissue, and with its teacher."""
-
-    weight_decoder: Weight = Field(1.0, description="Weight of the decoder's loss, L_dl.")
-    weight_dice: Weight = Field(0.5, description="Weight of the soft Dice loss beside it.")
-    weight_prototype: Weight = Field(1.0, description="Weight of the prototypes' loss, L_p.")
-    weight_text: Weight = Field(1.0, description="Weight of the words' loss, L_t.")
-    weight_align: Weight = Field(1.0, description="Weight of the alignment of both, L_al.")
-    align: Literal["none", "mse", "cosine", "kl"] = Field(
-        "mse", description="How prototypes and words are brought together (A8 row 13)."
-    )
-    temperature: Annotated[float, Gt(0.0), Le(10.0)] = Field(
-        0.1, description="Cosines are divided by this; 1 is the paper's (A8 row 12)."
-    )
-    eta_prototype: Weight = Field(0.1, description="Share of the prototypes in the fused logits.")
-    eta_text: Weight = Field(0.1, description="Share of the words in the fused logits.")
-    ema: Annotated[float, Ge(0.0), Lt(1.0)] = Field(
-        0.99, description="How slowly the teacher follows the student; 0 copies it each step."
-    )
-
-
-class SupervisedSettings(LabelledLosses):
-    """Labelled tissue only: the yardstick for every semi-supervised method."""
-
-    name: Literal["supervised"] = "supervised"
+from unisemalign.settings.methods.base import LabelledLosses, Share, Weight
 
 
 class UniSemAlignSettings(LabelledLosses):
     """UniSemAlign (METHODS part A); defaults are table A8's recommendation."""
+
+    unlabelled_weights: ClassVar[tuple[str, ...]] = (
+        "weight_hard",
+        "weight_soft",
+        "weight_dropout",
+    )
 
     name: Literal["unisemalign"] = "unisemalign"
     weight_hard: Weight = Field(0.5, description="Weight of hard pseudo-labels, L_h.")
@@ -100,6 +76,3 @@ class UniSemAlignSettings(LabelledLosses):
     donor_label: Literal["fused", "decoder"] = Field(
         "fused", description="Whose labels a donor carries (A8 row 4)."
     )
-
-
-MethodSettings = Annotated[UniSemAlignSettings | SupervisedSettings, Field(discriminator="name")]

@@ -1,0 +1,55 @@
+"""Which methods there are. One line a method, below; everything else finds it here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unisemalign.settings.methods.base import MethodSettings
+from unisemalign.settings.methods.supervised import SupervisedSettings
+from unisemalign.settings.methods.unisemalign import UniSemAlignSettings
+
+
+@dataclass(frozen=True)
+class KnownMethod:
+    """A method by name.
+
+    Attributes
+    ----------
+    settings
+        Its class of settings; the default of its field ``name`` is the method's name.
+    implementation
+        ``package.module:Class``, a ``unisemalign.methods.Method``. Loaded when it is built: the
+        settings are read where torch is not.
+    """
+
+    settings: type[MethodSettings]
+    implementation: str
+
+
+METHODS: dict[str, KnownMethod] = {}
+"""Every method by its name, the default first."""
+
+
+def register_method(settings: type[MethodSettings], implementation: str) -> None:
+    """Make a method known: settings files, command line and form then offer it.
+
+    Parameters
+    ----------
+    settings, implementation
+        See :class:`KnownMethod`.
+
+    Raises
+    ------
+    ValueError
+        If the settings have no default name, or another method has it.
+    """
+    name = settings.model_fields["name"].default
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"{settings.__name__} needs a field 'name' with a default, found {name!r}")
+    if name in METHODS and METHODS[name].settings is not settings:
+        raise ValueError(f"A method '{name}' is there already: {METHODS[name].implementation}")
+    METHODS[name] = KnownMethod(settings, implementation)
+
+
+register_method(UniSemAlignSettings, "unisemalign.methods.unisemalign:UniSemAlign")
+register_method(SupervisedSettings, "unisemalign.methods.supervised:Supervised")

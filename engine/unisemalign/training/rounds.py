@@ -1,0 +1,223 @@
+"""Rounds of training: started, taken up again, finished."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from unisemalign.errors import (
+    CancelledError,
+    ProjectError,
+    SettingsError,
+    UnisemalignError,
+)
+from unisemalign.inference.segmenting import best_weights
+from unisemalign.methods import build_method
+from unisemalign.model import Network, load_network
+from unisemalign.project import Project, Round
+from unisemalign.runtime import (
+    CancelToken,
+    Events,
+    LogFileEvents,
+    ManyEvents,
+    SilentEvents,
+    cancel_on_signals,
+    write_json,
+)
+from unisemalign.settings import ModelSettings, Settings, read_settings, write_settings
+from unisemalign.training.checkpoint import load_checkpoint
+from unisemalign.training.loop import CHECKPOINT, Loop
+from unisemalign.training.optimiser import build_optimiser
+from unisemalign.training.team import ALONE, Team, check_shares
+
+_CANCEL = "cancel"
+
+
+def train_round(
+    project: Project,
+    settings: Settings | None,
+    *,
+    resume: bool = False,
+    events: Events,
+    cancel: CancelToken | None = None,
+    team: Team = ALONE,
+) -> Round:
+    """Train one round of a project and return it.
+
+    Parameters
+    ----------
+    project
+        Holds tissue and labels.
+    settings
+        Every number; the encoder and text tower are the project's. ``None`` with ``resume``:
+        those the round was started with.
+    resume
+        Go on with the newest round that did not finish, from its last checkpoint.
+    events
+        Told of each step; the round's ``log.jsonl`` is told too.
+    cancel
+        Stops the round at its next step, with a checkpoint.
+    team
+        The processes that share the work; all of them call this function alike.
+
+    Raises
+    ------
+    BusyError
+        If another training runs in this project.
+    DataError
+        If nothing is labelled yet.
+    CancelledError
+        If it was stopped; ``resume`` goes on from there.
+    """
+    if team.rank > 0:
+        return _assist(project, team)
+    with project.lock_training():
+        try:
+            found, settings = _opened(project, settings, resume, team)
+        except BaseException:
+            team.told_by_leader(None)
+            raise
+        (found.folder / _CANCEL).unlink(missing_ok=True)
+        token = cancel or CancelToken(found.folder / _CANCEL)
+        events = ManyEvents([events, LogFileEvents(found.folder / "log.jsonl")])
+        loop = Loop(project, settings, found, events, token, team)
+        return _finish(loop, resume=resume)
+
+
+def _finish(loop: Loop, *, resume: bool) -> Round:
+    """Train the round to its end, and write in every case how it ended."""
+    project, number, events = loop.project, loop.round.number, loop.events
+    # Signals stay with the token until the round's end is on disk: one that comes while the
+    # round closes would otherwise end the process with a round that seems to be running.
+    with cancel_on_signals(loop.cancel):
+        project.set_round(number, state="running")
+        try:
+            loop.team.told_by_leader((number, resume))
+            scores = loop.run(resume=resume)
+        except CancelledError as error:
+            project.set_round(number, state="cancelled")
+            stopped = CancelledError(f"{error} Round {number} can be resumed.")
+            events.emit("cancelled", text=str(stopped))
+            stopped.told = True
+            raise stopped from None
+        except BaseException as error:
+            with suppress(UnisemalignError):  # a full disk may take no last words either
+                project.set_round(number, state="failed")
+            with suppress(UnisemalignError):
+                events.emit("failed", text=_sentence(error))
+            if isinstance(error, UnisemalignError):
+                error.told = True
+            raise
+        project.set_round(number, state="done", scores=scores)
+        write_json(loop.round.folder / "scores.json", scores)
+        events.emit("done", round=number, **scores)
+    return project.round(number)
+
+
+def _opened(
+    project: Project, settings: Settings | None, resume: bool, team: Team
+) -> tuple[Round, Settings]:
+    """Return the round to train, new or taken up again, and its settings."""
+    for stale in project.rounds():
+        if stale.state == "running":  # killed: whoever runs holds the lock, and that is us
+            project.set_round(stale.number, state="cancelled")
+    if resume:
+        found = unfinished_round(project)
+        if found is None:
+            raise ProjectError(
+                "Resuming needs a round that was stopped or killed, found none. Train without "
+                "--resume."
+            )
+        settings = read_settings(found.folder / "run.toml")
+        check_shares(settings.training, team)
+        return found, settings
+    if settings is None:
+        raise ProjectError("A new round needs settings, found none.")
+    check_shares(settings.training, team)
+    settings = _with_towers(project, settings)
+    return _start(project, settings), settings
+
+
+def _assist(project: Project, team: Team) -> Round:
+    """Train beside the leader, who alone validates, writes and tells."""
+    given: tuple[int, bool] | None = team.told_by_leader(None)
+    if given is None:
+        stopped = CancelledError("The first process of this training could not begin.")
+        stopped.told = True
+        raise stopped
+    number, resume = given
+    found, token = project.round(number), CancelToken()
+    settings = read_settings(found.folder / "run.toml")
+    with cancel_on_signals(token):
+        Loop(project, settings, found, SilentEvents(), token, team).run(resume=resume)
+    return found
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, UnisemalignError):
+        return str(error)
+    return f"The round stopped on {type(error).__name__}: {error}"
+
+
+def unfinished_round(project: Project) -> Round | None:
+    """Return the newest round after the last finished one that has something to go on with."""
+    found: Round | None = None
+    for each in project.rounds():
+        if each.state == "done":
+            found = None
+        elif (each.folder / "run.toml").exists() and (
+            each.state != "failed" or (each.folder / CHECKPOINT).exists()
+        ):
+            found = each
+    return found
+
+
+def _with_towers(project: Project, settings: Settings) -> Settings:
+    """Return the settings with the project's encoder and text tower.
+
+    Raises
+    ------
+    SettingsError
+        If the settings ask for others: labels and rounds of a project share one pair.
+    """
+    mine = {"encoder": project.info.encoder, "text": project.info.text}
+    for name, value in mine.items():
+        asked = getattr(settings.model, name)
+        if asked not in {value, ModelSettings.model_fields[name].default}:
+            raise SettingsError(
+                f"The project's {name} is '{value}', the settings ask for '{asked}'. Change "
+                f"'{name}' in project.toml, or make a project with --{name} {asked}."
+            )
+    return settings.model_copy(update={"model": settings.model.model_copy(update=mine)})
+
+
+def _start(project: Project, settings: Settings) -> Round:
+    parent = project.latest_round() if settings.training.start_from == "previous" else None
+    found = project.new_round(
+        method=settings.method.name,
+        preset=settings.preset,
+        parent=parent.number if parent else None,
+    )
+    write_settings(settings, found.folder / "run.toml")
+    return found
+
+
+def last_network(folder: Path) -> tuple[Network, Settings, int]:
+    """Return the network a round keeps as it was at the last step, its settings and that step.
+
+    Where a method has several networks, it is the one whose best weights the round keeps. It is
+    rebuilt from the checkpoint, which every round keeps; only the best weights have a file of
+    their own. ``folder`` is the round's.
+
+    Raises
+    ------
+    WeightsError
+        If the best weights, which say how to build it, or the checkpoint cannot be read.
+    """
+    network, settings, _ = load_network(best_weights(folder))
+    method = build_method(network, settings)
+    optimiser = build_optimiser(method.groups(), settings.training)
+    step, best = load_checkpoint(folder / CHECKPOINT, method, optimiser)
+    candidates = method.candidates()
+    kept = (best or {}).get("candidate", next(iter(candidates)))
+    return candidates[kept].eval(), settings, step
