@@ -48,13 +48,21 @@ def settings_page() -> str:
         *_table("", schema, trees, schema),
     ]
     for section, about in schema["properties"].items():
-        listed: list[str] = []
+        listed: dict[str, Any] = {}
         for title, inner in _sections(section, about, schema):
+            fields = inner["properties"]
             lines += ["", f"## {title}", "", inner.get("description", ""), ""]
-            if again := [f"{section}.{name}" for name in inner["properties"] if name in listed]:
-                lines += [f"From the tables above: {_codes(again)}.", ""]
-            lines += _table(section, inner, trees, schema, without=listed)
-            listed += inner["properties"]
+            # A field that another method has with another default stands in both tables.
+            again = [n for n in fields if n in listed and _default(fields[n]) == listed[n]]
+            if again:
+                told = [f"{section}.{name}" for name in again]
+                lines += [f"From the tables above: {_codes(told)}.", ""]
+            of_method = trees
+            if section == "method":
+                method = fields["name"]["default"]
+                of_method = [build_settings(p, method).model_dump(mode="json") for p in PRESETS]
+            lines += _table(section, inner, of_method, schema, without=again)
+            listed = {**{n: _default(field) for n, field in fields.items()}, **listed}
     return "\n".join(lines) + "\n"
 
 
@@ -92,17 +100,19 @@ def python_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _default(field: Mapping[str, Any]) -> Any:
+    return field.get("default")
+
+
 def _sections(
     name: str, about: Mapping[str, Any], schema: Mapping[str, Any]
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the title and schema of each table under a field: none for a plain value."""
-    if "$ref" in about:
+    if name == "method":
+        for method, known in METHODS.items():
+            yield f"{name} ({method})", known.settings.model_json_schema()
+    elif "$ref" in about:
         yield name, _resolved(about, schema)
-    elif "discriminator" in about:
-        for method, ref in sorted(
-            about["discriminator"]["mapping"].items(), key=lambda item: METHODS.index(item[0])
-        ):
-            yield f"{name} ({method})", _resolved({"$ref": ref}, schema)
 
 
 def _table(
