@@ -21,7 +21,7 @@ from napari_unisemalign.timers import single_shot
 from unisemalign.errors import ProjectError, UnisemalignError
 from unisemalign.geometry import Rect
 from unisemalign.project import TissueChange, TissueStore, corrected
-from unisemalign.slides import SpacedSlide, TissueMask, open_slide
+from unisemalign.slides import Opening, SpacedSlide, TissueMask, reopen_slide
 
 SAVE_MS = 300
 GLASS = 3
@@ -42,6 +42,7 @@ class _Search:
     slide: str
     path: Path
     level_0_um: float | None
+    opening: Opening
     spacing_um: float
 
 
@@ -221,6 +222,7 @@ class TissueEditor(QObject):
                     session.slide,
                     slide.slide.path,
                     slide.slide.spacing_um,
+                    slide.slide.opening,
                     slide.spacing_um,
                 ),
                 _connect={"returned": self._on_found, "errored": self._on_stumbled},
@@ -292,7 +294,7 @@ class TissueEditor(QObject):
 def look_for_tissue(search: _Search) -> tuple[_Search, TissueMask | Exception]:
     """Return what is found on a slide, or why nothing is; for a thread."""
     try:
-        slide = open_slide(search.path, spacing_um=search.level_0_um)
+        slide = reopen_slide(search.path, search.level_0_um, search.opening)
         try:
             return search, search.store.found(search.slide, SpacedSlide(slide, search.spacing_um))
         finally:

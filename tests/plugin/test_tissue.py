@@ -244,7 +244,7 @@ def test_what_goes_wrong_is_told(editor, told, study, qtbot, monkeypatch) -> Non
     def missing(path, *, spacing_um):
         raise UnisemalignError("The disk sleeps.")
 
-    monkeypatch.setattr(tissue_module, "open_slide", missing)
+    monkeypatch.setattr(tissue_module, "reopen_slide", missing)
     editor.toggle()
     qtbot.waitUntil(lambda: len(told) > 1, timeout=5000)
     assert told[1] == "The disk sleeps."

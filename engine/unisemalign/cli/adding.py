@@ -7,10 +7,11 @@ from typing import Any
 
 from unisemalign.errors import DataError, KnownSlideError, SpacingError
 from unisemalign.exchange import import_mask
-from unisemalign.project import Project, Split
+from unisemalign.project import Project, Split, safe_name
 from unisemalign.runtime import Events
-from unisemalign.slides import SLIDE_SUFFIXES, one_file_a_slide, open_slide
+from unisemalign.slides import SLIDE_SUFFIXES, holds_zarr, open_slide, slide_stem, slides_in
 
+_NAMED = 5
 _MASK_SUFFIXES = (".png", ".tif", ".tiff")
 
 
@@ -21,8 +22,14 @@ def add_slides(
     split: Split,
     spacing_um: float | None,
     events: Events,
+    *,
+    series: int | None = None,
+    profile: bool = True,
 ) -> list[dict[str, Any]]:
     """Add every slide named or found in a folder; label it where ``masks`` has its mask.
+
+    ``spacing_um`` is the pixel size of slides that state none. ``series`` and ``profile``: see
+    :meth:`Project.add_slide`.
 
     Every slide is opened once before the first is added, so a broken one adds nothing. A slide
     that is there already is left alone, or labelled if it was not: the same line can be repeated.
@@ -45,7 +52,7 @@ def add_slides(
     remarks: dict[str, list[str]] = {}
     for path, _ in pairs:
         if path.resolve() not in there:
-            for remark in _checked_remarks(path, spacing_um):
+            for remark in _checked_remarks(path, spacing_um, series, profile):
                 remarks.setdefault(remark, []).append(path.name)
     for remark, names in remarks.items():
         events.emit("message", text=f"{_named(names)}: {remark}")
@@ -57,7 +64,9 @@ def add_slides(
             events.emit("message", text=f"'{path.name}' is in the project already: left as it is.")
             continue
         try:
-            record = known or project.add_slide(path, spacing_um=spacing_um, split=split)
+            record = known or project.add_slide(
+                path, spacing_um=spacing_um, split=split, series=series, profile=profile
+            )
         except KnownSlideError as error:  # another process added it since
             events.emit("message", text=str(error))
             known = next(each for each in project.slides() if each.path.samefile(path))
@@ -78,38 +87,49 @@ def add_slides(
 
 def _named(names: list[str]) -> str:
     """Return ``'a.svs'``, or the first of many and their number."""
-    more = "" if len(names) == 1 else f" and {len(names) - 1} more"
-    return f"'{names[0]}'{more}"
+    listed = ", ".join(f"'{name}'" for name in names[:_NAMED])
+    more = len(names) - _NAMED
+    return listed + (f" and {more} more" if more > 0 else "")
 
 
-def _checked_remarks(path: Path, spacing_um: float | None) -> tuple[str, ...]:
+def _checked_remarks(
+    path: Path, spacing_um: float | None, series: int | None, profile: bool
+) -> tuple[str, ...]:
     """Open a slide as :meth:`Project.add_slide` will, and return what is to be told of it."""
-    slide = open_slide(path, spacing_um=spacing_um)
+    slide = open_slide(path, fallback_um=spacing_um, series=series, profile=profile)
     slide.close()
     if slide.spacing_um is None:
+        odd = " ".join(remark for remark in slide.remarks if "a pixel" in remark)
         raise SpacingError(
-            f"Cannot read the pixel size of '{path.name}': the file does not say it. "
-            f"Pass --spacing-um, for example --spacing-um 0.5."
+            f"Cannot read the pixel size of '{path.name}': the file does not say it. {odd}"
+            f"{' ' if odd else ''}Pass --spacing-um, for example --spacing-um 0.5."
         )
     return slide.remarks
 
 
 def _slides_in(path: Path) -> list[Path]:
-    if path.is_dir() and path.suffix != ".zarr":
-        slides = sorted(p for p in path.iterdir() if p.name.lower().endswith(tuple(SLIDE_SUFFIXES)))
-        if not slides:
-            raise DataError(
-                f"'{path}' wants at least one slide ({', '.join(SLIDE_SUFFIXES)}), found none."
-            )
-        return one_file_a_slide(slides)
-    return [path]
+    if not path.is_dir() or holds_zarr(path) or path.suffix.lower() == ".zarr":
+        return [path]
+    slides = slides_in(path)
+    if not slides:
+        raise DataError(
+            f"'{path}' needs at least one slide ({', '.join(SLIDE_SUFFIXES)}), found none."
+        )
+    return slides
 
 
 def _mask_of(slide: Path, masks: Path | None) -> Path | None:
     if masks is None:
         return None
-    for suffix in _MASK_SUFFIXES:
-        candidate = masks / f"{slide.stem}{suffix}"
-        if candidate.exists():
-            return candidate
-    return None
+    stem = slide_stem(slide)
+    wanted = {stem.casefold(), safe_name(stem).casefold()}  # the second is what exports are called
+    found = [
+        path
+        for path in sorted(masks.iterdir())
+        if not path.name.startswith(".")
+        and path.name.lower().endswith(_MASK_SUFFIXES)
+        and slide_stem(path).casefold() in wanted
+        and not path.samefile(slide)
+    ]
+    # The same result in several formats: the one that says most of itself last.
+    return min(found, key=lambda path: _MASK_SUFFIXES.index(path.suffix.lower()), default=None)

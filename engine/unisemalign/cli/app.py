@@ -137,15 +137,34 @@ def add(
     ] = None,
     split: Annotated[Split, typer.Option(help="What the slides are for.")] = Split.TRAIN,
     spacing_um: Annotated[
-        float | None, typer.Option(help="Pixel size of slides that do not say theirs, in µm.")
+        float | None,
+        typer.Option(min=0.01, max=100, help="Pixel size of slides that state none, in µm."),
     ] = None,
+    series: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="N", help="Of files with several images: this, not the largest."
+        ),
+    ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile/--no-profile", help="Apply colour profiles (ICC).")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Add slides, and masks that label them, to a project."""
     from unisemalign.cli.adding import add_slides
 
     with errors_as_sentences(as_json), Project.open(project) as opened:
-        added = add_slides(opened, paths, masks, split, spacing_um, choose_events(as_json))
+        added = add_slides(
+            opened,
+            paths,
+            masks,
+            split,
+            spacing_um,
+            choose_events(as_json),
+            series=series,
+            profile=profile,
+        )
     labelled = sum(1 for item in added if item["labelled"])
     if as_json:
         say_json({"event": "done", "slides": added})

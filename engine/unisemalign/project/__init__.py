@@ -3,6 +3,7 @@
 from unisemalign.project.first_guess import FIRST_ROUND, NO_CLASS, FirstGuess, GuessNote
 from unisemalign.project.info import ClassInfo, ProjectInfo
 from unisemalign.project.labels import LabelStore
+from unisemalign.project.names import safe_name
 from unisemalign.project.predictions import PredictionStore
 from unisemalign.project.project import Project
 from unisemalign.project.records import (
@@ -36,4 +37,5 @@ __all__ = [
     "TissueChange",
     "TissueStore",
     "corrected",
+    "safe_name",
 ]

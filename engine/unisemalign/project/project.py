@@ -221,7 +221,13 @@ class Project:
     # Slides
 
     def add_slide(
-        self, path: Path | str, *, spacing_um: float | None = None, split: Split = Split.TRAIN
+        self,
+        path: Path | str,
+        *,
+        spacing_um: float | None = None,
+        split: Split = Split.TRAIN,
+        series: int | None = None,
+        profile: bool = True,
     ) -> SlideRecord:
         """Add a slide; the file stays where it is.
 
@@ -230,9 +236,14 @@ class Project:
         path
             The file (or Zarr folder).
         spacing_um
-            Pixel size of level 0, µm, when the file does not say or says it wrong.
+            Pixel size of level 0, µm, for a file that does not state its own. A file that does
+            keeps what it states.
         split
             What the slide is for.
+        series
+            Which image of a file that holds several, counted from 0; the largest when ``None``.
+        profile
+            Whether a colour profile in the file is applied, now and whenever it is read.
 
         Raises
         ------
@@ -244,7 +255,7 @@ class Project:
         """
         path = Path(path).absolute()
         self._refuse_known(path)
-        slide = slide_room.open_slide(path, spacing_um=spacing_um)
+        slide = slide_room.open_slide(path, fallback_um=spacing_um, series=series, profile=profile)
         try:
             shape_yx = slide_room.SpacedSlide(slide, self.info.spacing_um).shape_yx
             level_0_um = slide.spacing_um
@@ -262,12 +273,20 @@ class Project:
             )
         with self._adding.held(_PATIENCE_S):
             self._refuse_known(path)  # again: another process may have added it meanwhile
-            name = unique_name(path.stem.removesuffix(".ome"), self._name_taken)
+            name = unique_name(slide_room.slide_stem(path), self._name_taken)
             folder = self._label_folder(name)
             with disk_full_told(folder):
                 _make_labels(folder, shape_yx)
             # Where this fails the folder stays, empty: whoever adds a slide of that name takes it.
-            self._slides.insert(name, path, shape_yx, level_0_um, Split(split))
+            self._slides.insert(
+                name,
+                path,
+                shape_yx,
+                level_0_um,
+                Split(split),
+                opening=slide.opening,
+                remarks=slide.remarks,
+            )
             return self.slide(name)
 
     def remove_slide(self, name: str) -> None:
@@ -604,7 +623,7 @@ class Project:
         return name.casefold() in known or _holds_labels(self._label_folder(name))
 
     def _open_checked(self, record: SlideRecord, path: Path) -> slide_room.SpacedSlide:
-        slide = slide_room.open_slide(path, spacing_um=record.spacing_um)
+        slide = slide_room.reopen_slide(path, record.spacing_um, record.opening)
         spaced = slide_room.SpacedSlide(slide, self.info.spacing_um)
         if spaced.shape_yx != record.shape_yx:
             slide.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unisemalign.geometry import Rect
+from unisemalign.slides import Opening
 
 RoundState = Literal["running", "done", "cancelled", "failed"]
 """How a round stands. A round that says ``running`` while nobody trains was killed."""
@@ -53,6 +54,10 @@ class SlideRecord:
         ``(height, width)`` in pixels of the working spacing.
     spacing_um
         Pixel size of the file's finest level, µm.
+    opening
+        How the file is opened: which of its images, and whether a colour profile is applied.
+    remarks
+        Sentences on the file that a person was told when it was added, and is to see beside it.
     """
 
     id: int
@@ -61,6 +66,8 @@ class SlideRecord:
     shape_yx: tuple[int, int]
     spacing_um: float
     split: Split
+    opening: Opening = field(default=Opening())
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from unisemalign.errors import ProjectError
 from unisemalign.project.database import Database
 from unisemalign.project.names import check_name
 from unisemalign.project.records import SlideRecord, Split
+from unisemalign.slides import Opening
+
+# Beside the slides' own table, which older releases know: how each file was opened.
+_OPENINGS = """
+CREATE TABLE IF NOT EXISTS slide_openings (
+    slide_id INTEGER PRIMARY KEY,
+    series INTEGER,
+    profile INTEGER NOT NULL,
+    remarks TEXT NOT NULL
+)
+"""
+_BEFORE = Opening(series=None, profile=False)
+"""How slides were opened that were added before this was noted."""
 
 
 class SlideTable:
@@ -35,14 +51,28 @@ class SlideTable:
         return self._record(rows[0])
 
     def insert(
-        self, name: str, path: Path, shape_yx: tuple[int, int], spacing_um: float, split: Split
+        self,
+        name: str,
+        path: Path,
+        shape_yx: tuple[int, int],
+        spacing_um: float,
+        split: Split,
+        *,
+        opening: Opening = _BEFORE,
+        remarks: Sequence[str] = (),
     ) -> None:
-        """Keep a new slide."""
+        """Keep a new slide, how it was opened, and what is to be told of it."""
         with self._database.transaction() as connection:
-            connection.execute(
+            connection.execute(_OPENINGS)
+            row = connection.execute(
                 "INSERT INTO slides (name, path, relative_path, height, width, spacing_um, split) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (name, str(path), self._relative(path), *shape_yx, spacing_um, split.value),
+            )
+            connection.execute(
+                "INSERT OR REPLACE INTO slide_openings (slide_id, series, profile, remarks) "
+                "VALUES (?, ?, ?, ?)",
+                (row.lastrowid, opening.series, opening.profile, json.dumps(list(remarks))),
             )
 
     def set_path(self, name: str, path: Path) -> None:
@@ -67,6 +97,8 @@ class SlideTable:
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM regions WHERE slide_id = ?", (record.id,))
             connection.execute("DELETE FROM slides WHERE id = ?", (record.id,))
+            connection.execute(_OPENINGS)
+            connection.execute("DELETE FROM slide_openings WHERE slide_id = ?", (record.id,))
 
     def _relative(self, path: Path) -> str | None:
         try:
@@ -81,6 +113,7 @@ class SlideTable:
             beside = Path(os.path.normpath(self._root / row["relative_path"]))
             if beside.exists():
                 path = beside
+        opening, remarks = self._opening(row["id"])
         return SlideRecord(
             id=row["id"],
             name=check_name(row["name"]),
@@ -88,4 +121,31 @@ class SlideTable:
             shape_yx=(row["height"], row["width"]),
             spacing_um=row["spacing_um"],
             split=Split(row["split"]),
+            opening=opening,
+            remarks=remarks,
         )
+
+    def _opening(self, slide_id: int) -> tuple[Opening, tuple[str, ...]]:
+        there = self._database.rows(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'slide_openings'"
+        )
+        if not there:
+            return _BEFORE, ()
+        found = self._database.rows(
+            "SELECT series, profile, remarks FROM slide_openings WHERE slide_id = ?", (slide_id,)
+        )
+        if not found:
+            return _BEFORE, ()
+        series = found[0]["series"]
+        series = series if isinstance(series, int) and series >= 0 else None
+        return Opening(series, bool(found[0]["profile"])), _sentences(found[0]["remarks"])
+
+
+def _sentences(stored: Any) -> tuple[str, ...]:
+    """Return the remarks in a row; none where it holds something else."""
+    try:
+        remarks = json.loads(stored)
+    except (ValueError, TypeError, RecursionError):
+        return ()
+    known = isinstance(remarks, list) and all(isinstance(each, str) for each in remarks)
+    return tuple(remarks) if known else ()

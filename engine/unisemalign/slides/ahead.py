@@ -36,9 +36,10 @@ from unisemalign.slides.blocks import (
     read_block,
     read_seam,
 )
-from unisemalign.slides.opening import open_slide
+from unisemalign.slides.opening import reopen_slide
 from unisemalign.slides.padding import Readable
 from unisemalign.slides.plain_slide import PlainSlide
+from unisemalign.slides.slide import Opening
 from unisemalign.slides.spaced import SpacedSlide
 
 _AHEAD_PX = 2**23, 2**22
@@ -106,7 +107,7 @@ class ReadAhead:
                 readers,
                 multiprocessing.get_context("spawn"),  # a fork would copy torch's locks
                 _begin_here,
-                (slide.slide.path, slide.slide.spacing_um, slide.spacing_um),
+                (slide.slide.path, slide.slide.spacing_um, slide.slide.opening, slide.spacing_um),
             )
         else:
             self._read = self._read_inside
@@ -229,6 +230,7 @@ def _killed_told() -> Iterator[None]:
 class _Here:
     path: Path
     own_spacing_um: float | None
+    opening: Opening
     spacing_um: float
     slide: SpacedSlide | None = None
 
@@ -236,9 +238,11 @@ class _Here:
 _here: _Here | None = None
 
 
-def _begin_here(path: Path, own_spacing_um: float | None, spacing_um: float) -> None:
+def _begin_here(
+    path: Path, own_spacing_um: float | None, opening: Opening, spacing_um: float
+) -> None:
     global _here
-    _here = _Here(path, own_spacing_um, spacing_um)
+    _here = _Here(path, own_spacing_um, opening, spacing_um)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the process that feeds us
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -254,6 +258,6 @@ def _read_here(block: Block) -> BlockPixels:
     if _here is None:  # the pool runs its initializer first
         raise RuntimeError("a reader reads before it was begun")
     if _here.slide is None:
-        opened = open_slide(_here.path, spacing_um=_here.own_spacing_um)
+        opened = reopen_slide(_here.path, _here.own_spacing_um, _here.opening)
         _here.slide = SpacedSlide(opened, _here.spacing_um)
     return read_block(_here.slide, block)

@@ -9,12 +9,16 @@ from pathlib import Path
 import openslide
 import tifffile
 
-from unisemalign.errors import SlideError, SpacingError
+from unisemalign.errors import SlideError
+from unisemalign.slides.files import check_regular
 from unisemalign.slides.openslide_slide import OpenSlideSlide
 from unisemalign.slides.plain_slide import PlainSlide
-from unisemalign.slides.slide import Slide
+from unisemalign.slides.slide import Opening, Slide
+from unisemalign.slides.spacing import check_spacing
 from unisemalign.slides.tiff_levels import UNREADABLE
 from unisemalign.slides.tiff_slide import TiffSlide
+from unisemalign.slides.turning import TurnedSlide
+from unisemalign.slides.zarr_images import holds_zarr
 from unisemalign.slides.zarr_slide import ZarrSlide
 
 SLIDE_SUFFIXES: tuple[str, ...] = (
@@ -25,10 +29,18 @@ SLIDE_SUFFIXES: tuple[str, ...] = (
 """What file dialogs offer. :func:`open_slide` looks at the content and takes other names too."""
 
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_SAME_SPACING_SHARE = 0.01
 _APERIO_FAST = {7, 33005}  # the tag Compression: JPEG, JPEG 2000 in RGB
 
 
-def open_slide(path: str | os.PathLike[str], *, spacing_um: float | None = None) -> Slide:
+def open_slide(
+    path: str | os.PathLike[str],
+    *,
+    spacing_um: float | None = None,
+    fallback_um: float | None = None,
+    series: int | None = None,
+    profile: bool = True,
+) -> Slide:
     """Open a slide with the backend that suits its content.
 
     Vendor formats go to OpenSlide; generic TIFF, OME-TIFF and most of Aperio's to tifffile, which
@@ -39,29 +51,84 @@ def open_slide(path: str | os.PathLike[str], *, spacing_um: float | None = None)
     path
         A file, or an OME-Zarr folder.
     spacing_um
-        µm per pixel of level 0. Supplies what the file lacks, and overrules what it says.
+        µm per pixel of level 0, whatever the file says: what a project noted when it was added.
+    fallback_um
+        µm per pixel of level 0 for a file that says nothing itself. It never overrules a file.
+    series
+        Which image of a file that holds several, counted from 0; the largest when ``None``.
+    profile
+        Whether a colour profile in the file is applied.
 
     Raises
     ------
     SlideError
         If there is nothing to open, or it cannot be read as RGB.
     SpacingError
-        If ``spacing_um`` is not a positive number.
+        If a spacing is impossible, or the file's pixels are not square.
     """
     path = Path(path)
-    if spacing_um is not None and not 0 < spacing_um < float("inf"):
-        raise SpacingError(
-            f"A pixel size wants to be above 0 µm; {spacing_um} was given for '{path.name}'. "
-            f"Pass --spacing-um 0.5."
+    for given in (spacing_um, fallback_um):
+        if given is not None:
+            check_spacing(given, path.name)
+    check_regular(path)
+    slide = _opened(path, spacing_um, Opening(series, profile))
+    if fallback_um is None or spacing_um is not None:
+        return slide
+    if slide.spacing_um is None:
+        slide.spacing_um = fallback_um
+        slide.remarks = (
+            *slide.remarks,
+            f"It does not state its pixel size: {fallback_um:g} µm is used, as given.",
         )
+    elif abs(slide.spacing_um / fallback_um - 1) > _SAME_SPACING_SHARE:
+        slide.remarks = (
+            *slide.remarks,
+            f"It states {slide.spacing_um:.4g} µm a pixel: that is used, and not the "
+            f"{fallback_um:g} µm given for slides that state nothing.",
+        )
+    return slide
+
+
+def reopen_slide(path: Path, spacing_um: float | None, opening: Opening) -> Slide:
+    """Open a slide as it was opened before; see :func:`open_slide`."""
+    return open_slide(path, spacing_um=spacing_um, series=opening.series, profile=opening.profile)
+
+
+def _opened(path: Path, spacing_um: float | None, opening: Opening) -> Slide:
     if path.is_dir():
-        return ZarrSlide(path, spacing_um)
+        return ZarrSlide(path, spacing_um, opening)
     start = _first_bytes(path)
     vendor = openslide.OpenSlide.detect_format(path)
     is_tiff = start in _TIFF_STARTS
     if vendor is not None and not (is_tiff and _tifffile_serves(path, vendor)):
-        return OpenSlideSlide(path, spacing_um)
-    return TiffSlide(path, spacing_um) if is_tiff else PlainSlide(path, spacing_um)
+        return OpenSlideSlide(path, spacing_um, opening)
+    if not is_tiff:
+        return PlainSlide(path, spacing_um, opening)
+    slide = TiffSlide(path, spacing_um, opening)
+    return TurnedSlide(slide, slide.orientation) if slide.orientation > 1 else slide
+
+
+def slide_stem(path: Path) -> str:
+    """Return a slide's name without what tells its format: ``a`` for ``a.OME.TIF``."""
+    lower = path.name.lower()
+    for suffix in sorted(SLIDE_SUFFIXES, key=len, reverse=True):
+        if lower.endswith(suffix) and len(lower) > len(suffix):
+            return path.name[: -len(suffix)]
+    return path.stem
+
+
+def slides_in(folder: Path) -> list[Path]:
+    """Return what looks like a slide in a folder: by suffix in any case, or a Zarr group.
+
+    Hidden files, such as those that macOS leaves beside others on foreign disks, are none.
+    """
+    found = [
+        path
+        for path in sorted(folder.iterdir())
+        if not path.name.startswith(".")
+        and (path.name.lower().endswith(SLIDE_SUFFIXES) or holds_zarr(path))
+    ]
+    return one_file_a_slide(found)
 
 
 def one_file_a_slide(paths: Iterable[Path]) -> list[Path]:
@@ -72,7 +139,7 @@ def one_file_a_slide(paths: Iterable[Path]) -> list[Path]:
     kept, known = [], set()
     for path in paths:
         series = None
-        if path.suffix.lower() == ".dcm":
+        if path.suffix.lower() == ".dcm" and path.is_file():
             try:
                 with openslide.OpenSlide(path) as file:
                     series = file.properties.get("dicom.SeriesInstanceUID")
@@ -88,10 +155,6 @@ def _first_bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             start = file.read(4)
-    except FileNotFoundError as error:
-        raise SlideError(
-            f"There is no slide at '{path}'. Check the path, or that its disk is connected."
-        ) from error
     except OSError as error:
         raise SlideError(
             f"The slide '{path}' cannot be opened ({error.strerror}). "

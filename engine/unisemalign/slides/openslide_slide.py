@@ -13,18 +13,20 @@ from numpy.typing import NDArray
 
 from unisemalign.errors import SlideError
 from unisemalign.geometry import Rect
+from unisemalign.slides.files import check_regular_folder
 from unisemalign.slides.levels import level_downsamples, overview_remarks
-from unisemalign.slides.profiles import profile_remarks
+from unisemalign.slides.profiles import find_profile
 from unisemalign.slides.slide import (
     WHITE,
     OneProcess,
+    Opening,
     UnreadableTileError,
     checked_level,
     flatten_alpha,
     gone,
     on_white,
 )
-from unisemalign.slides.spacing import spacing_from_sizes
+from unisemalign.slides.spacing import Sizes, settle, sizes_um
 from unisemalign.slides.tiles import KEPT_BYTES, tiles_touching
 
 _BLOCK_YX = (512, 512)
@@ -49,8 +51,16 @@ class OpenSlideSlide(OneProcess):
         If OpenSlide cannot open the file.
     """
 
-    def __init__(self, path: Path, spacing_um: float | None = None) -> None:
+    def __init__(
+        self, path: Path, spacing_um: float | None = None, opening: Opening | None = None
+    ) -> None:
         self.path = path
+        self.opening = opening or Opening()
+        if self.opening.series not in (None, 0):
+            raise SlideError(
+                f"'{path.name}' holds one image (0) as OpenSlide reads it; image "
+                f"{self.opening.series} was asked for. Leave --series out."
+            )
         self._closed = False
         self._lock = threading.Lock()
         try:
@@ -70,13 +80,20 @@ class OpenSlideSlide(OneProcess):
             self._tile_yx(level) for level in range(len(self.level_shapes))
         )
         self.level_downsamples = level_downsamples(self.level_shapes)
-        self.spacing_um = spacing_um if spacing_um is not None else self._own_spacing()
+        own, said = (spacing_um, []) if spacing_um is not None else settle(path.name, self._sizes())
+        self.spacing_um = own
+        self._transform, profile_remarks = find_profile(
+            self._profile(), "RGB", apply=self.opening.profile
+        )
         self.remarks: tuple[str, ...] = (
-            *profile_remarks(self._profile()),
+            *said,
+            *profile_remarks,
             *overview_remarks(self.level_shapes),
         )
 
     def _open(self) -> Any:
+        if openslide.OpenSlide.detect_format(self.path) == "dicom":
+            check_regular_folder(self.path.parent)  # OpenSlide looks into every file beside it
         file = openslide.OpenSlide(self.path)
         file.set_cache(_kept_tiles())
         return file
@@ -85,7 +102,7 @@ class OpenSlideSlide(OneProcess):
         profile = self._file.color_profile
         return None if profile is None else bytes(profile.tobytes())
 
-    def _own_spacing(self) -> float | None:
+    def _sizes(self) -> Sizes | None:
         said = self._file.properties
         try:
             y, x = (
@@ -94,7 +111,7 @@ class OpenSlideSlide(OneProcess):
             )
         except (KeyError, ValueError):
             return None
-        return spacing_from_sizes(y, x, "µm", "µm")
+        return sizes_um(y, x, "µm", "µm")
 
     def read_level(
         self, level: int, rect: Rect, unreadable: list[UnreadableTileError] | None = None
@@ -142,7 +159,11 @@ class OpenSlideSlide(OneProcess):
     def _read_region(self, file: Any, level: int, rect: Rect) -> NDArray[np.uint8]:
         downsample = self._steps[level]
         corner = round(rect.x * downsample), round(rect.y * downsample)
-        return flatten_alpha(np.asarray(file.read_region(corner, level, (rect.w, rect.h))))
+        rgba = np.asarray(file.read_region(corner, level, (rect.w, rect.h)))
+        if self._transform is not None:
+            rgb = self._transform.rgb(rgba[..., :3])
+            rgba = np.concatenate([rgb, rgba[..., 3:]], axis=2)
+        return flatten_alpha(rgba)
 
     def _tile_yx(self, level: int) -> tuple[int, int]:
         if not self._steps[level].is_integer():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +15,44 @@ from PIL import Image, UnidentifiedImageError
 from unisemalign.errors import SlideError
 from unisemalign.geometry import Rect
 from unisemalign.slides.channels import CONVERT, Colours
+from unisemalign.slides.files import open_picture
 from unisemalign.slides.levels import pyramid_advice
-from unisemalign.slides.profiles import profile_remarks
-from unisemalign.slides.slide import OneProcess, UnreadableTileError, checked_level, on_white
-from unisemalign.slides.spacing import spacing_from_resolution
+from unisemalign.slides.slide import (
+    OneProcess,
+    Opening,
+    UnreadableTileError,
+    checked_level,
+    on_white,
+)
+from unisemalign.slides.spacing import Sizes, settle, sizes_from_resolution
+from unisemalign.slides.turning import (
+    ORIENTATION_TAG,
+    orientation_of,
+    orientation_remarks,
+    turned,
+)
 
-_READ_AS = {"RGB": "RGB", "RGBX": "RGB", "RGBA": "RGBA", "P": "RGBA", "PA": "RGBA", "CMYK": "RGB"}
-_READ_AS |= {"YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB", "L": "L", "LA": "RGBA", "La": "RGBA"}
+_READ_AS = {"RGB": "RGB", "RGBX": "RGB", "RGBA": "RGBA", "CMYK": "CMYK", "YCbCr": "RGB"}
+_READ_AS |= {"P": "RGB", "PA": "RGBA", "L": "L", "LA": "LA", "La": "RGBA", "RGBa": "RGBA"}
 _READ_AS |= {"I;16": "I;16", "I;16B": "I;16", "I;16L": "I;16"}
+_LINEAR_GAMMA = 0.6
+"""Files for screens state 0.45455; far above it their numbers are no colours as screens show."""
 
 
 class PlainSlide(OneProcess):
-    """One level held in memory. Transparent pixels are set on white; gray is read as RGB.
+    """One level held in memory, turned upright. Transparent pixels are set on white.
 
     The pixel size comes from the image's resolution where that can be a microscope's (below 25 µm);
     72, 96 or 300 dpi count as absent.
+
+    Parameters
+    ----------
+    path
+        The file.
+    spacing_um
+        µm per pixel; overrules what the file says.
+    opening
+        Which picture of several (the first, unless said) and whether a colour profile is applied.
 
     Raises
     ------
@@ -35,16 +60,20 @@ class PlainSlide(OneProcess):
         If Pillow cannot decode the file, it is too large to hold, or it is neither gray nor colour.
     """
 
-    def __init__(self, path: Path, spacing_um: float | None = None) -> None:
+    def __init__(
+        self, path: Path, spacing_um: float | None = None, opening: Opening | None = None
+    ) -> None:
         self.path = path
-        self._pixels, own, remarks = _decode(path)
+        self.opening = opening or Opening()
+        self._pixels, sizes, remarks = _decode(path, self.opening)
         h, w = self._pixels.shape[:2]
         self.shape_yx: tuple[int, int] = (h, w)
         self.level_shapes: tuple[tuple[int, int], ...] = (self.shape_yx,)
         self.level_tiles: tuple[tuple[int, int], ...] = ((1, 1),)
         self.level_downsamples: tuple[float, ...] = (1.0,)
-        self.spacing_um = spacing_um if spacing_um is not None else own
-        self.remarks: tuple[str, ...] = tuple(remarks)
+        own, said = (spacing_um, []) if spacing_um is not None else settle(path.name, sizes)
+        self.spacing_um = own
+        self.remarks: tuple[str, ...] = (*remarks, *said)
 
     def read_level(
         self,
@@ -60,17 +89,20 @@ class PlainSlide(OneProcess):
         """Do nothing: the file was closed when it had been read."""
 
 
-def _decode(path: Path) -> tuple[NDArray[np.uint8], float | None, list[str]]:
+def _decode(path: Path, opening: Opening) -> tuple[NDArray[np.uint8], Sizes | None, list[str]]:
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
+            remarks = _choose_picture(image, opening.series, path.name)
             if image.mode not in _READ_AS:
                 raise SlideError(
-                    f"A slide wants gray or RGB of 8 or 16 bits; '{path.name}' has pixels of "
+                    f"A slide needs gray or RGB of 8 or 16 bits; '{path.name}' has pixels of "
                     f"Pillow's mode '{image.mode}'. {CONVERT}"
                 )
-            stored = np.asarray(image.convert(_READ_AS[image.mode]))
-            own = _own_spacing(image.info)
-            remarks = profile_remarks(image.info.get("icc_profile"))
+            sizes, profile = _sizes(image.info), image.info.get("icc_profile")
+            remarks += _gamma_remarks(image.info)
+            mode = "RGBA" if image.has_transparency_data else _READ_AS[image.mode]
+            orientation = orientation_of(image.getexif().get(ORIENTATION_TAG))
+            stored = np.asarray(image.convert(mode))
     except UnidentifiedImageError as error:
         raise SlideError(
             f"Cannot open '{path.name}': it is no slide or image in a format known here. "
@@ -82,19 +114,56 @@ def _decode(path: Path) -> tuple[NDArray[np.uint8], float | None, list[str]]:
             f"The image '{path.name}' is too large to be held in memory as one piece "
             f"({int(found.group()) / 1e6 if found else 0:.0f} megapixels). {pyramid_advice()}"
         ) from error
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's answers to torn files
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+        # Pillow's answers to torn files
         raise SlideError(
             f"Cannot read the pixels of '{path.name}': {error}. "
             f"The file is probably damaged: copy it again from its source."
         ) from error
-    if stored.ndim == 2:
-        stored = stored[..., None]
-    colours = Colours.find(path.name, stored.dtype, stored.shape[2])
-    return colours.rgb8(stored), own, [*colours.remarks, *remarks]
+    stored = stored[..., None] if stored.ndim == 2 else stored
+    colours = _colours(path.name, stored, mode).with_profile(profile, apply=opening.profile)
+    upright = np.ascontiguousarray(turned(colours.rgb8(stored), orientation))
+    remarks += [*orientation_remarks(orientation), *colours.remarks]
+    return upright, sizes, remarks
 
 
-def _own_spacing(info: dict[Any, Any]) -> float | None:
+def _colours(name: str, stored: NDArray[Any], mode: str) -> Colours:
+    if mode == "LA":
+        return Colours(2)
+    return replace(Colours.find(name, stored.dtype, stored.shape[2]), cmyk=mode == "CMYK")
+
+
+def _choose_picture(image: Image.Image, number: int | None, name: str) -> list[str]:
+    """Turn to the picture asked for, the first unless said; return a remark on the others."""
+    count = getattr(image, "n_frames", 1)
+    if number is not None and not 0 <= number < count:
+        raise SlideError(
+            f"'{name}' holds {count} picture(s), counted from 0; picture {number} was asked for. "
+            f"Use one that is there."
+        )
+    if count == 1:
+        return []
+    image.seek(number or 0)
+    return [
+        f"It holds {count} pictures: picture {number or 0} is read, counted from 0. "
+        f"`unisemalign add --series N` takes another."
+    ]
+
+
+def _gamma_remarks(info: dict[Any, Any]) -> list[str]:
+    gamma = info.get("gamma")
+    if not isinstance(gamma, float) or gamma < _LINEAR_GAMMA or "srgb" in info:
+        return []
+    return [
+        f"It states a gamma of {gamma:.3g}, which is not applied: it may look darker than in other "
+        f"programs. Convert it to sRGB."
+    ]
+
+
+def _sizes(info: dict[Any, Any]) -> Sizes | None:
     dpi = info.get("dpi")
-    if dpi is None:
+    try:
+        x, y = (float(each) for each in dpi or ())
+    except (TypeError, ValueError, ZeroDivisionError):
         return None
-    return spacing_from_resolution(float(dpi[1]), float(dpi[0]), "inch")
+    return sizes_from_resolution(y, x, "inch")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +14,22 @@ from unisemalign.errors import SlideError
 from unisemalign.geometry import Rect
 
 WHITE = 255
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a slide was opened, beside its path and pixel size: needed to open it alike again.
+
+    Attributes
+    ----------
+    series
+        Which image of a file that holds several, counted from 0; ``None``: the largest.
+    profile
+        Whether a colour profile in the file is applied.
+    """
+
+    series: int | None = None
+    profile: bool = True
 
 
 class UnreadableTileError(SlideError):
@@ -68,7 +85,8 @@ class Slide(Protocol):
     """One image file with a pyramid of one or more levels, read as 8-bit RGB.
 
     A slide belongs to the process that opened it: it refuses to be pickled, so that no file handle
-    crosses a fork. Send ``path`` and ``spacing_um`` and open it again with :func:`open_slide`:
+    crosses a fork. Send ``path``, ``spacing_um`` and ``opening`` and open it again with
+    :func:`reopen_slide`:
     opening reads headers and a tile at most, never the pixels (but for a plain image, which is
     decoded whole). Within a process, several threads may read.
     """
@@ -85,8 +103,9 @@ class Slide(Protocol):
     """``(height, width)`` of what is decoded at a time in each level, in a grid from 0, 0; one
     pixel where any part can be had by itself."""
     remarks: tuple[str, ...]
-    """Sentences about the slide for the person who adds it: a colour profile that is left alone, a
-    level that contradicts the others, an end that is missing. They do not name the file."""
+    """Sentences about the slide for the person who adds it: a colour profile, a level that
+    contradicts the others, an end that is missing. They do not name the file."""
+    opening: Opening
 
     def read_level(
         self, level: int, rect: Rect, unreadable: list[UnreadableTileError] | None = None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from unisemalign.errors import SlideError
 from unisemalign.geometry import Rect
-from unisemalign.slides.channels import CONVERT, ChannelAxes, Colours
+from unisemalign.slides.channels import CONVERT, ChannelAxes, Colours, check_named
 from unisemalign.slides.levels import (
     level_downsamples,
     overview_remarks,
@@ -24,29 +24,49 @@ from unisemalign.slides.levels import (
     sound_levels,
     spacing_remarks,
 )
-from unisemalign.slides.profiles import profile_remarks
+from unisemalign.slides.ome_xml import OmeImage, ome_images
 from unisemalign.slides.slide import (
     OneProcess,
+    Opening,
     UnreadableTileError,
     checked_level,
     on_white,
 )
-from unisemalign.slides.spacing import believable, spacing_from_resolution, spacing_from_sizes
+from unisemalign.slides.spacing import Sizes, mean_um, settle, sizes_from_resolution, sizes_um
+from unisemalign.slides.tiff_images import TiffImage, choose_image
 from unisemalign.slides.tiff_levels import LARGEST_PIECE_BYTES, UNREADABLE, tiff_level
 from unisemalign.slides.tiles import TILES, UndecodableError, read_tiles
+from unisemalign.slides.turning import ORIENTATION_TAG, orientation_of
 
-_GRAY, _GRAY_INVERTED, _RGB, _YCBCR = 1, 0, 2, 6  # the tag PhotometricInterpretation
+# The tag PhotometricInterpretation.
+_GRAY, _GRAY_INVERTED, _RGB, _PALETTE, _CMYK, _YCBCR = 1, 0, 2, 3, 5, 6
 _JPEGS = {6, 7, 34892, 33007}  # the tag Compression, where decoders turn YCbCr into RGB
 _JPEG_2000_YCBCR = 33003  # the decoder leaves these colours as they are
-_PREMULTIPLIED = 1  # the tag ExtraSamples
+_INKS_CMYK = 1  # the tag InkSet
+_UNSPECIFIED, _PREMULTIPLIED, _STRAIGHT = 0, 1, 2  # the tag ExtraSamples
+_LARGEST_SAMPLE = "MaxSampleValue"
 
 
 class TiffSlide(OneProcess):
-    """The first image of a TIFF with its reduced copies.
+    """An image of a TIFF with its reduced copies.
 
-    The pixel size comes from OME metadata, from Aperio's description, else from the resolution
-    tags where that can be a microscope's (below 25 µm); 72, 96 or 300 dpi count as absent. Tiles
-    never written are white. Gray is read as RGB, 16 bits as 8.
+    The pixel size comes from OME metadata, from Aperio's or ImageJ's description, else from the
+    resolution tags where that can be a microscope's (below 25 µm); 72, 96 or 300 dpi count as
+    absent. Tiles never written are white. Gray and palettes are read as RGB, 16 bits as 8.
+
+    Parameters
+    ----------
+    path
+        The file.
+    spacing_um
+        µm per pixel of level 0; overrules what the file says.
+    opening
+        Which image (the largest, unless said) and whether a colour profile is applied.
+
+    Attributes
+    ----------
+    orientation
+        What the orientation tag says, 1…8; reads are of the picture as it is stored.
 
     Raises
     ------
@@ -54,8 +74,11 @@ class TiffSlide(OneProcess):
         If the file is no TIFF, is not gray or RGB, or uses a codec that is not there.
     """
 
-    def __init__(self, path: Path, spacing_um: float | None = None) -> None:
+    def __init__(
+        self, path: Path, spacing_um: float | None = None, opening: Opening | None = None
+    ) -> None:
         self.path = path
+        self.opening = opening or Opening()
         self._lock = threading.Lock()
         try:
             self._file = tifffile.TiffFile(path)
@@ -64,68 +87,139 @@ class TiffSlide(OneProcess):
         try:
             self._open_levels()
             self._check_decodes()
+            sizes = self._stated_sizes()
+            own, said = (spacing_um, []) if spacing_um is not None else settle(path.name, sizes[0])
         except SlideError:
             self._file.close()
             raise
-        stated = self._stated_spacings()
-        self.spacing_um = spacing_um if spacing_um is not None else stated[0]
+        self.spacing_um = own
         self.remarks: tuple[str, ...] = (
             *self._remarks,
-            *spacing_remarks(stated, self.level_shapes),
+            *said,
+            *spacing_remarks([mean_um(each) for each in sizes], self.level_shapes),
             *overview_remarks(self.level_shapes),
         )
 
     def _open_levels(self) -> None:
         try:
-            pages, axes, shape = _pyramid_pages(self._file)
-            first = pages[0][0].keyframe
-            found = ChannelAxes.find(self.path.name, axes, shape)
-            colours = self._colours(first, found.channels(shape))
+            image = choose_image(self._file, self.opening.series, self.path.name)
+            pages, first = image.levels, image.levels[0][0].keyframe
+            self._ome = self._ome_image(image)
+            self.orientation = orientation_of(first.tags.valueof(ORIENTATION_TAG))
+            found = ChannelAxes.find(self.path.name, image.axes, image.shape)
+            colours, remarks = self._colours(first, found.channels(image.shape))
             shapes = [(p[0].keyframe.imagelength, p[0].keyframe.imagewidth) for p in pages]
-            kept, remarks = sound_levels(shapes)
+            kept, left_out = sound_levels(shapes)
             self._pages = [pages[index] for index in kept]
             self._levels = [tiff_level(self.path, p, colours, self._lock) for p in self._pages]
             missing = self._missing_tiles()
-            profile = first.tags.valueof("InterColorProfile")
         except UNREADABLE as error:
             raise self._damaged(f"its directory makes no sense ({error})") from error
-        self._remarks = [*colours.remarks, *remarks, *missing, *profile_remarks(profile)]
+        self._remarks = [*image.remarks, *remarks, *colours.remarks, *left_out, *missing]
         self.level_shapes: tuple[tuple[int, int], ...] = tuple(x.shape_yx for x in self._levels)
         self.level_tiles: tuple[tuple[int, int], ...] = tuple(x.tile_yx for x in self._levels)
         self.shape_yx: tuple[int, int] = self.level_shapes[0]
+        self._check_pieces(colours)
+        self.level_downsamples = level_downsamples(self.level_shapes)
+
+    def _check_pieces(self, colours: Colours) -> None:
         if 0 in self.shape_yx:
             raise SlideError(
-                f"A slide wants at least one pixel; '{self.path.name}' says it has "
+                f"A slide needs at least one pixel; '{self.path.name}' says it has "
                 f"{self.shape_yx[0]} × {self.shape_yx[1]}. Copy it again from its source."
             )
-        self.level_downsamples = level_downsamples(self.level_shapes)
-        piece = math.prod(self._levels[0].tile_yx) * colours.channels * colours.bits // 8
-        if piece > LARGEST_PIECE_BYTES:
-            h, w = self.shape_yx
-            raise SlideError(
-                f"A slide wants tiles; '{self.path.name}' has {h} × {w} px in pieces of "
-                f"{self._levels[0].tile_yx[0]} × {self._levels[0].tile_yx[1]}, each to be decoded "
-                f"whole. {pyramid_advice()}"
-            )
+        for tile_yx in self.level_tiles:
+            piece = math.prod(tile_yx) * colours.channels * (2 if colours.bits > 8 else 1)
+            if piece > LARGEST_PIECE_BYTES:
+                h, w = self.shape_yx
+                raise SlideError(
+                    f"A slide needs tiles; '{self.path.name}' has {h} × {w} px in pieces of "
+                    f"{tile_yx[0]} × {tile_yx[1]}, each to be decoded whole. {pyramid_advice()}"
+                )
 
-    def _colours(self, page: Any, channels: int) -> Colours:
-        photometric, compression = int(page.photometric), int(page.compression)
-        known = photometric in (_GRAY, _GRAY_INVERTED, _RGB) and compression != _JPEG_2000_YCBCR
-        if not known and not (photometric == _YCBCR and compression in _JPEGS):
+    def _ome_image(self, image: TiffImage) -> OmeImage | None:
+        """Return what OME-XML says of the chosen image: by its place, else by its size."""
+        images = ome_images(self._file.ome_metadata)
+        if len(images) == len(self._file.series):
+            return images[image.series]
+        alike = [each for each in images if each.size_yx == image.size_yx]
+        return (alike or [None, *images][-1:])[0] if len(images) == 1 or alike else None
+
+    def _colours(self, page: Any, channels: int) -> tuple[Colours, list[str]]:
+        name, photometric = self.path.name, int(page.photometric)
+        self._check_photometric(page, photometric, int(page.compression))
+        extra, remarks = tuple(page.extrasamples), []
+        opaque = bool(extra) and not {_PREMULTIPLIED, _STRAIGHT} & set(extra)
+        if photometric == _PALETTE:
+            colours = replace(
+                Colours(1, np.dtype(page.dtype).itemsize * 8), palette=_palette(page.colormap)
+            )
+        elif channels == 2 and extra:
+            colours = Colours(2, np.dtype(page.dtype).itemsize * 8, opaque=opaque)
+        else:
+            colours = Colours.find(name, page.dtype, channels)
+        if photometric in (_GRAY, _GRAY_INVERTED):
+            remarks += self._check_channels(channels, extra)
+            opaque = opaque and channels == 2
+        colours = replace(
+            colours,
+            cmyk=photometric == _CMYK,
+            inverted=photometric == _GRAY_INVERTED,
+            premultiplied=_PREMULTIPLIED in extra,
+            opaque=(opaque or (channels == 4 and not extra)) and photometric != _CMYK,
+        )
+        if colours.opaque and channels in (2, 4):
+            remarks.append(
+                f"The last of its {channels} channels is not said to be transparency: it is left "
+                f"out."
+            )
+        if photometric != _PALETTE:
+            colours = colours.with_bits(self._bits(page))
+        profile = page.tags.valueof("InterColorProfile")
+        return colours.with_profile(profile, apply=self.opening.profile), remarks
+
+    def _check_photometric(self, page: Any, photometric: int, compression: int) -> None:
+        known = photometric in (_GRAY, _GRAY_INVERTED, _RGB, _PALETTE)
+        known = known and compression != _JPEG_2000_YCBCR
+        inks = (
+            photometric == _CMYK
+            and compression not in _JPEGS
+            and page.samplesperpixel == 4
+            and page.tags.valueof("InkSet", default=_INKS_CMYK) == _INKS_CMYK
+        )
+        if not known and not inks and not (photometric == _YCBCR and compression in _JPEGS):
             raise SlideError(
-                f"A slide wants gray or RGB; '{self.path.name}' stores its colours as "
+                f"A slide needs gray or RGB; '{self.path.name}' stores its colours as "
                 f"{_name(page.photometric)} with the compression {_name(page.compression)}. "
                 f"{CONVERT}"
             )
-        found = Colours.find(self.path.name, page.dtype, channels).with_bits(
-            _ome_bits(self._file.ome_metadata)
-        )
-        return Colours(
-            found.channels,
-            found.bits,
-            inverted=photometric == _GRAY_INVERTED,
-            premultiplied=_PREMULTIPLIED in page.extrasamples,
-        )
+
+    def _check_channels(self, channels: int, extra: Sequence[int]) -> list[str]:
+        """See that several channels, each stored as gray, are red, green and blue."""
+        names = self._ome.channel_names if self._ome else ()
+        if not any(names) and self._file.is_imagej:
+            labels = (self._file.imagej_metadata or {}).get("Labels") or ()
+            names = tuple(str(label) for label in labels)
+        sure = self._ome is not None and self._ome.colours
+        if channels == 2:
+            return []
+        return check_named(self.path.name, names[:channels], channels, sure=sure and not extra)
+
+    def _bits(self, page: Any) -> int | None:
+        """Return the significant bits a channel, where the file says fewer than are stored."""
+        stored = page.bitspersample
+        if not isinstance(stored, int):
+            raise SlideError(
+                f"A slide needs as many bits in each channel; '{self.path.name}' has {stored}. "
+                f"{CONVERT}"
+            )
+        if self._ome is not None and self._ome.bits:
+            return min(stored, self._ome.bits) if stored > 8 else stored
+        largest = page.tags.valueof(_LARGEST_SAMPLE)
+        said = max(largest) if isinstance(largest, tuple) and largest else largest
+        if stored == 16 and isinstance(said, int) and 255 < said < 65535 and not said & (said + 1):
+            return said.bit_length()
+        return int(stored)
 
     def _missing_tiles(self) -> list[str]:
         """Tell of a file that was cut off."""
@@ -160,14 +254,18 @@ class TiffSlide(OneProcess):
                     return
         raise self._damaged(f"its pixels cannot be decoded ({said})")
 
-    def _stated_spacings(self) -> list[float | None]:
-        """Return what the file says of each level; OME and Aperio speak of the first only."""
-        silent: list[float | None] = [None] * (len(self._pages) - 1)
-        if self._file.ome_metadata:
-            return [ome_spacing(self._file.ome_metadata), *silent]
-        if self._file.is_svs:
-            return [_aperio_spacing(self._pages[0][0].description), *silent]
-        stated = [_tag_spacing(pages[0].keyframe.tags) for pages in self._pages]
+    def _stated_sizes(self) -> list[Sizes | None]:
+        """Return the pixel sizes the file states of each level; descriptions speak of the first."""
+        first = self._pages[0][0].keyframe
+        silent: list[Sizes | None] = [None] * (len(self._pages) - 1)
+        if self._ome is not None and self._ome.sizes:
+            return [self._ome.sizes, *silent]
+        if self._file.is_svs and (said := _aperio_sizes(first.description)):
+            return [said, *silent]
+        if self._file.is_imagej:
+            unit = str((self._file.imagej_metadata or {}).get("unit", ""))
+            return [_tag_sizes(first.tags, unit), *silent]
+        stated = [_tag_sizes(pages[0].keyframe.tags) for pages in self._pages]
         # Writers that copy the first level's tags to all levels say nothing by it.
         return [stated[0], *(None if each == stated[0] else each for each in stated[1:])]
 
@@ -192,40 +290,28 @@ class TiffSlide(OneProcess):
         self._file.close()
 
 
-def _pyramid_pages(file: Any) -> tuple[list[Sequence[Any]], str, Sequence[int]]:
-    """Return the pages of each level (one, or one a channel), and the axes and shape of level 0."""
-    series = file.series[0]
-    if file.is_svs:
-        # The tiled pages, as OpenSlide has it; thumbnail, label and macro are in strips.
-        tiled = [page.aspage() for page in file.pages if page.is_tiled]
-        return [[page] for page in tiled], tiled[0].axes, tiled[0].shape
-    levels: list[Sequence[Any]] = [list(level.pages) for level in series.levels]
-    # tifffile takes levels that shrink evenly; others follow as images that say they are reduced.
-    levels += [
-        list(level.pages)
-        for other in file.series[1:]
-        for level in other.levels
-        if other.keyframe.is_reduced
-        and other.axes == series.axes
-        and other.dtype == series.dtype
-        and len(other.pages) == len(series.pages)
-    ]
-    if any(page is None for page in chain.from_iterable(levels)):
-        raise ValueError("some of its pages are missing")
-    levels[1:] = sorted(levels[1:], key=lambda pages: -pages[0].keyframe.imagelength)
-    return levels, series.axes, series.shape
-
-
 def _name(value: Any) -> str:
     return str(getattr(value, "name", value))
 
 
-def _tag_spacing(tags: Any) -> float | None:
+def _palette(colormap: Any) -> NDArray[np.uint8]:
+    """Return ``(n, 3)`` of the tag ColorMap, which holds 16 bits a colour, some writers' only 8."""
+    table = np.asarray(colormap)
+    if table.ndim != 2 or table.shape[0] != 3 or not table.size:
+        raise ValueError("it names colours by number and has no table of them")
+    return (table // 257 if table.max() > 255 else table).T.astype(np.uint8)
+
+
+def _tag_sizes(tags: Any, unit: str = "") -> Sizes | None:
+    """Return a pixel's sizes from the resolution tags; ``unit`` is ImageJ's, if stated."""
     if "XResolution" not in tags or "YResolution" not in tags:
         return None
-    unit = {2: "inch", 3: "cm"}.get(int(tags.valueof("ResolutionUnit", default=2)), "")
     per_unit_y, per_unit_x = (_ratio(tags.valueof(f"{axis}Resolution")) for axis in "YX")
-    return spacing_from_resolution(per_unit_y, per_unit_x, unit)
+    number = int(tags.valueof("ResolutionUnit", default=2))
+    if unit and per_unit_y > 0 and per_unit_x > 0 and number == 1:
+        return sizes_um(1 / per_unit_y, 1 / per_unit_x, unit, unit)
+    said = {2: "inch", 3: "cm"}.get(number, "")
+    return sizes_from_resolution(per_unit_y, per_unit_x, said)
 
 
 def _ratio(value: Any) -> float:
@@ -233,37 +319,13 @@ def _ratio(value: Any) -> float:
     return float(numerator) / float(denominator) if denominator else 0.0
 
 
-def _aperio_spacing(description: str) -> float | None:
-    try:
-        said = tifffile.tifffile.svs_description_metadata(description)
-        return believable(float(said["MPP"]))
-    except (KeyError, ValueError, TypeError):
-        return None
-
-
-def _ome_pixels(xml: str | None) -> ElementTree.Element | None:
-    """Return the first ``Pixels`` element of OME-XML, or ``None``."""
-    try:
-        root = ElementTree.fromstring(xml or "")  # noqa: S314  expat expands no outside entities
-    except ElementTree.ParseError:
-        return None
-    return root.find(".//{*}Pixels")
-
-
-def _ome_bits(xml: str | None) -> int | None:
-    pixels = _ome_pixels(xml)
-    said = "" if pixels is None else pixels.get("SignificantBits", "")
-    return int(said) if said.isdecimal() else None
-
-
-def ome_spacing(xml: str) -> float | None:
-    """Return µm per pixel from the first ``Pixels`` element of OME-XML, or ``None``."""
-    pixels = _ome_pixels(xml)
-    if pixels is None or not {"PhysicalSizeX", "PhysicalSizeY"} <= set(pixels.keys()):
-        return None
-    try:
-        y, x = float(pixels.attrib["PhysicalSizeY"]), float(pixels.attrib["PhysicalSizeX"])
-    except ValueError:
-        return None
-    unit_y = pixels.get("PhysicalSizeYUnit", "µm")
-    return spacing_from_sizes(y, x, unit_y, pixels.get("PhysicalSizeXUnit", "µm"))
+def _aperio_sizes(description: str) -> Sizes | None:
+    for part in description.split("|"):
+        key, _, value = part.partition("=")
+        if key.strip() == "MPP":
+            try:
+                size = float(value.strip().replace(",", "."))
+            except ValueError:
+                return None
+            return sizes_um(size, size, "µm", "µm")
+    return None

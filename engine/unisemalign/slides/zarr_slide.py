@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
-import zarr.errors
 from numpy.typing import NDArray
 
 from unisemalign.errors import SlideError
 from unisemalign.geometry import Rect
-from unisemalign.slides.channels import ChannelAxes, Colours
+from unisemalign.slides.channels import CONVERT, ChannelAxes, Colours, check_named
 from unisemalign.slides.levels import (
     level_downsamples,
     overview_remarks,
@@ -23,22 +23,34 @@ from unisemalign.slides.levels import (
 )
 from unisemalign.slides.slide import (
     OneProcess,
+    Opening,
     UnreadableTileError,
     checked_level,
     gone,
     on_white,
 )
-from unisemalign.slides.spacing import spacing_from_sizes
+from unisemalign.slides.spacing import Sizes, mean_um, settle, sizes_um
+from unisemalign.slides.tiff_levels import LARGEST_PIECE_BYTES
 from unisemalign.slides.tiles import TILES, UndecodableError, next_key, read_tiles
+from unisemalign.slides.zarr_images import NONSENSE, ZarrImage, choose_zarr_image
 
 _UNDECODABLE = (ValueError, RuntimeError, OSError, EOFError, KeyError, TypeError, zlib.error)
 
 
 class ZarrSlide(OneProcess):
-    """The first multiscale image of an OME-Zarr folder.
+    """A multiscale image of an OME-Zarr folder: the largest, unless another is asked for.
 
     Where nothing was written it is white: chunks that are black throughout count as such, since
     Zarr stores no others. Gray is read as RGB, 16 bits as 8.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    spacing_um
+        µm per pixel of level 0; overrules what the folder says.
+    opening
+        Which image is read.
 
     Raises
     ------
@@ -46,32 +58,53 @@ class ZarrSlide(OneProcess):
         If the folder is no OME-Zarr, or not gray or RGB.
     """
 
-    def __init__(self, path: Path, spacing_um: float | None = None) -> None:
+    def __init__(
+        self, path: Path, spacing_um: float | None = None, opening: Opening | None = None
+    ) -> None:
         self.path = path
-        group, multiscale = _first_multiscale(path)
-        arrays, datasets, missing = self._find_levels(group, multiscale)
+        self.opening = opening or Opening()
+        try:
+            self._open(choose_zarr_image(path, self.opening.series), spacing_um)
+        except NONSENSE as error:
+            raise SlideError(
+                f"The OME-Zarr '{path.name}' describes itself in a way that makes no sense "
+                f"({type(error).__name__}: {error}). Copy the whole folder again from its source."
+            ) from error
+
+    def _open(self, image: ZarrImage, spacing_um: float | None) -> None:
+        path, multiscale = self.path, image.multiscale
+        arrays, datasets, missing = self._find_levels(image.group, multiscale)
         first = arrays[0]
         names = _axis_names(multiscale, first.ndim)
         self._axes = ChannelAxes.find(path.name, names, first.shape)
-        colours = Colours.find(path.name, first.dtype, self._axes.channels(first.shape))
+        channels = self._axes.channels(first.shape)
+        colours = Colours.find(path.name, first.dtype, channels)
+        # Three channels of which nothing is said are colours by custom.
+        called = check_named(path.name, image.channel_names, channels, sure=channels == 3)
         kept, left_out = sound_levels([self._axes.shape_yx(array.shape) for array in arrays])
+        for index in kept:
+            _check_alike(path, first, arrays[index])
         self._levels = [_ZarrLevel(path, arrays[i], self._axes, colours) for i in kept]
         self.level_shapes = tuple(level.shape_yx for level in self._levels)
         self.level_tiles = tuple(level.tile_yx for level in self._levels)
         self.shape_yx: tuple[int, int] = self.level_shapes[0]
         if 0 in self.shape_yx:
             raise SlideError(
-                f"A slide wants at least one pixel; '{path.name}' says it has "
+                f"A slide needs at least one pixel; '{path.name}' says it has "
                 f"{self.shape_yx[0]} × {self.shape_yx[1]}. Copy it again from its source."
             )
         self.level_downsamples = level_downsamples(self.level_shapes)
-        stated = [self._stated_spacing(multiscale, datasets[i]) for i in kept]
-        self.spacing_um = spacing_um if spacing_um is not None else stated[0]
+        stated = [self._stated_sizes(multiscale, datasets[i]) for i in kept]
+        own, said = (spacing_um, []) if spacing_um is not None else settle(path.name, stated[0])
+        self.spacing_um = own
         self.remarks: tuple[str, ...] = (
+            *image.remarks,
+            *called,
             *colours.remarks,
+            *said,
             *missing,
             *left_out,
-            *spacing_remarks(stated, self.level_shapes),
+            *spacing_remarks([mean_um(each) for each in stated], self.level_shapes),
             *overview_remarks(self.level_shapes),
         )
 
@@ -104,9 +137,9 @@ class ZarrSlide(OneProcess):
             )
         return arrays, datasets, remarks
 
-    def _stated_spacing(
+    def _stated_sizes(
         self, multiscale: Mapping[str, Any], dataset: Mapping[str, Any]
-    ) -> float | None:
+    ) -> Sizes | None:
         scales = [
             step["scale"]
             for part in (dataset, multiscale)
@@ -119,7 +152,7 @@ class ZarrSlide(OneProcess):
         # The level's own scale, times the one that holds for all levels where that is given.
         y, x = (float(np.prod([scale[axis] for scale in scales])) for axis in self._yx)
         unit_y, unit_x = (str(axes[axis].get("unit", "")) for axis in self._yx)
-        return spacing_from_sizes(y, x, unit_y, unit_x)
+        return sizes_um(y, x, unit_y, unit_x)
 
     @property
     def _yx(self) -> tuple[int, int]:
@@ -169,29 +202,18 @@ class _ZarrLevel:
         return self._colours.rgb8(stored)
 
 
-def _first_multiscale(path: Path) -> tuple[Any, Mapping[str, Any]]:
-    try:
-        group = zarr.open_group(path, mode="r")
-    except (zarr.errors.BaseZarrError, FileNotFoundError, ValueError, TypeError) as error:
+def _check_alike(path: Path, first: Any, array: Any) -> None:
+    """See that a level can be read like the first one, in pieces that fit into memory."""
+    if array.ndim != first.ndim or array.dtype != first.dtype:
         raise SlideError(
-            f"A folder is a slide only as OME-Zarr; '{path.name}' holds no Zarr group. "
-            f"Open a slide file in it, or the folder whose name ends in .zarr."
-        ) from error
-    for candidate in (group, group.get("0")):
-        if not isinstance(candidate, zarr.Group):
-            continue
-        found = _multiscales(candidate)
-        if found:
-            return candidate, found[0]
-    raise SlideError(
-        f"The Zarr '{path.name}' has no 'multiscales' attribute, so it is not an OME-Zarr image. "
-        f"Open the image inside it, or convert it to OME-Zarr 0.4 or 0.5."
-    )
-
-
-def _multiscales(group: zarr.Group) -> Sequence[Mapping[str, Any]]:
-    attributes: Mapping[str, Any] = group.attrs.asdict()
-    return attributes.get("ome", attributes).get("multiscales", ())  # type: ignore[no-any-return]
+            f"A slide needs levels of one kind; '{path.name}' has one of {array.ndim} axes and "
+            f"{array.dtype} beside one of {first.ndim} and {first.dtype}. {CONVERT}"
+        )
+    if math.prod(array.chunks) * array.dtype.itemsize > LARGEST_PIECE_BYTES:
+        raise SlideError(
+            f"A slide needs chunks of less than {LARGEST_PIECE_BYTES >> 20} MB; '{path.name}' has "
+            f"chunks of {' × '.join(map(str, array.chunks))}. Convert it with smaller ones."
+        )
 
 
 def _axis_names(multiscale: Mapping[str, Any], ndim: int) -> list[str]:

@@ -191,12 +191,12 @@ def test_a_slide_that_cannot_be_added_takes_nothing_of_anybody(project, draw_sli
     path = draw_slide("b.png")
     insert = type(project._slides).insert
 
-    def beaten(table, *row):
+    def beaten(table, *row, **more):
         monkeypatch.undo()
         rect = Rect(0, 0, 4, 4)
-        insert(table, *row)  # as if the other one had come first after all
+        insert(table, *row, **more)  # as if the other one had come first after all
         other.write_labels("b", rect, np.ones((4, 4), np.uint8), Origin.DRAWN, action="draw")
-        insert(table, *row)
+        insert(table, *row, **more)
 
     monkeypatch.setattr(type(project._slides), "insert", beaten)
     with pytest.raises(ProjectError, match="changed by another process meanwhile") as told:

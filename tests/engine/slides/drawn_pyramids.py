@@ -222,7 +222,10 @@ def _write_zarr(path: Path, drawn: Pyramid, version: str) -> None:
         steps = [{"type": "scale", "scale": scale}]
         datasets.append({"path": str(index), "coordinateTransformations": steps})
     multiscales = [{"version": version, "axes": axes, "datasets": datasets}]
+    # Four channels need to be called colours; of three it is the custom.
+    omero = {"channels": [{"label": name} for name in ("red", "green", "blue", "alpha")]}
+    named = {"omero": omero} if drawn.levels[0].shape[2] == 4 else {}
     if version == "0.5":
-        group.attrs["ome"] = {"version": version, "multiscales": multiscales}
+        group.attrs["ome"] = {"version": version, "multiscales": multiscales, **named}
     else:
-        group.attrs["multiscales"] = multiscales
+        group.attrs.update({"multiscales": multiscales, **named})

@@ -81,12 +81,13 @@ def test_neither_gray_nor_colour(tmp_path: Path) -> None:
         text = said(tmp_path / name)
         assert f"has {channels}." in text
         assert "Convert to 8-bit RGB" in text
-    palette = np.zeros((3, 256), np.uint16)
-    tifffile.imwrite(tmp_path / "p.tif", GREY, photometric="palette", colormap=palette)
-    assert "stores its colours as PALETTE" in said(tmp_path / "p.tif")
-    inks = np.zeros((40, 50, 4), np.uint8)
-    tifffile.imwrite(tmp_path / "cmyk.tif", inks, photometric="separated")
-    assert "stores its colours as SEPARATED" in said(tmp_path / "cmyk.tif")
+    inks = np.zeros((40, 50, 5), np.uint8)
+    tifffile.imwrite(tmp_path / "inks.tif", inks, photometric="separated")
+    assert "stores its colours as SEPARATED" in said(tmp_path / "inks.tif")
+    for photometric in ("cielab", "itulab"):
+        lab = np.zeros((40, 50, 3), np.uint8)
+        tifffile.imwrite(tmp_path / "lab.tif", lab, photometric=photometric)
+        assert f"stores its colours as {photometric.upper()}" in said(tmp_path / "lab.tif")
 
 
 def test_values_that_are_no_brightness(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image
 from scanner_files import write_dicom, write_leica
 from slide_files import halved, write_aperio
 
@@ -78,25 +78,6 @@ def test_values_beyond_eight_bits(tmp_path: Path) -> None:
         assert slide.remarks[0].startswith(f"Its {bits} bits a channel are read as 8: the value")
     Image.fromarray(np.full((20, 30), 257 * 9, np.uint16)).save(tmp_path / "a.png")
     assert (open_slide(tmp_path / "a.png").read_level(0, Rect(0, 0, 20, 30)) == 9).all()
-
-
-def test_colour_profiles_are_told_and_left_alone(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
-    profiles = {
-        kind: ImageCms.ImageCmsProfile(ImageCms.createProfile(kind)).tobytes()
-        for kind in ("LAB", "sRGB")
-    }
-    for kind, profile in profiles.items():
-        options = {"tile": (32, 32), "photometric": "rgb", "metadata": None, "iccprofile": profile}
-        tifffile.imwrite(tmp_path / f"{kind}.tif", pixels, compression="zlib", **options)
-        aperio = {"description": "Aperio Image Library v1\n1x1", "compression": "zlib"}
-        tifffile.imwrite(tmp_path / f"{kind}.svs", pixels, **options, **aperio)
-        Image.fromarray(pixels).save(tmp_path / f"{kind}.png", icc_profile=profile)
-    for suffix in ("tif", "svs", "png"):
-        slide = open_slide(tmp_path / f"LAB.{suffix}")
-        assert np.array_equal(slide.read_level(0, WHOLE), pixels)
-        assert len(slide.remarks) == 1
-        assert "is not applied: pixels are read as they are stored" in slide.remarks[0]
-        assert open_slide(tmp_path / f"sRGB.{suffix}").remarks == ()
 
 
 def test_jpeg_2000_in_rgb_only(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:

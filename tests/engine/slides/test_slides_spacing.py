@@ -17,7 +17,7 @@ from unisemalign.errors import SpacingError
 from unisemalign.geometry import Rect
 from unisemalign.slides import SpacedSlide, open_slide
 from unisemalign.slides.levels import level_downsamples
-from unisemalign.slides.spacing import spacing_from_resolution, spacing_from_sizes
+from unisemalign.slides.spacing import sizes_from_resolution, sizes_um
 
 
 def smooth(h: int, w: int) -> NDArray[np.uint8]:
@@ -104,27 +104,30 @@ def test_a_pixel_size_is_wanted(tmp_path: Path) -> None:
     path = write_png(tmp_path / "biopsy.png", [np.zeros((4, 4, 3), np.uint8)], None)
     with pytest.raises(SpacingError, match=r"'biopsy\.png'.*Pass --spacing-um 0\.5\.$"):
         SpacedSlide(open_slide(path), 0.5)
-    with pytest.raises(SpacingError, match="above 0"):
-        open_slide(path, spacing_um=0)
+    for impossible in (0, -1, 1e-3, 1e3, float("nan")):
+        with pytest.raises(SpacingError, match="0.01 to 100 µm"):
+            open_slide(path, spacing_um=impossible)
     with pytest.raises(SpacingError, match="above 0"):
         SpacedSlide(open_slide(path, spacing_um=1), -1)
 
 
 @pytest.mark.parametrize("dpi", [72, 96, 300, 600])
 def test_screen_and_print_resolutions_are_no_pixel_size(tmp_path: Path, dpi: int) -> None:
-    assert spacing_from_resolution(dpi, dpi, "inch") is None
+    assert sizes_from_resolution(dpi, dpi, "inch") is None
     path = write_png(tmp_path / "a.png", [np.zeros((4, 4, 3), np.uint8)], 25400 / dpi)
     assert open_slide(path).spacing_um is None
 
 
 def test_units() -> None:
-    assert spacing_from_sizes(500, 0.0005, "nm", "mm") == pytest.approx(0.5)
-    assert spacing_from_sizes(0.5, 0.5, "µm", "μm") == pytest.approx(0.5)
-    assert spacing_from_sizes(0.5, 0.5, "pixel", "µm") is None
-    assert spacing_from_sizes(None, 0.5, "µm", "µm") is None
-    assert spacing_from_sizes(0, 0, "µm", "µm") is None
-    assert spacing_from_resolution(20000, 20000, "cm") == pytest.approx(0.5)
-    assert spacing_from_resolution(0, 0, "cm") is None
+    assert sizes_um(500, 0.0005, "nm", "mm") == pytest.approx((0.5, 0.5))
+    assert sizes_um(0.5, 0.25, "µm", "μm") == (0.5, 0.25)
+    assert sizes_um(0.5, 0.5, "\\u00B5m", " Microns") == (0.5, 0.5)
+    assert sizes_um(0.5, 0.5, "pixel", "µm") is None
+    assert sizes_um(None, 0.5, "µm", "µm") is None
+    assert sizes_um(0, 0, "µm", "µm") is None
+    assert sizes_um(float("inf"), 1, "µm", "µm") is None
+    assert sizes_from_resolution(20000, 20000, "cm") == pytest.approx((0.5, 0.5))
+    assert sizes_from_resolution(0, 0, "cm") is None
 
 
 def test_levels_that_lost_an_odd_row_are_whole_steps() -> None:
