@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unisemalign.project import Origin, Region
-from unisemalign.runtime import write_atomically
+from unisemalign.runtime import remove_file, write_atomically
 
 Pixels = NDArray[np.uint8]
 
@@ -129,7 +129,7 @@ class Drafts:
 
     def drop(self, region_id: int) -> None:
         """Forget the region's draft."""
-        self._path(region_id).unlink(missing_ok=True)
+        remove_file(self._path(region_id))
 
     def region_ids(self) -> list[int]:
         """Return the regions that have a draft, newest first."""

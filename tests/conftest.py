@@ -1,7 +1,9 @@
 """Tests never touch the network; the variable is read when the hub's client is imported."""
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -11,3 +13,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A busy machine is no failure: speed is measured in benchmarks/, never in a test.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """Flush nothing: what is flushed, and when, has tests of its own, and a disk takes its time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield

@@ -230,7 +230,7 @@ def killed_at(moment: int, act) -> bool:
 
             return call
 
-        for owner, name in ((Path, "replace"), (Path, "rename"), (room, "_flush")):
+        for owner, name in ((Path, "replace"), (Path, "rename"), (room, "flush_folder")):
             setattr(owner, name, passing(getattr(owner, name)))
         room._exchange = passing(room._exchange)
         try:

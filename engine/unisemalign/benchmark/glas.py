@@ -14,6 +14,7 @@ from typing import Any
 from unisemalign.errors import DataError
 from unisemalign.exchange import import_mask
 from unisemalign.project import Project, Split
+from unisemalign.runtime.files import flush_folder
 
 SPACING_UM = 0.62
 """GlaS is scanned at this pixel size (Sirinukunwattana et al. 2017)."""
@@ -70,6 +71,7 @@ class Glas:
             self._add(project, self.unlabelled, Split.TRAIN, labels=False)
             self._add(project, self.val, Split.VAL, labels=True)
         making.rename(root)
+        flush_folder(root.parent)
         return Project.open(root)
 
     def create_tests(self, root: Path) -> Project:

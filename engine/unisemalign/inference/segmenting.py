@@ -235,6 +235,7 @@ def segment_slide(
         )
     shelf = shelf or Shelf.of_round(project, round_number, name)
     store, progress = _taken_up(shelf, predictor, opened.tissue)
+    store.wait_for_disk(target == whole)
     inference = predictor.settings.inference
     planned = partial(Plan, whole.shape, inference, target, finished=progress.finished)
     plan, quick = planned(focus=focus), planned(sketch=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import uuid
+import contextlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,15 @@ import zarr
 from zarr.storage import LocalStore
 
 from unisemalign.geometry import Rect
+from unisemalign.runtime.files import (
+    flush_file,
+    flush_folder,
+    flush_handle,
+    make_folder,
+    part_beside,
+    put_in_place,
+    take_away,
+)
 
 CHUNK_PX = 512
 
@@ -21,39 +30,111 @@ class WholeFileStore(LocalStore):  # type: ignore[misc]  # zarr is not typed her
     """A folder of Zarr chunks in which a reader meets the old chunk or the new one, never a part.
 
     Older releases of zarr write chunks in place, and none of them waits for the disk. This store
-    writes beside the chunk, waits for the disk when ``durable``, and renames.
+    writes beside the chunk, waits for the disk when ``durable``, and renames. All of it is on the
+    disk after :meth:`flush`: once for many chunks, before anybody says that they are kept.
+
+    Parameters
+    ----------
+    root
+        The folder.
+    read_only
+        Whether writing raises.
+    durable
+        Whether a chunk's content is waited for before it replaces the one before. Where it is not,
+        some file systems lose both in a power cut.
+    empty_is_absent
+        Whether a file without content, which such a power cut leaves, counts as absent.
     """
 
-    def __init__(self, root: Path, *, read_only: bool = False, durable: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        read_only: bool = False,
+        durable: bool = True,
+        empty_is_absent: bool = False,
+    ) -> None:
         super().__init__(root, read_only=read_only)
         self.durable = durable
+        self._empty_is_absent = empty_is_absent
+        self._unflushed: set[Path] = set()
 
     def with_read_only(self, read_only: bool = False) -> WholeFileStore:
         """Return the same store, read-only or not."""
-        return type(self)(self.root, read_only=read_only, durable=self.durable)
+        same = type(self)(
+            self.root,
+            read_only=read_only,
+            durable=self.durable,
+            empty_is_absent=self._empty_is_absent,
+        )
+        same._unflushed = self._unflushed
+        return same
+
+    def flush(self) -> None:
+        """Wait until every change so far is on the disk."""
+        # Files first: a name is worth nothing before what it names.
+        for path in sorted(self._unflushed, key=Path.is_dir):
+            with contextlib.suppress(FileNotFoundError):  # replaced, or the store was removed
+                flush_folder(path) if path.is_dir() else flush_file(path)
+            self._unflushed.discard(path)
+
+    async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
+        """Return the content of one file; ``None`` when it is absent."""
+        found = await super().get(key, prototype, byte_range)
+        torn = self._empty_is_absent and found is not None and len(found) == 0
+        return None if torn else found
 
     async def set(self, key: str, value: Any) -> None:
         """Write one file, whole."""
-        self._check_writable()
-        await asyncio.to_thread(write_whole, self.root / key, value.to_bytes(), self.durable)
+        await asyncio.to_thread(self.set_sync, key, value)
 
     def set_sync(self, key: str, value: Any) -> None:
         """Write one file, whole."""
         self._check_writable()
-        write_whole(self.root / key, value.to_bytes(), self.durable)
+        path = self.root / key
+        write_whole(path, value.to_bytes(), self.durable)
+        self._note(path)
+
+    async def set_if_not_exists(self, key: str, value: Any) -> None:
+        """Write one file, whole, unless it is there."""
+        if not (self.root / key).exists():
+            await self.set(key, value)
+
+    async def delete(self, key: str) -> None:
+        """Remove one file (or folder), if it is there."""
+        await asyncio.to_thread(self.delete_sync, key)
+
+    def delete_sync(self, key: str) -> None:
+        """Remove one file (or folder), if it is there."""
+        self._check_writable()
+        path = self.root / key
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.exists():
+            take_away(path)
+        else:
+            return
+        self._note(path)
+
+    def _note(self, path: Path) -> None:
+        self._unflushed.add(path.parent)
+        if not self.durable:
+            # Nor were folders waited for that this file may be the first in.
+            inside = path.parent.relative_to(self.root)
+            self._unflushed.update({path, *(self.root / each for each in inside.parents)})
 
 
 def write_whole(path: Path, content: bytes, durable: bool) -> None:
     """Write ``content`` beside ``path``, then put it in its place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    make_folder(path.parent) if durable else path.parent.mkdir(parents=True, exist_ok=True)
+    part = part_beside(path)
     try:
         with part.open("wb") as file:
             file.write(content)
             if durable:
                 file.flush()
-                os.fsync(file.fileno())
-        part.replace(path)
+                flush_handle(file.fileno())
+        put_in_place(part, path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise

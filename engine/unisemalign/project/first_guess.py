@@ -16,7 +16,7 @@ from unisemalign.errors import DataError, ProjectError
 from unisemalign.geometry import Rect
 from unisemalign.project.predictions import PredictionStore, remove_predictions
 from unisemalign.project.project import Project
-from unisemalign.runtime.files import read_json, write_json
+from unisemalign.runtime.files import read_json, remove_file, write_json
 
 FIRST_ROUND = 0
 """Number of the round a first guess is: those that were trained count from 1."""
@@ -130,7 +130,6 @@ class FirstGuess:
                 f"The clusters of slide '{slide}' were not looked for yet. Run 'unisemalign guess "
                 f"{self._project.root.name} {slide}'."
             )
-        folder.parent.mkdir(parents=True, exist_ok=True)
         return PredictionStore.create(folder, record.shape_yx, self._project.info.spacing_um)
 
     def has_clusters(self, slide: str) -> bool:
@@ -152,7 +151,7 @@ class FirstGuess:
         self.forget_classes()
         for slide in self._project.slides():
             self.remove_clusters(slide.name)
-        self._path.unlink(missing_ok=True)
+        remove_file(self._path)
 
 
 def cluster_values(

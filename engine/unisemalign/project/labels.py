@@ -12,6 +12,7 @@ from zarr.codecs import ZstdCodec
 from unisemalign.errors import DataError, ProjectError
 from unisemalign.geometry import Rect
 from unisemalign.project.chunks import WholeFileStore, create_array, iter_chunks, written_rects
+from unisemalign.runtime.files import flush_folder, make_folder
 
 
 class LabelStore:
@@ -28,7 +29,8 @@ class LabelStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            group = zarr.open_group(WholeFileStore(folder, durable=True), mode="r+")
+            self._store = WholeFileStore(folder)
+            group = zarr.open_group(self._store, mode="r+")
             self._labels: zarr.Array = group["labels"]
             self._origin: zarr.Array = group["origin"]
         except (FileNotFoundError, KeyError, ValueError) as error:
@@ -41,9 +43,13 @@ class LabelStore:
     @classmethod
     def create(cls, folder: Path, shape_yx: tuple[int, int]) -> LabelStore:
         """Make an empty store of ``shape_yx``."""
-        group = zarr.open_group(WholeFileStore(folder, durable=True), mode="w-", zarr_format=3)
+        make_folder(folder.parent)
+        store = WholeFileStore(folder)
+        group = zarr.open_group(store, mode="w-", zarr_format=3)
         for name in ("labels", "origin"):
             create_array(group, name, shape_yx, ZstdCodec(level=1))
+        store.flush()
+        flush_folder(folder.parent)
         return cls(folder)
 
     def read(self, rect: Rect) -> NDArray[np.uint8]:
@@ -61,6 +67,8 @@ class LabelStore:
     def put(self, rect: Rect, labels: NDArray[np.uint8], origin: NDArray[np.uint8]) -> None:
         """Write pixels, unjournalled: for :mod:`unisemalign.project.edits` alone.
 
+        When it returns they are on the disk, and a power cut takes none of them back.
+
         One chunk after another: zarr writes several at once, and where one of them fails the others
         would still be on their way, over what the editor puts back meanwhile.
         """
@@ -68,6 +76,7 @@ class LabelStore:
             inside = part.relative_to(rect).slices
             self._labels[part.slices] = labels[inside]
             self._origin[part.slices] = origin[inside]
+        self._store.flush()
 
 
 def read_padded(array: zarr.Array, rect: Rect) -> NDArray[np.uint8]:

@@ -50,7 +50,7 @@ class ProcessLock:
             holder = "another process" if pid is None else f"process {pid}"
             raise BusyError(self._busy.format(holder=holder)) from error
         try:
-            write_json(self._holder, {"pid": os.getpid()})
+            write_json(self._holder, {"pid": os.getpid()}, durable=False)
             yield
         finally:
             self._holder.unlink(missing_ok=True)

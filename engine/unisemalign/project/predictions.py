@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -32,7 +31,16 @@ from unisemalign.project.pyramid import (
     halve_mean,
     level_shapes,
 )
-from unisemalign.runtime.files import disk_full_told, read_json, write_json
+from unisemalign.runtime.files import (
+    disk_full_told,
+    flush_folder,
+    make_folder,
+    part_beside,
+    read_json,
+    remove_file,
+    remove_folder,
+    write_json,
+)
 
 What = Literal["class", "confidence", "disagreement"]
 KINDS: tuple[What, ...] = ("class", "confidence", "disagreement")
@@ -46,8 +54,8 @@ def progress_path(folder: Path) -> Path:
 
 def remove_predictions(folder: Path) -> None:
     """Remove what is in ``folder``, if anything, and the note of what of it was finished."""
-    progress_path(folder).unlink(missing_ok=True)  # first: nothing is not finished
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_file(progress_path(folder))  # first, and on the disk: nothing is not finished
+    remove_folder(folder)
 
 
 class PredictionStore:
@@ -69,15 +77,16 @@ class PredictionStore:
 
     A coarse answer, which a viewer shows until there is a finer one, lies in a store of its own
     inside this one's folder (:meth:`coarse`): every level of this store says what was labelled at
-    working spacing, and nothing else.
+    working spacing, and nothing else. No such answer is waited for until it is on the disk.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._store = WholeFileStore(folder, empty_is_absent=True)
         self._lock = threading.Lock()
         self._coarse: dict[int, PredictionStore] = {}
         try:
-            group = zarr.open_group(WholeFileStore(folder), mode="r+")
+            group = zarr.open_group(self._store, mode="r+")
             self.n_levels = int(group.attrs["n_levels"])
             self.spacing_um = float(group.attrs["spacing_um"])
             self._levels: dict[What, list[zarr.Array]] = {
@@ -93,19 +102,31 @@ class PredictionStore:
     @classmethod
     def create(cls, folder: Path, shape_yx: tuple[int, int], spacing_um: float) -> PredictionStore:
         """Make an empty store; it appears under its name only when it is complete."""
-        part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
+        part = part_beside(folder)
+        store = WholeFileStore(part)
         shapes = level_shapes(shape_yx, CHUNK_PX)
         try:
             with disk_full_told(folder):
-                group = zarr.open_group(WholeFileStore(part), mode="w-", zarr_format=3)
+                make_folder(folder.parent)
+                group = zarr.open_group(store, mode="w-", zarr_format=3)
                 group.attrs.update({"n_levels": len(shapes), "spacing_um": spacing_um})
                 for what in KINDS:
                     for level, shape in enumerate(shapes):
                         create_array(group, f"{what}/{level}", shape, ZstdCodec(level=1))
+                store.flush()
                 os.rename(part, folder)  # noqa: PTH104  Path.rename says nothing of directories
+                flush_folder(folder.parent)
         finally:
             shutil.rmtree(part, ignore_errors=True)
         return cls(folder)
+
+    def wait_for_disk(self, wait: bool) -> None:
+        """Choose whether each write waits until it is on the disk, as it does at first.
+
+        A viewer that waits for labels does not wait for the disk: what a power cut may take of them
+        is labelled again. Whoever notes what is finished needs both.
+        """
+        self._store.durable = wait
 
     def write(
         self,
@@ -151,7 +172,8 @@ class PredictionStore:
         if factor not in self.coarse_answers():
             h, w = (-(-side // factor) for side in self.shape_yx)
             folder = self._folder / f"{_COARSE}{factor}"
-            self._coarse[factor] = self.create(folder, (h, w), factor * self.spacing_um)
+            self.create(folder, (h, w), factor * self.spacing_um)
+            self._coarse[factor] = _not_waiting(PredictionStore(folder))
         return self._coarse[factor]
 
     def coarse_answers(self) -> dict[int, PredictionStore]:
@@ -159,7 +181,7 @@ class PredictionStore:
         for folder in self._folder.glob(f"{_COARSE}*"):
             number = folder.name.removeprefix(_COARSE)
             if number.isdecimal() and int(number) not in self._coarse:
-                self._coarse[int(number)] = PredictionStore(folder)
+                self._coarse[int(number)] = _not_waiting(PredictionStore(folder))
         return dict(sorted(self._coarse.items()))
 
     def read(self, rect: Rect, what: What = "class") -> NDArray[np.uint8]:
@@ -180,7 +202,11 @@ class PredictionStore:
         return told if isinstance(told, dict) else {}
 
     def write_progress(self, progress: Mapping[str, Any]) -> None:
-        """Keep a note (JSON values) of what is finished, so that a run can be taken up again."""
+        """Keep a note (JSON values) of what is finished, so that a run can be taken up again.
+
+        What was written before is on the disk before the note is.
+        """
+        self._store.flush()
         write_json(self._progress_path, dict(progress))
 
     def remove_torn(self) -> None:
@@ -223,3 +249,8 @@ class PredictionStore:
             "confidence": halve_mean(given["confidence"], given["class"] > 0),
             "disagreement": halve_majority(given["disagreement"]),
         }
+
+
+def _not_waiting(store: PredictionStore) -> PredictionStore:
+    store.wait_for_disk(False)
+    return store

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -46,7 +45,7 @@ from unisemalign.project.region_table import RegionTable
 from unisemalign.project.round_table import RoundTable
 from unisemalign.project.slide_table import SlideTable
 from unisemalign.project.tissue import TissueStore
-from unisemalign.runtime.files import disk_full_told
+from unisemalign.runtime.files import disk_full_told, flush_folder, make_folder, part_beside
 
 _TOML = "project.toml"
 _SQLITE = "project.sqlite"
@@ -149,7 +148,7 @@ class Project:
             )
         with disk_full_told(root):
             for folder in ("labels", "predictions", "rounds"):
-                (root / folder).mkdir(parents=True, exist_ok=True)
+                make_folder(root / folder)
         with Database.create(root / _SQLITE) as database, database.transaction() as connection:
             connection.executemany(
                 "INSERT INTO facts (key, value) VALUES (?, ?)",
@@ -578,7 +577,6 @@ class Project:
                 f"Round {number} has no prediction of slide '{slide_name}'. Segment it first: "
                 f"`unisemalign segment {quote(self.root.name)} {quote(slide_name)}`."
             )
-        folder.parent.mkdir(parents=True, exist_ok=True)
         return PredictionStore.create(folder, record.shape_yx, self.info.spacing_um)
 
     def remove_prediction(self, round: int, slide_name: str) -> None:  # noqa: A002
@@ -645,12 +643,13 @@ def _make_labels(folder: Path, shape_yx: tuple[int, int]) -> None:
 
     Only for who holds the lock: an empty store that a killed process left there is replaced.
     """
-    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
+    part = part_beside(folder)
     try:
         LabelStore.create(part, shape_yx)
         if folder.exists():
             shutil.rmtree(folder)
         part.rename(folder)
+        flush_folder(folder.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

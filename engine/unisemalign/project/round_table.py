@@ -12,7 +12,7 @@ from typing import Any, get_args
 from unisemalign.errors import ProjectError
 from unisemalign.project.database import Database
 from unisemalign.project.records import Round, RoundState
-from unisemalign.runtime.files import disk_full_told
+from unisemalign.runtime.files import disk_full_told, flush_folder, make_folder
 
 BEST_WEIGHTS = "best.safetensors"
 """The file that makes a round one that can segment."""
@@ -53,7 +53,9 @@ class RoundTable:
             row = connection.execute("SELECT max(number) FROM rounds").fetchone()
             number = 1 + max([row[0] or 0, *self._folders()])
             folder = self._folder / str(number)
-            folder.mkdir(parents=True)
+            make_folder(self._folder)
+            folder.mkdir()
+            flush_folder(self._folder)
             try:
                 connection.execute(
                     "INSERT INTO rounds (number, state, parent, method, preset, scores, created) "

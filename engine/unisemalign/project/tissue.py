@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unisemalign.errors import DataError, ProjectError
-from unisemalign.runtime.files import write_atomically
+from unisemalign.runtime.files import remove_file, write_atomically
 from unisemalign.slides import SpacedSlide, TissueMask, tissue_mask
 from unisemalign.slides.tissue import FOUND_VERSION
 
@@ -131,9 +131,9 @@ class TissueStore:
         _check(values)
         path = self._correction_path(name)
         if not values.any():
-            path.unlink(missing_ok=True)
+            remove_file(path)
             return
-        path.parent.mkdir(exist_ok=True)
+        self._root.stat()  # a project that is gone is not made anew
         # As bits: a tenth of the time, and the viewer waits for it after every stroke.
         _write(
             path,
@@ -153,7 +153,7 @@ class TissueStore:
     def forget(self, name: str) -> None:
         """Forget a slide that leaves the project."""
         for folder in (self._root / "cache" / "tissue", self._root / "tissue"):
-            (folder / f"{name}.npz").unlink(missing_ok=True)
+            remove_file(folder / f"{name}.npz")
 
     def _correction_path(self, name: str) -> Path:
         return self._root / "tissue" / f"{name}.npz"

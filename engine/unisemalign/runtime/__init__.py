@@ -10,7 +10,7 @@ from unisemalign.runtime.events import (
     SilentEvents,
     read_log,
 )
-from unisemalign.runtime.files import write_atomically, write_json
+from unisemalign.runtime.files import remove_file, write_atomically, write_json
 from unisemalign.runtime.progress import Pace
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "SilentEvents",
     "cancel_on_signals",
     "read_log",
+    "remove_file",
     "write_atomically",
     "write_json",
 ]

@@ -1,4 +1,10 @@
-"""Writes that are either whole or absent."""
+"""Writes that are either whole or absent, and on the disk when they return.
+
+A file that was renamed into place survives a power cut only when its folder has been flushed too;
+flushing the file alone is not enough. This module is the one place that knows so, and that knows
+what Windows does differently: it flushes only handles that may write, it cannot flush a folder, and
+it refuses to replace or remove a file while somebody holds it open.
+"""
 
 from __future__ import annotations
 
@@ -6,37 +12,152 @@ import contextlib
 import errno
 import json
 import os
+import shutil
+import sys
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from unisemalign.errors import ProjectError
 
+ON_WINDOWS = os.name == "nt"
+_PATIENCE_S = 5.0
+"""How long a file that somebody holds open is waited for. Virus scanners let go within a second."""
+_NO_FLUSH_OF_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES}
+"""What some network file systems answer, and folders that may be written but not read."""
+
 
 @contextmanager
-def write_atomically(path: Path) -> Iterator[Path]:
+def write_atomically(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; when the block ends well it replaces ``path``.
 
     If the block raises, ``path`` is as it was and nothing is left beside it.
 
+    Parameters
+    ----------
+    path
+        The file. Its folder is made when it is missing.
+    durable
+        Return only when file and folder are on the disk: a power cut then takes nothing back.
+
     Raises
     ------
     ProjectError
-        If the disk is full.
+        If the disk is full, or another program keeps ``path`` open.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.parent / f".{path.name}.{uuid.uuid4().hex}.part"
+    part = part_beside(path)
     try:
         with disk_full_told(path):
+            make_folder(path.parent)
             part.touch()
             yield part
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
-            part.replace(path)
+            if durable:
+                flush_file(part)
+            put_in_place(part, path)
+            if durable:
+                flush_folder(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def part_beside(path: Path) -> Path:
+    """Return a name beside ``path`` that nobody else writes to."""
+    return path.parent / f".{path.name}.{uuid.uuid4().hex}.part"
+
+
+def put_in_place(part: Path, path: Path) -> None:
+    """Put ``part`` where ``path`` is or is to be, in one step.
+
+    Raises
+    ------
+    ProjectError
+        If another program keeps ``path`` open (Windows alone refuses then).
+    """
+    _patiently(path, "replace", lambda: part.replace(path))
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, if it is there, and wait until a power cut cannot bring it back.
+
+    Raises
+    ------
+    ProjectError
+        If another program keeps ``path`` open (Windows alone refuses then).
+    """
+    with contextlib.suppress(FileNotFoundError):
+        take_away(path)
+        flush_folder(path.parent)
+
+
+def take_away(path: Path) -> None:
+    """Remove a file without waiting for the disk; see :func:`remove_file`."""
+    _patiently(path, "remove", path.unlink)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all that is in it, if it is there, in one step for whoever looks.
+
+    A kill leaves at most ``.NAME.….part`` beside it, which nobody reads.
+
+    Raises
+    ------
+    ProjectError
+        If another program keeps a file of it open (Windows alone refuses then).
+    """
+    aside = part_beside(path)
+    with contextlib.suppress(FileNotFoundError):
+        _patiently(path, "remove", lambda: path.rename(aside))
+        flush_folder(path.parent)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it that are missing; wait until each is on the disk."""
+    missing = []
+    here = path
+    while not here.exists():
+        missing.append(here)
+        here = here.parent
+    path.mkdir(parents=True, exist_ok=True)
+    for each in reversed(missing):
+        flush_folder(each.parent)
+
+
+def flush_file(path: Path) -> None:
+    """Wait until the content of a file is on the disk."""
+    # Windows flushes a handle only if it may write.
+    with path.open("r+b") as file:
+        flush_handle(file.fileno())
+
+
+def flush_handle(handle: int) -> None:
+    """Wait until the content of an open file, or the names in an open folder, are on the disk."""
+    if sys.platform == "darwin":
+        import fcntl
+
+        # Elsewhere fsync empties the drive's own cache too; here this does. Not on every network.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(handle)
+
+
+def flush_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk: files made, renamed, removed there."""
+    if ON_WINDOWS:
+        return
+    try:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            flush_handle(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in _NO_FLUSH_OF_FOLDERS:
+            raise
 
 
 @contextmanager
@@ -53,9 +174,9 @@ def disk_full_told(path: Path) -> Iterator[None]:
         ) from error
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, atomically."""
-    with write_atomically(path) as part:
+def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
+    """Write ``value`` as indented JSON; see :func:`write_atomically`."""
+    with write_atomically(path, durable=durable) as part:
         part.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
@@ -64,3 +185,24 @@ def read_json(path: Path) -> Any:
     with contextlib.suppress(FileNotFoundError, ValueError):  # neither JSON nor, perhaps, UTF-8
         return json.loads(path.read_text(encoding="utf-8"))
     return None
+
+
+def _patiently(path: Path, what: str, act: Callable[[], object]) -> None:
+    """Do ``act`` to ``path``; on Windows wait while somebody holds it open."""
+    last = time.monotonic() + _PATIENCE_S
+    pause_s = 0.01
+    while True:
+        try:
+            act()
+            return
+        except PermissionError as error:
+            if not ON_WINDOWS:
+                raise
+            if time.monotonic() > last:
+                raise ProjectError(
+                    f"Cannot {what} '{path}': another program has kept it open for more than "
+                    f"{_PATIENCE_S:g} seconds, or it must not be written. Close what shows it "
+                    f"(another viewer, a virus scanner, a backup), then repeat the last step."
+                ) from error
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, 0.25)

@@ -26,7 +26,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from unisemalign.errors import BusyError, DataError
-from unisemalign.runtime.files import disk_full_told
+from unisemalign.runtime.files import disk_full_told, flush_file, flush_folder, flush_handle
 
 NOTE_SUFFIX = ".run.json"
 _WORK = ".unisemalign.part"
@@ -175,14 +175,14 @@ class Results:
             raise
         if before:
             self._write_note(result, note)
-        _flush(self.folder)
+        flush_folder(self.folder)
 
     def _write_note(self, result: Path, note: Mapping[str, Any]) -> None:
         part = self._work / "note"
         with part.open("w", encoding="utf-8") as file:
             file.write(json.dumps(note, indent=2) + "\n")
             file.flush()
-            os.fsync(file.fileno())
+            flush_handle(file.fileno())
         part.replace(note_path(result))
 
 
@@ -343,9 +343,9 @@ def _sealed(path: Path) -> str:
 
 def _digest(path: Path, *, flush: bool) -> str:
     if not path.is_dir():
+        if flush:
+            flush_file(path)
         with path.open("rb") as file:
-            if flush:
-                os.fsync(file.fileno())
             return hashlib.file_digest(file, "sha256").hexdigest()
     whole = hashlib.sha256()
     for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
@@ -355,7 +355,7 @@ def _digest(path: Path, *, flush: bool) -> str:
             inner = _digest(Path(entry.path), flush=flush)
         whole.update(f"{entry.name}\0{entry.is_dir()}\0{inner}\n".encode(errors="surrogateescape"))
     if flush:
-        _flush(path)
+        flush_folder(path)
     return whole.hexdigest()
 
 
@@ -389,17 +389,6 @@ def _exchange(one: Path, other: Path) -> None:
         rename, given = None, ()
     if rename is None or rename(*given) != 0:
         raise OSError(ctypes.get_errno(), "cannot exchange two folders", str(other))
-
-
-def _flush(folder: Path) -> None:
-    """Put a folder's entries onto the disk, where the system can."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # One writer a folder

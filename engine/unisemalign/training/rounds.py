@@ -108,8 +108,9 @@ def _finish(loop: Loop, *, resume: bool) -> Round:
             if isinstance(error, UnisemalignError):
                 error.told = True
             raise
-        project.set_round(number, state="done", scores=scores)
+        # In this order: a round that is done has its scores, whatever happens between.
         write_json(loop.round.folder / "scores.json", scores)
+        project.set_round(number, state="done", scores=scores)
         events.emit("done", round=number, **scores)
     return project.round(number)
 
