@@ -241,7 +241,7 @@ def test_what_goes_wrong_is_told(editor, told, study, qtbot, monkeypatch) -> Non
     assert editor.layer is None
     (study / "tissue" / "a.npz").unlink()
 
-    def missing(path, *, spacing_um):
+    def missing(path, spacing_um, opening):
         raise UnisemalignError("The disk sleeps.")
 
     monkeypatch.setattr(tissue_module, "reopen_slide", missing)
