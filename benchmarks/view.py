@@ -30,6 +30,15 @@ from typing import Any
 
 from unisemalign import Project, Rect, build_settings, train_round
 from unisemalign.project import Origin, RegionState
+from unisemalign.protocol import (
+    LAST_KINDS,
+    CancelRequest,
+    Failed,
+    Request,
+    SegmentRequest,
+    Written,
+    read_event,
+)
 from unisemalign.runtime import SilentEvents
 from unisemalign.slides import synthetic
 
@@ -72,28 +81,22 @@ class Engine:
         """
         started, worked = time.perf_counter(), self._cpu_s()
         y, x = rect.y + rect.h // 2, rect.x + rect.w // 2
-        self._send(
-            id=1,
-            verb="segment",
-            slide="drawn",
-            rect=[*vars(rect).values()],
-            focus=[y, x],
-            downsample=rect.w / VIEW_PX,
-        )
+        view = rect.w / VIEW_PX
+        self._send(SegmentRequest(id=1, slide="drawn", rect=rect, focus=(y, x), downsample=view))
         covered, first, first_cpu = 0, None, 0.0
         for line in self.process.stdout:  # type: ignore[union-attr]
-            event = json.loads(line)
-            if event["event"] == "failed":
-                raise SystemExit(event["text"])
-            if event["event"] == "written":
-                covered += event["rect"][2] * event["rect"][3]
+            event = read_event(line)
+            if isinstance(event, Failed):
+                raise SystemExit(event.text)
+            if isinstance(event, Written):
+                covered += event.rect.area
                 if first is None and covered >= rect.area:
                     first = time.perf_counter() - started
                     first_cpu = self._cpu_s() - worked
                     if give_up:
                         started = time.perf_counter()
-                        self._send(verb="cancel", target=1)
-            if event["event"] in {"done", "cancelled"}:
+                        self._send(CancelRequest(target=1))
+            if event.event in LAST_KINDS:
                 seconds = time.perf_counter() - started
                 return {
                     "first": seconds if first is None else first,
@@ -103,8 +106,8 @@ class Engine:
                 }
         raise SystemExit("the engine went away")
 
-    def _send(self, **request: object) -> None:
-        self.process.stdin.write(json.dumps(request) + "\n")  # type: ignore[union-attr]
+    def _send(self, request: Request) -> None:
+        self.process.stdin.write(request.model_dump_json() + "\n")  # type: ignore[union-attr]
         self.process.stdin.flush()  # type: ignore[union-attr]
 
     def _cpu_s(self) -> float:

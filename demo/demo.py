@@ -35,6 +35,7 @@ from unisemalign.geometry import Rect
 from unisemalign.metrics import IGNORE, OverlapScores
 from unisemalign.project import Origin, Project, Region, RegionState, Split
 from unisemalign.project.colors import rgb
+from unisemalign.protocol import Done, Event, Failed, Progress, ProjectLayout, Step, read_event
 from unisemalign.runtime import read_log
 from unisemalign.slides import synthetic
 
@@ -171,11 +172,11 @@ def run_verb(*words: str | Path) -> list[dict[str, Any]]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8") as child:
         assert child.stdout is not None  # noqa: S101  asked for above
         for line in child.stdout:
-            event = json.loads(line)
-            if event.get("event") in {"done", None}:
-                done.append(event)
-            elif event["event"] == "failed":
-                raise SystemExit(event["text"])
+            event = read_event(line)
+            if isinstance(event, Done):
+                done.append(event.fields())
+            elif isinstance(event, Failed):
+                raise SystemExit(event.text)
             _show_progress(event)
     if child.returncode != 0:
         raise SystemExit(f"'unisemalign {texts[0]}' ended with status {child.returncode}.")
@@ -186,11 +187,14 @@ def _short(text: str) -> str:
     return os.path.relpath(text) if Path(text).is_absolute() else text
 
 
-def _show_progress(event: dict[str, Any]) -> None:
-    if not sys.stderr.isatty() or event.get("event") not in {"step", "progress", "done", None}:
+def _show_progress(event: Event) -> None:
+    if not sys.stderr.isatty() or not isinstance(event, Step | Progress | Done):
         return
-    done, total = event.get("step", event.get("done")), event.get("total")
-    text = f"  {done} of {total}" if total else ""
+    text = ""
+    if isinstance(event, Step):
+        text = f"  {event.step} of {event.total}"
+    elif isinstance(event, Progress):
+        text = f"  {event.done:.0f} of {event.total:.0f}"
     sys.stderr.write(f"\r{text:<40}" if text else "\r" + " " * 40 + "\r")
     sys.stderr.flush()
 
@@ -372,7 +376,7 @@ def run_round(plan: Plan) -> RoundResult:
     )
     flags = [word for setting in settings for word in ("--set", setting)]
     trained = run_verb("train", plan.project, *flags)[-1]
-    seconds = time_steps(plan.project / "rounds" / str(trained["round"]) / "log.jsonl")
+    seconds = time_steps(ProjectLayout(plan.project).round(trained["round"]).log)
     segmented = run_verb("segment", plan.project)
     scores = run_verb("evaluate", plan.project, "--split", "val")[-1]
     mdice_ihc, dice_ihc = score_strip(plan, trained["round"])
@@ -407,7 +411,7 @@ def train_control(plan: Plan) -> RoundResult:
 
 def time_steps(log: Path) -> float:
     """Return the mean seconds a training step took, without loading and validation."""
-    times = [event["time"] for event in read_log(log) if event["event"] == "step"]
+    times = [event.time for event in read_log(log) if isinstance(event, Step) and event.time]
     return float(times[-1] - times[0]) / max(1, len(times) - 1)
 
 

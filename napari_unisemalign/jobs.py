@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,19 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
 
 from napari_unisemalign.timers import single_shot
-from unisemalign.errors import UnisemalignError
+from unisemalign import protocol
+from unisemalign.errors import MessageError, UnisemalignError
 from unisemalign.project import Project
+from unisemalign.protocol import LAST_KINDS, read_event
 
 Event = dict[str, Any]
 ENGINE = (sys.executable, "-u", "-m", "unisemalign")
-FINAL = frozenset({"done", "failed", "cancelled"})
+FINAL = LAST_KINDS
+_WORK: dict[str, Callable[..., protocol.WorkRequest]] = {
+    "segment": protocol.SegmentRequest,
+    "guess": protocol.GuessRequest,
+    "queue": protocol.QueueRequest,
+}
 CANCEL_PATIENCE_MS = 15_000
 QUIT_PATIENCE_MS = 4_000
 FOLLOW_EVERY_MS = 400
@@ -36,12 +43,8 @@ class JsonLines:
         *lines, self._rest = (self._rest + data).split(b"\n")
         events: list[Event] = []
         for line in lines:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(event, dict) and "event" in event:
-                events.append(event)
+            with suppress(MessageError):
+                events.append(read_event(line).fields())
         return events
 
 
@@ -83,9 +86,9 @@ class EngineProcess(QObject):
         """The last lines of stderr: why a crash happened."""
         return "\n".join(self._said)
 
-    def send(self, message: Event) -> None:
+    def send(self, message: protocol.Request) -> None:
         """Write one line to the process's stdin."""
-        self._process.write(json.dumps(message).encode() + b"\n")
+        self._process.write(message.model_dump_json().encode() + b"\n")
 
     def terminate(self) -> None:
         """Ask for a clean stop."""
@@ -125,7 +128,7 @@ class Request:
     """One question to the server, and who wants its answers."""
 
     number: int
-    fields: Event
+    message: protocol.WorkRequest
     on_event: Callable[[Event], None]
     sent: bool = field(default=False)
 
@@ -173,7 +176,8 @@ class EngineServer(QObject):
         """Ask for ``verb``; ``on_event`` gets every answer, the last one done/failed/cancelled."""
         self._number += 1
         number = self._number
-        self._requests[number] = Request(number, {"id": number, "verb": verb, **fields}, on_event)
+        message = _WORK[verb](id=number, **fields)
+        self._requests[number] = Request(number, message, on_event)
         self.warm_up()
         self._send_waiting()
         return number
@@ -187,14 +191,14 @@ class EngineServer(QObject):
             self._answer(number, {"event": "cancelled", "text": "Stopped as asked."})
         elif self._process is not None:
             self._number += 1
-            self._process.send({"id": self._number, "verb": "cancel", "target": number})
+            self._process.send(protocol.CancelRequest(id=self._number, target=number))
 
     def stop(self) -> None:
         """End the process."""
         self._closing = True
         self._requests.clear()
         if self._process is not None and self._process.running:
-            self._process.send({"verb": "quit"})
+            self._process.send(protocol.QuitRequest())
             self._process.stop()
 
     def _send_waiting(self) -> None:
@@ -203,7 +207,7 @@ class EngineServer(QObject):
         for request in self._requests.values():
             if not request.sent:
                 request.sent = True
-                self._process.send(request.fields)
+                self._process.send(request.message)
 
     def _on_event(self, event: Event) -> None:
         if event["event"] == "ready":
@@ -334,7 +338,7 @@ class TrainingFollower(QObject):
     def __init__(self, project: Project, round_number: int) -> None:
         super().__init__()
         self._project = project
-        self._log = project.round(round_number).folder / "log.jsonl"
+        self._log = project.round(round_number).layout.log
         self._lines = JsonLines()
         self._read = 0
         self._timer = QTimer(self)
@@ -394,7 +398,7 @@ def ask_to_stop(project: Project) -> bool:
         running = [each for each in project.rounds() if each.state == "running"]
         if not running:
             return False
-        (running[-1].folder / "cancel").touch()
+        running[-1].layout.cancel.touch()
     except (OSError, UnisemalignError):
         return False
     return True

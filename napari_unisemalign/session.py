@@ -28,7 +28,6 @@ from unisemalign.project import (
 )
 from unisemalign.slides import SpacedSlide
 
-INFO_NAME = "project.toml"
 MAX_REGION_PX = 4096
 """Largest side of a region that can be painted without stutter."""
 
@@ -155,7 +154,7 @@ class Session:
         if self.project is None:
             raise ProjectError("No project is open. Press New project… or Open project… first.")
         root = self.project.root
-        if not (root / INFO_NAME).exists():
+        if not self.project.layout.info.exists():
             # Writing on would put half of the labels here and half where the folder went.
             raise ProjectError(
                 f"The project is no longer at '{root}': it was moved or deleted while open. "
@@ -166,7 +165,7 @@ class Session:
     @property
     def drafts(self) -> Drafts:
         """The drafts of the open project."""
-        return Drafts(self._project.root / "drafts")
+        return Drafts(self._project.layout.drafts)
 
     # -- slides -------------------------------------------------------------------------------
 

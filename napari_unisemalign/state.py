@@ -564,13 +564,12 @@ def _sentence(text: str) -> str:
 
 
 def _round_item(each: Round, session: Session) -> RoundItem:
-    score = each.scores.get("mdice")
     running = session.training is not None and session.training.round == each.number
     state = "stopped" if each.state == "running" and not running else each.state
     return RoundItem(
         each.number,
         state,
         each.method,
-        float(score) if isinstance(score, int | float) else None,
+        None if each.scores is None else each.scores.dice,
         state in {"stopped", "cancelled"},
     )

@@ -364,8 +364,8 @@ class Workbench(QObject):
         if project is None:
             return
         self.session.curve = Curve(number)
-        for event in read_log(project.round(number).folder / "log.jsonl"):
-            self._grow_curve(event, quiet=True)
+        for event in read_log(project.round(number).layout.log):
+            self._grow_curve(event.fields(), quiet=True)
         self.curve_changed.emit()
 
     def _grow_curve(self, event: Event, *, quiet: bool = False) -> None:

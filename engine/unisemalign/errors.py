@@ -56,5 +56,19 @@ class TrainingError(UnisemalignError):
     """A round cannot go on: its numbers have left the realm of numbers."""
 
 
+class MessageError(UnisemalignError):
+    """A line between engine and viewer is no message of the protocol.
+
+    Attributes
+    ----------
+    id
+        Of the request, where the line has one.
+    """
+
+    def __init__(self, text: str, *, id: int | str | None = None) -> None:  # noqa: A002
+        super().__init__(text)
+        self.id = id
+
+
 class CancelledError(UnisemalignError):
     """The person asked for a stop, and the work stopped cleanly."""

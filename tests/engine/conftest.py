@@ -47,9 +47,8 @@ def label_region(project: Project, slide: str, rect: Rect, truth: np.ndarray) ->
     project.add_region(slide, rect, state=RegionState.ACCEPTED)
 
 
-@pytest.fixture
-def study(tmp_path):
-    """A project with a part-labelled slide, an unlabelled one, and one held out."""
+def make_study(tmp_path: Path) -> Project:
+    """Make a project with a part-labelled slide, an unlabelled one, and one held out."""
     project = Project.create(tmp_path / "s.unisem", classes=["stripes", "dots"], spacing_um=0.5)
     for index, (name, split) in enumerate(
         [("a", Split.TRAIN), ("b", Split.TRAIN), ("c", Split.VAL)]
@@ -60,5 +59,11 @@ def study(tmp_path):
             label_region(project, "a", Rect(16, 64, 128, 128), truth)
         if name == "c":
             label_region(project, "c", Rect(0, 0, 192, 256), truth)
-    with project:
+    return project
+
+
+@pytest.fixture
+def study(tmp_path):
+    """The project of :func:`make_study`, open."""
+    with make_study(tmp_path) as project:
         yield project

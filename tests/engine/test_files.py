@@ -15,6 +15,7 @@ from unisemalign.errors import ProjectError
 from unisemalign.geometry import Rect
 from unisemalign.project import Origin, Project
 from unisemalign.project.tissue import TissueStore
+from unisemalign.protocol import FinishedNote
 from unisemalign.runtime import files
 from unisemalign.runtime.files import (
     make_folder,
@@ -92,7 +93,7 @@ def test_every_write_of_a_project_keeps_the_rules_of_windows(windows, tmp_path):
         project.new_round(method="m", preset="p")
         store = project.predictions(1, "a", create=True)
         store.write(RECT, classes=values, confidence=values, disagreement=values)
-        store.write_progress({"finished": []})
+        store.write_finished(FinishedNote())
         project.remove_prediction(1, "a")
         assert (project.labels("a").read(RECT) == 1).all()
         assert not project.has_prediction(1, "a")

@@ -12,6 +12,7 @@ FLOORS = {
     "geometry": 1,
     "errors": 1,
     "metrics": 1,
+    "protocol": 1,
     "runtime": 2,
     "slides": 2,
     "settings": 2,
@@ -32,6 +33,8 @@ FLOORS = {
 NEIGHBOURS = {
     ("metrics", "errors"),
     ("geometry", "errors"),
+    ("protocol", "errors"),
+    ("protocol", "geometry"),
     ("slides", "runtime"),
     ("settings", "runtime"),
     ("weights", "runtime"),
@@ -95,7 +98,8 @@ def test_the_engine_knows_no_viewer_and_the_viewer_no_torch_room():
 def test_importing_what_the_viewer_uses_loads_no_torch():
     code = (
         "import sys; import unisemalign.project, unisemalign.slides, unisemalign.exchange, "
-        "unisemalign.active, unisemalign.settings, unisemalign.runtime, unisemalign.weights; "
+        "unisemalign.active, unisemalign.settings, unisemalign.runtime, unisemalign.weights, "
+        "unisemalign.protocol; "
         "bad = {'torch', 'napari', 'qtpy'} & set(sys.modules); assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

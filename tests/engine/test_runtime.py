@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from unisemalign.errors import CancelledError, ProjectError, SettingsError
+from unisemalign.geometry import Rect
+from unisemalign.protocol import Message, Progress, Step, Written, read_event
 from unisemalign.runtime import (
     CancelToken,
     JsonLinesEvents,
@@ -68,17 +70,18 @@ def test_a_signal_asks_for_the_stop_and_handlers_come_back():
 
 def test_json_lines_survive_a_reader_that_went_away():
     code = (
+        "from unisemalign.protocol import Message\n"
         "from unisemalign.runtime import JsonLinesEvents\n"
         "import time\n"
         "e = JsonLinesEvents()\n"
-        "e.emit('a'); time.sleep(0.3)\n"
-        "for _ in range(3000): e.emit('b', text='x' * 100)\n"
+        "e.emit(Message(text='a')); time.sleep(0.3)\n"
+        "for _ in range(3000): e.emit(Message(text='x' * 100))\n"
         "import sys; sys.stderr.write('alive')\n"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    assert json.loads(child.stdout.readline()) == {"event": "a"}
+    assert read_event(child.stdout.readline()) == Message(text="a")
     child.stdout.close()
     assert b"alive" in child.stderr.read()
     child.stderr.close()
@@ -87,18 +90,27 @@ def test_json_lines_survive_a_reader_that_went_away():
 
 def test_a_torn_last_line_of_a_log_is_left_out(tmp_path):
     log = LogFileEvents(tmp_path / "log.jsonl")
-    log.emit("step", step=1)
-    log.emit("progress", done=1)
+    step = Step(step=1, total=2, loss=0.5, eta_s=None, wait_share=0.0, tau=0.9)
+    log.emit(step)
+    log.emit(Progress(done=1, total=2))
     with (tmp_path / "log.jsonl").open("a") as file:
         file.write('{"event": "st')
-    events = read_log(tmp_path / "log.jsonl")
-    assert [e["event"] for e in events] == ["step"]
+    [event] = read_log(tmp_path / "log.jsonl")
+    assert event.time > 0
+    assert event.model_copy(update={"time": None}) == step
+    assert event.parts == {"tau": 0.9}
 
 
 def test_json_lines_are_flat_objects():
     stream = io.StringIO()
-    JsonLinesEvents(stream).emit("done", round=3)
-    assert json.loads(stream.getvalue()) == {"event": "done", "round": 3}
+    JsonLinesEvents(stream).emit(Written(slide="a", round=3, rect=Rect(1, 2, 3, 4), final=True))
+    assert json.loads(stream.getvalue()) == {
+        "event": "written",
+        "slide": "a",
+        "round": 3,
+        "rect": [1, 2, 3, 4],
+        "final": True,
+    }
 
 
 def test_pace_knows_nothing_before_the_first_unit():

@@ -6,7 +6,6 @@ A file ``crash`` in the project's folder makes the next request end the process.
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import sys
@@ -17,7 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from unisemalign import protocol
 from unisemalign.errors import CancelledError
+from unisemalign.exchange import area_by_class
 from unisemalign.geometry import Rect
 from unisemalign.project import FirstGuess, GuessNote, Project, RegionState
 from unisemalign.project.first_guess import cluster_values
@@ -27,7 +28,9 @@ from unisemalign.runtime import (
     LogFileEvents,
     ManyEvents,
     cancel_on_signals,
+    write_json,
 )
+from unisemalign.settings import build_settings, write_settings
 
 STEP_S = float(os.environ.get("FAKE_STEP_S", "0.004"))
 
@@ -35,20 +38,20 @@ STEP_S = float(os.environ.get("FAKE_STEP_S", "0.004"))
 def serve(project: Project) -> None:
     """Answer; what is asked is kept in the file ``asked`` of the project's folder."""
     out = JsonLinesEvents()
-    out.emit("ready")
-    requests: queue.Queue[dict] = queue.Queue()
-    cancelled: set[int] = set()
+    out.emit(protocol.Ready())
+    requests: queue.Queue[protocol.Request] = queue.Queue()
+    cancelled: set[int | str] = set()
 
     def read() -> None:
         for line in sys.stdin:
-            request = json.loads(line)
+            request = protocol.read_request(line)
             with (project.root / "asked").open("a") as file:
                 file.write(line)
-            if request["verb"] == "cancel":
-                cancelled.add(request["target"])
+            if isinstance(request, protocol.CancelRequest):
+                cancelled.add(request.target)
             else:
                 requests.put(request)
-        requests.put({"verb": "quit"})
+        requests.put(protocol.QuitRequest())
 
     threading.Thread(target=read, daemon=True).start()
     while True:
@@ -59,32 +62,39 @@ def serve(project: Project) -> None:
             sys.stderr.write("Segmentation fault in the convolution\n")
             sys.stderr.flush()
             os._exit(3)
-        if request["verb"] == "quit":
-            return
-        if request["verb"] == "segment":
-            segment(project, request, out, cancelled)
-        elif request["verb"] == "queue":
-            rank(project, request, out)
+        match request:
+            case protocol.QuitRequest():
+                return
+            case protocol.SegmentRequest():
+                segment(project, request, out, cancelled)
+            case protocol.QueueRequest():
+                rank(project, request, out)
 
 
-def segment(project: Project, request: dict, out: JsonLinesEvents, cancelled: set[int]) -> None:
-    number = request["round"] or project.latest_round().number
+def segment(
+    project: Project,
+    request: protocol.SegmentRequest,
+    out: JsonLinesEvents,
+    cancelled: set[int | str],
+) -> None:
+    number = request.round or project.latest_round().number
     if (project.root / "fails").exists():
-        out.emit("failed", id=request["id"], text="The disk is full.")
+        out.emit(protocol.Failed(id=request.id, text="The disk is full."))
         return
-    slide = project.open_slide(request["slide"])
+    slide = project.open_slide(request.slide)
     whole = Rect(0, 0, *slide.shape_yx)
-    rect = Rect(*request["rect"]) if request["rect"] else whole
-    store = project.predictions(number, request["slide"], create=True)
+    rect = request.rect or whole
+    store = project.predictions(number, request.slide, create=True)
+    out.emit(protocol.Start(id=request.id, what=f"Segmenting {request.slide}"))
     tiles = [
         Rect(y, x, 256, 256).intersect(rect)
         for y in range(rect.y, rect.y1, 256)
         for x in range(rect.x, rect.x1, 256)
     ]
     for index, tile in enumerate(tiles, start=1):
-        if request["id"] in cancelled:
+        if request.id in cancelled:
             slide.slide.close()
-            out.emit("cancelled", id=request["id"], text="Stopped as asked.")
+            out.emit(protocol.Cancelled(id=request.id, text="Stopped as asked."))
             return
         brightness = slide.read(tile).mean(-1)
         store.write(
@@ -93,12 +103,23 @@ def segment(project: Project, request: dict, out: JsonLinesEvents, cancelled: se
             confidence=np.clip(np.abs(brightness - 200) * 4 + 80, 0, 255).astype(np.uint8),
             disagreement=(np.abs(brightness - 200) < 10).astype(np.uint8),
         )
-        about = {"slide": request["slide"], "round": number, "id": request["id"]}
-        out.emit("written", rect=[tile.y, tile.x, tile.h, tile.w], final=True, **about)
-        out.emit("progress", done=index, total=len(tiles), eta_s=0.1, id=request["id"])
+        about = {"slide": request.slide, "round": number, "id": request.id}
+        out.emit(protocol.Written(rect=tile, final=True, **about))
+        out.emit(protocol.Progress(done=index, total=len(tiles), eta_s=0.1, id=request.id))
         time.sleep(STEP_S)
     slide.slide.close()
-    out.emit("done", id=request["id"], slide=request["slide"], rect=request["rect"], round=number)
+    out.emit(
+        protocol.SegmentDone(
+            id=request.id,
+            slide=request.slide,
+            rect=rect,
+            round=number,
+            fresh=True,
+            windows=len(tiles),
+            seconds=STEP_S * len(tiles),
+            area=area_by_class(project, request.slide, number),
+        )
+    )
 
 
 def guess(project: Project, options: list[str]) -> int:
@@ -107,7 +128,7 @@ def guess(project: Project, options: list[str]) -> int:
     kept = FirstGuess(project)
     given = dict(pairwise(options))
     if os.environ.get("FAKE_GUESS_FAILS"):
-        out.emit("failed", text="Clusters want tissue, found none on a.")
+        out.emit(protocol.Failed(text="Clusters want tissue, found none on a."))
         return 1
     if "--names" in given:
         note = kept.note()
@@ -135,7 +156,7 @@ def guess(project: Project, options: list[str]) -> int:
         rect = whole if asked is None else Rect(*(int(each) for each in asked.split(",")))
         note = note.with_rect(name, rect)
     kept.write_note(note)
-    out.emit("start", what="Guessing", total=1)
+    out.emit(protocol.Start(what="Guessing"))
     for name, boxes in note.rects.items():
         slide = project.open_slide(name)
         for box in boxes:
@@ -143,15 +164,32 @@ def guess(project: Project, options: list[str]) -> int:
             steps = 256 / len(note.directions)
             numbers = (slide.read(rect).mean(-1) // steps).astype(np.uint8) + np.uint8(1)
             write(kept.clusters(name, create=True), rect, numbers)
-            out.emit("written", slide=name, rect=list(box))
+            out.emit(protocol.Written(slide=name, round=0, rect=rect, final=True))
             time.sleep(STEP_S)
             if note.names:
                 project.first_round(made_by="clusters")
                 classes = np.array([0, *note.names], np.uint8)[numbers]
                 write(project.predictions(0, name, create=True), rect, classes)
         slide.slide.close()
-    out.emit("progress", done=1, total=1)
-    out.emit("done", waiting=note.waiting)
+    out.emit(protocol.Progress(done=1, total=1))
+    names = ("none", *project.info.class_names)
+    out.emit(
+        protocol.GuessDone(
+            round=None if note.waiting else 0,
+            made_by=note.made_by,
+            model=note.model,
+            waiting=note.waiting,
+            slides=tuple(note.rects),
+            clusters=tuple(
+                protocol.Cluster(
+                    number=number,
+                    share=share,
+                    name=names[note.names[number - 1]] if note.names else None,
+                )
+                for number, share in enumerate(note.shares, start=1)
+            ),
+        )
+    )
     return 0
 
 
@@ -160,7 +198,7 @@ def write(store, rect: Rect, values: np.ndarray) -> None:
     store.write(rect, classes=values, confidence=sure, disagreement=np.zeros_like(sure))
 
 
-def rank(project: Project, request: dict, out: JsonLinesEvents) -> None:
+def rank(project: Project, request: protocol.QueueRequest, out: JsonLinesEvents) -> None:
     number = project.doubting_round().number
     taken = [each.rect for each in project.regions() if each.state is not RegionState.PREDICTED]
     for record in project.slides():
@@ -169,7 +207,7 @@ def rank(project: Project, request: dict, out: JsonLinesEvents) -> None:
                 rect = Rect(y, x, 128, 128)
                 if any(rect.intersect(other).area for other in taken):
                     continue
-                if len(project.regions(state=RegionState.PREDICTED)) < request["count"]:
+                if len(project.regions(state=RegionState.PREDICTED)) < request.count:
                     project.add_region(
                         record.name,
                         rect,
@@ -178,7 +216,12 @@ def rank(project: Project, request: dict, out: JsonLinesEvents) -> None:
                         reason="decoder unsure on 34 %; prototypes disagree on 12 %",
                         round=number,
                     )
-    out.emit("done", id=request["id"], round=number)
+    ranked = project.regions(state=RegionState.PREDICTED)
+    regions = tuple(
+        protocol.QueuedRegion(id=r.id, slide=r.slide, rect=r.rect, score=r.score, reason=r.reason)
+        for r in ranked
+    )
+    out.emit(protocol.QueueDone(id=request.id, round=number, regions=regions))
 
 
 def train(project: Project, options: list[str]) -> int:
@@ -195,13 +238,16 @@ def train(project: Project, options: list[str]) -> int:
         else:
             found = project.new_round(method="unisemalign", preset="recommended")
             (found.folder / "steps").write_text(str(steps))
-        (found.folder / "cancel").unlink(missing_ok=True)
+            write_settings(
+                build_settings(overrides={"training.steps": steps}), found.layout.settings
+            )
+        found.layout.cancel.unlink(missing_ok=True)
         project.set_round(found.number, state="running")
-        token = CancelToken(found.folder / "cancel")
-        told = ManyEvents([out, LogFileEvents(found.folder / "log.jsonl")])
-        last = found.folder / "last"
+        token = CancelToken(found.layout.cancel)
+        told = ManyEvents([out, LogFileEvents(found.layout.log)])
+        last = found.layout.checkpoint
         first = int(last.read_text()) if resume and last.exists() else 0
-        told.emit("start", what="Training", total=steps, round=found.number)
+        told.emit(protocol.Start(what="Training", total=steps, round=found.number, step=first))
         with cancel_on_signals(token):
             try:
                 for step in range(first + 1, steps + 1):
@@ -212,17 +258,48 @@ def train(project: Project, options: list[str]) -> int:
                         os._exit(9)
                     time.sleep(STEP_S)
                     last.write_text(str(step))
-                    told.emit("step", step=step, total=steps, loss=2.0 / step + 0.3, eta_s=1.0)
+                    loss = 2.0 / step + 0.3
+                    told.emit(
+                        protocol.Step(step=step, total=steps, loss=loss, eta_s=1.0, wait_share=0.0)
+                    )
                     if step % 10 == 0:
-                        told.emit("validation", step=step, mdice=1 - 1 / step)
+                        at = scores(project, step, dice=1 - 1 / step)
+                        told.emit(protocol.Validation(**at.model_dump()))
             except CancelledError as error:
                 project.set_round(found.number, state="cancelled")
-                told.emit("cancelled", text=str(error))
+                told.emit(protocol.Cancelled(text=str(error)))
                 return 130
-            (found.folder / "best.safetensors").write_bytes(b"weights")
-            project.set_round(found.number, state="done", scores={"mdice": 0.83})
-            told.emit("done", round=found.number, mdice=0.83)
+            found.layout.weights.write_bytes(b"weights")
+            at = scores(project, steps, dice=0.83)
+            reached = protocol.RoundScores(
+                best_val=at,
+                last_val=at,
+                seconds=STEP_S * steps,
+                seconds_per_step=STEP_S,
+                wait_per_step=0.0,
+                wait_share=0.0,
+            )
+            project.set_round(found.number, state="done", scores=reached)
+            write_json(found.layout.scores, reached.model_dump(mode="json"))
+            told.emit(protocol.TrainDone(round=found.number, **reached.model_dump()))
     return 0
+
+
+def scores(project: Project, step: int, *, dice: float) -> protocol.StepScores:
+    """Scores of one held-out region where every class has the same Dice."""
+    each = (dice,) * len(project.info.classes)
+    return protocol.StepScores(
+        step=step,
+        images=1,
+        mdice=dice,
+        mjaccard=dice / (2 - dice),
+        foreground_dice=dice,
+        per_image_mdice=dice,
+        object_dice=dice,
+        object_f1=dice,
+        dice_per_class=each,
+        jaccard_per_class=each,
+    )
 
 
 def export(options: list[str]) -> int:
@@ -230,7 +307,7 @@ def export(options: list[str]) -> int:
     out.mkdir(parents=True, exist_ok=True)
     path = out / "a.png"
     path.write_bytes(b"mask")
-    JsonLinesEvents().emit("done", files=[str(path)])
+    JsonLinesEvents().emit(protocol.ExportDone(files=(str(path),)))
     return 0
 
 
@@ -240,14 +317,14 @@ def fetch(name: str) -> int:
     how = os.environ.get("FAKE_GET", "ok")
     if how == "refused":
         steps = ["open its page", "run 'hf auth login' once", "fetch it again"]
-        out.emit("failed", text=f"The hub refused '{name}'.", steps=steps)
+        out.emit(protocol.Failed(text=f"The hub refused '{name}'.", steps=steps))
         return 1
-    out.emit("message", text=f"{name}: its licence")
-    out.emit("start", what=f"{name}: model.safetensors", total=87.0)
+    out.emit(protocol.Message(text=f"{name}: its licence"))
+    out.emit(protocol.Start(what=f"{name}: model.safetensors", total=87.0))
     for done in range(10):
-        out.emit("progress", done=8.7 * done, total=87.0)
+        out.emit(protocol.Progress(done=8.7 * done, total=87.0))
         time.sleep(3 if how == "slow" else STEP_S)
-    out.emit("done", name=name, here=True, files=[])
+    out.emit(protocol.WeightsGetDone(name=name, here=True, files=()))
     return 0
 
 

@@ -18,6 +18,7 @@ from napari_unisemalign.jobs import (
     TrainingJob,
 )
 from unisemalign.project import Project
+from unisemalign.protocol import ExportDone
 
 
 @pytest.fixture
@@ -43,8 +44,11 @@ class Heard(list):
 
 def test_lines_are_cut_where_they_end() -> None:
     lines = JsonLines()
-    assert lines.feed(b'{"event": "a"}\nnoise\n[1]\n{"eve') == [{"event": "a"}]
-    assert lines.feed(b'nt": "b"}\n') == [{"event": "b"}]
+    one, two = {"event": "ready", "version": 1}, {"event": "cancelled", "text": "Stopped."}
+    assert lines.feed(b'{"event": "ready", "version": 1}\nnoise\n[1]\n{"event": "a"}\n{"eve') == [
+        one
+    ]
+    assert lines.feed(b'nt": "cancelled", "text": "Stopped."}\n') == [two]
 
 
 def test_an_answer_comes_to_who_asked(server, project, with_model, qtbot) -> None:
@@ -54,8 +58,8 @@ def test_an_answer_comes_to_who_asked(server, project, with_model, qtbot) -> Non
     server.request("segment", second.append, slide="a", rect=[0, 0, 256, 256], round=None)
     qtbot.waitUntil(lambda: first.over and second.over, timeout=15_000)
     told = ["written", "progress"] * 2
-    assert [each["event"] for each in first] == [*told, "done"]
-    assert [each["event"] for each in second] == ["written", "progress", "done"]
+    assert [each["event"] for each in first] == ["start", *told, "done"]
+    assert [each["event"] for each in second] == ["start", "written", "progress", "done"]
     assert project.predictions(1, "a").predicted_rects()
 
 
@@ -136,7 +140,8 @@ def test_a_silent_end_is_a_failure(project, qtbot, monkeypatch) -> None:
 def test_a_done_with_a_bad_status_is_a_failure(qtbot) -> None:
     import sys
 
-    code = 'print(\'{"event": "done"}\'); raise SystemExit(1)'
+    done = ExportDone(files=()).line()
+    code = f"print({done!r}); raise SystemExit(1)"
     job, heard = CommandJob("The export", ["-c", code], engine=(sys.executable, "-u")), Heard()
     job.finished.connect(heard.append)
     job.start()

@@ -19,6 +19,7 @@ from unisemalign.project import (
     SlideRecord,
     Split,
 )
+from unisemalign.protocol import Progress
 from unisemalign.runtime.events import Events, SilentEvents
 
 # What a tile's score is made of; each part lies in 0…1.
@@ -129,7 +130,7 @@ def _searched(project: Project, number: int, size_px: int, events: Events) -> li
         )
     searched = []
     for done, slide in enumerate(slides, start=1):
-        events.emit("progress", done=done, total=len(slides), what="Ranking regions")
+        events.emit(Progress(done=done, total=len(slides), what="Ranking regions"))
         if not project.has_prediction(number, slide.name):
             continue
         store = project.predictions(number, slide.name)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from html import escape
-from typing import Any
+
+from unisemalign.protocol import Event, Validation
 
 _WIDTH, _HEIGHT = 720, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 34, 48
@@ -14,15 +15,15 @@ _COLORS, _DASHES = 4, ("none", "7 4", "2 3")
 _MANY_POINTS = 40
 
 
-def validation_points(log: Iterable[Mapping[str, Any]]) -> list[tuple[int, float]]:
+def validation_points(log: Iterable[Event]) -> list[tuple[int, float]]:
     """Return (step, mDice in per cent) of every validation in a round's log, in order.
 
     A round that was resumed may have validated a step twice: the later one counts.
     """
     found = {
-        int(event["step"]): 100 * float(event["mdice"])
+        event.step: 100 * event.mdice
         for event in log
-        if event.get("event") == "validation" and event.get("mdice") is not None
+        if isinstance(event, Validation) and event.mdice is not None
     }
     return sorted(found.items())
 

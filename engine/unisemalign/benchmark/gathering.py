@@ -15,6 +15,7 @@ from unisemalign.benchmark.report import ReportContent
 from unisemalign.errors import UnisemalignError
 from unisemalign.metrics import OverlapScores
 from unisemalign.project import Project, Round, Split
+from unisemalign.protocol import Message, Progress, Start
 from unisemalign.runtime import Events
 from unisemalign.runtime.events import read_log
 from unisemalign.settings import Settings, build_settings
@@ -56,7 +57,7 @@ def gather_content(
         examples = _examples(Path(median["folder"]) / project, settings, events)
     except UnisemalignError as error:  # the figures stand without pictures
         why = str(error)
-        events.emit("message", text=f"The report has no pictures. {why}")
+        events.emit(Message(text=f"The report has no pictures. {why}"))
     curves = {f"seed {run['seed']}": _curve(Path(run["folder"]) / project) for run in runs}
     return ReportContent(
         result=result,
@@ -79,7 +80,7 @@ def telling(events: Events) -> Callable[[int, int], None]:
     """Return what tells ``events`` of progress: called with what is done and the total."""
 
     def tell(done: int, total: int) -> None:
-        events.emit("progress", done=done, total=total)
+        events.emit(Progress(done=done, total=total))
 
     return tell
 
@@ -113,14 +114,14 @@ def _curve(root: Path) -> list[tuple[int, float]]:
         return []
     with Project.open(root) as project:
         made = benchmark_round(project)
-        return validation_points(read_log(made.folder / "log.jsonl")) if made else []
+        return validation_points(read_log(made.layout.log)) if made else []
 
 
 def _examples(root: Path, settings: Settings, events: Events) -> list[Example]:
     """Return the worst and the best val image by their own mDice; one where there is one."""
     from unisemalign.inference import load_predictor, predict_split
 
-    events.emit("start", what="Drawing the report")
+    events.emit(Start(what="Drawing the report"))
     kept: list[Example] = []
     slides: dict[str, SpacedSlide] = {}
     with Project.open(root) as project:

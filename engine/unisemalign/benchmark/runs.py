@@ -17,6 +17,7 @@ from unisemalign.benchmark.spread import SCORED_AT, spread_over_seeds
 from unisemalign.errors import DataError, ProjectError, SettingsError, WeightsError
 from unisemalign.project import Project, Split
 from unisemalign.project.locks import ProcessLock
+from unisemalign.protocol import Message, RoundLayout, RunScores, Start, TestScores
 from unisemalign.runtime import Events
 from unisemalign.runtime.files import read_json, write_json
 from unisemalign.runtime.results import check_results
@@ -31,8 +32,6 @@ _LENGTH = ("training.steps=1000",)
 _LENGTH_20 = ("training.steps=1120", "training.validate_every=14")
 """80 epochs of 59 unlabelled images, 4 a step (METHODS A6). The presets' 1280 are those of 10 %."""
 _TESTS = ("best_test", "last_test")
-_SCORED = "tests"
-"""Key of a run's ``scores.json``: hash of the test images its scores are of."""
 
 
 def benchmark_settings(
@@ -126,8 +125,8 @@ def run_benchmark(
         name = f"glas{fraction}-{mine.preset}-{mine.method.name}-{_digest(mine, glas.partition)}"
         folder = out / f"{name}-s{seed}"
         scores = _make(folder, glas, mine, events)
-        events.emit("message", text=_sentence(seed, scores))
-        runs.append({"seed": seed, "folder": str(folder), **scores})
+        events.emit(Message(text=_sentence(seed, scores)))
+        runs.append({"seed": seed, "folder": str(folder), **_shown(scores)})
     spread = spread_over_seeds(runs)
     result = {
         "dataset": dataset,
@@ -166,7 +165,7 @@ def _digest(settings: Settings, more: str) -> str:
     return hashlib.sha256(f"{settings.model_dump_json()} {more}".encode()).hexdigest()[:10]
 
 
-def _make(folder: Path, glas: Glas, settings: Settings, events: Events) -> dict[str, Any]:
+def _make(folder: Path, glas: Glas, settings: Settings, events: Events) -> RunScores:
     """Return a run's scores, of today's test images alone; train and score what is missing."""
     tests = glas.tests_digest() if glas.tests else None
     scores = _read_scores(folder)
@@ -178,47 +177,63 @@ def _make(folder: Path, glas: Glas, settings: Settings, events: Events) -> dict[
                 root = folder / _PROJECT
                 with glas.open_study(root, settings.model.encoder, settings.model.text) as project:
                     scores = _train(project, settings, events)
-                write_json(folder / "scores.json", scores)
+                _write_scores(folder, scores)
             if not _are_scored(scores, tests):
                 scores = _score_tests(folder, scores, glas, settings, events)
-    of_today = scores.get(_SCORED) == tests
-    return {k: v for k, v in scores.items() if k != _SCORED and (of_today or k not in _TESTS)}
+    return scores if scores.tests == tests else _untested(scores, None)
 
 
-def _read_scores(folder: Path) -> dict[str, Any] | None:
+def _read_scores(folder: Path) -> RunScores | None:
     """Return what a run noted; ``None`` where it is absent, torn, or edited into something else."""
-    scores = read_json(folder / "scores.json")
-    if not isinstance(scores, dict):
+    try:
+        scores = RunScores.model_validate(read_json(RoundLayout(folder).scores))
+    except ValidationError:
         return None
-    whole = all(
-        isinstance(scores.get(place), dict)
-        and isinstance(scores[place].get("mdice"), float)
-        and isinstance(scores[place].get("step"), int)
-        for place in ("best_val", "last_val")
-    )
-    return scores if whole else None
+    defined = [at is not None and at.mdice is not None for at in (scores.best_val, scores.last_val)]
+    return scores if all(defined) else None
 
 
-def _are_scored(scores: dict[str, Any], tests: str | None) -> bool:
+def _write_scores(folder: Path, scores: RunScores) -> None:
+    write_json(RoundLayout(folder).scores, scores.model_dump(mode="json"))
+
+
+def _untested(scores: RunScores, tests: str | None) -> RunScores:
+    """Return ``scores`` without those on test images; ``tests`` is the hash of today's."""
+    return scores.model_copy(update={**dict.fromkeys(_TESTS), "tests": tests})
+
+
+def _are_scored(scores: RunScores, tests: str | None) -> bool:
     """Tell whether these test images were scored, as far as the weights were there."""
-    return tests is None or (scores.get(_SCORED) == tests and set(_TESTS) <= scores.keys())
+    done = [getattr(scores, place) is not None for place in _TESTS]
+    return tests is None or (scores.tests == tests and all(done))
 
 
-def _train(project: Project, settings: Settings, events: Events) -> dict[str, Any]:
+def _shown(scores: RunScores) -> dict[str, Any]:
+    """Return the scores of a run as JSON values, without what is absent."""
+    values = scores.model_dump(mode="json", exclude={"version", "tests"})
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _train(project: Project, settings: Settings, events: Events) -> RunScores:
     """Train the project's one round, or go on with it, or read it; return its scores."""
     from unisemalign.training import train_round, unfinished_round
 
     made = benchmark_round(project)
-    if made is not None:
-        return made.scores
-    # A round that failed before its first checkpoint has nothing to go on with: begin anew.
-    resume = unfinished_round(project) is not None
-    return train_round(project, settings, resume=resume, events=events).scores
+    if made is None:
+        # A round that failed before its first checkpoint has nothing to go on with: begin anew.
+        resume = unfinished_round(project) is not None
+        made = train_round(project, settings, resume=resume, events=events)
+    if made.scores is None:
+        raise ProjectError(
+            f"Round {made.number} of '{project.root}' is done without scores. Delete that folder "
+            f"to train it again."
+        )
+    return RunScores(**made.scores.model_dump())
 
 
 def _score_tests(
-    folder: Path, scores: dict[str, Any], glas: Glas, settings: Settings, events: Events
-) -> dict[str, Any]:
+    folder: Path, scores: RunScores, glas: Glas, settings: Settings, events: Events
+) -> RunScores:
     """Return and note the scores with those on the test images; what cannot be scored is told.
 
     The images lie in a project of their own for as long as they are scored: the run's own may hold
@@ -227,24 +242,25 @@ def _score_tests(
     from unisemalign.inference import score_split
 
     digest = glas.tests_digest()
-    if scores.get(_SCORED) != digest:  # of other images
-        scores = {k: v for k, v in scores.items() if k not in _TESTS} | {_SCORED: digest}
+    if scores.tests != digest:  # of other images
+        scores = _untested(scores, digest)
     root = folder / "tests.unisem"
     shutil.rmtree(root, ignore_errors=True)  # of a killed process
     try:
         with Project.open(folder / _PROJECT) as project, glas.create_tests(root) as tests:
-            for place in (place for place in _TESTS if place not in scores):
+            for place in (each for each in _TESTS if getattr(scores, each) is None):
                 try:
                     predictor, about = _predictor(project, place, settings.device)
                 except (ProjectError, WeightsError) as error:  # the other figures stand without
-                    events.emit("message", text=f"Not scored: {SCORED_AT[place]}. {error}")
+                    events.emit(Message(text=f"Not scored: {SCORED_AT[place]}. {error}"))
                     continue
-                events.emit("start", what=f"Scoring {SCORED_AT[place]}", total=len(glas.tests))
+                events.emit(Start(what=f"Scoring {SCORED_AT[place]}", total=len(glas.tests)))
                 found = score_split(tests, predictor, Split.TEST, on_region=telling(events))
-                scores[place] = {**about, **found.summary()}
-                write_json(folder / "scores.json", scores)
+                at = TestScores.model_validate({**about, **found.summary()})
+                scores = scores.model_copy(update={place: at})
+                _write_scores(folder, scores)
     except ProjectError as error:
-        events.emit("message", text=f"Not scored: test images. {error}")
+        events.emit(Message(text=f"Not scored: test images. {error}"))
     finally:
         shutil.rmtree(root, ignore_errors=True)
     return scores
@@ -266,10 +282,7 @@ def _predictor(project: Project, place: str, device: str) -> tuple[Predictor, di
     return Predictor(network.to(where), used, where), {"step": step}
 
 
-def _sentence(seed: int, scores: dict[str, Any]) -> str:
-    parts = [
-        f"{words} {100 * scores[place]['mdice']:.2f}"
-        for place, words in SCORED_AT.items()
-        if scores.get(place)
-    ]
+def _sentence(seed: int, scores: RunScores) -> str:
+    found = {words: getattr(scores, place) for place, words in SCORED_AT.items()}
+    parts = [f"{words} {100 * at.mdice:.2f}" for words, at in found.items() if at is not None]
     return f"seed {seed}, mDice: {'; '.join(parts)}"

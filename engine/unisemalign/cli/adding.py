@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from unisemalign.errors import DataError, KnownSlideError, SpacingError
 from unisemalign.exchange import import_mask
 from unisemalign.project import Project, Split, safe_name
+from unisemalign.protocol import AddDone, AddedSlide, Message, Progress, Start
 from unisemalign.runtime import Events
 from unisemalign.slides import SLIDE_SUFFIXES, holds_zarr, open_slide, slide_stem, slides_in
 
@@ -25,7 +25,7 @@ def add_slides(
     *,
     series: int | None = None,
     profile: bool = True,
-) -> list[dict[str, Any]]:
+) -> AddDone:
     """Add every slide named or found in a folder; label it where ``masks`` has its mask.
 
     ``spacing_um`` is the pixel size of slides that state none. ``series`` and ``profile``: see
@@ -55,20 +55,20 @@ def add_slides(
             for remark in _checked_remarks(path, spacing_um, series, profile):
                 remarks.setdefault(remark, []).append(path.name)
     for remark, names in remarks.items():
-        events.emit("message", text=f"{_named(names)}: {remark}")
+        events.emit(Message(text=f"{_named(names)}: {remark}"))
     added = []
-    events.emit("start", what="Adding slides", total=len(pairs))
+    events.emit(Start(what="Adding slides", total=len(pairs)))
     for index, (path, mask) in enumerate(pairs):
         known = there.get(path.resolve())
         if known is not None and (mask is None or project.labels(known.name).labelled_rects()):
-            events.emit("message", text=f"'{path.name}' is in the project already: left as it is.")
+            events.emit(Message(text=f"'{path.name}' is in the project already: left as it is."))
             continue
         try:
             record = known or project.add_slide(
                 path, spacing_um=spacing_um, split=split, series=series, profile=profile
             )
         except KnownSlideError as error:  # another process added it since
-            events.emit("message", text=str(error))
+            events.emit(Message(text=str(error)))
             known = next(each for each in project.slides() if each.path.samefile(path))
             if mask is None or project.labels(known.name).labelled_rects():
                 continue
@@ -80,9 +80,9 @@ def add_slides(
                 if known is None:
                     project.remove_slide(record.name)  # to be added again with a mended mask
                 raise
-        added.append({"name": record.name, "path": str(path), "labelled": mask is not None})
-        events.emit("progress", done=index + 1, total=len(pairs))
-    return added
+        added.append(AddedSlide(name=record.name, path=str(path), labelled=mask is not None))
+        events.emit(Progress(done=index + 1, total=len(pairs)))
+    return AddDone(slides=tuple(added))
 
 
 def _named(names: list[str]) -> str:

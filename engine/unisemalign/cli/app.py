@@ -18,13 +18,28 @@ from unisemalign.benchmark import (
     run_benchmark,
     spread_text,
 )
-from unisemalign.cli.output import FAILED, choose_events, errors_as_sentences, say, say_json
+from unisemalign.cli.output import FAILED, choose_events, errors_as_sentences, say, say_done
+from unisemalign.cli.queueing import queue_done
 from unisemalign.cli.segmenting import segment_elsewhere, segment_here, tell_results
 from unisemalign.errors import DataError, SettingsError
 from unisemalign.exchange import Format, Source, export_labels
 from unisemalign.geometry import parse_point, parse_rect
 from unisemalign.metrics import SCORE_NAMES
-from unisemalign.project import Project, RegionState, Split
+from unisemalign.project import Project, RegionState, Round, Split
+from unisemalign.protocol import (
+    BenchmarkDone,
+    EvaluateDone,
+    ExportDone,
+    InfoDone,
+    Message,
+    NewDone,
+    Progress,
+    RelocateDone,
+    SplitScores,
+    Start,
+    WeightsCheckDone,
+    WeightsListDone,
+)
 from unisemalign.runtime import CancelToken, Events, SilentEvents, cancel_on_signals
 from unisemalign.settings import METHODS, PRESETS, Settings, build_settings
 from unisemalign.weights import PUBLISHED, is_here, spacing_advice
@@ -72,21 +87,22 @@ def info(
     import torch
 
     names = ("napari-unisemalign", "torch", "timm", "open_clip_torch", "napari", "zarr", "numpy")
-    report: dict[str, Any] = {
-        "versions": {"python": platform.python_version(), **{n: _version(n) for n in names}},
-        "devices": ["cpu"]
-        + [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        + (["mps"] if torch.backends.mps.is_available() else []),
-        "cores": os.cpu_count(),
-        "encoders": _at_hand("encoder", "timm"),
-        "text": _at_hand("text", "open_clip"),
-        "presets": list(PRESETS),
-        "methods": list(METHODS),
-        **({"project": about} if about else {}),
-    }
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    report = InfoDone(
+        versions={"python": platform.python_version(), **{n: _version(n) for n in names}},
+        devices=("cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])),
+        cores=os.cpu_count(),
+        encoders=_at_hand("encoder", "timm"),
+        text=_at_hand("text", "open_clip"),
+        presets=PRESETS,
+        methods=METHODS,
+        project=about,
+    )
     if as_json:
-        return say_json(report)
-    for name, value in report.items():
+        return say_done(report)
+    for name, value in report.fields().items():
+        if name in {"event", "verb"} or value is None:
+            continue
         inner = value.items() if isinstance(value, dict) else [("", value)]
         for key, item in inner:
             text = ", ".join(item) if isinstance(item, list) else item
@@ -114,9 +130,9 @@ def new(
             project, classes=names, spacing_um=spacing_um, encoder=encoder, text=text
         )
         with made:
-            report = {"project": str(made.root), "classes": names, "spacing_um": spacing_um}
+            report = NewDone(project=str(made.root), classes=tuple(names), spacing_um=spacing_um)
     if as_json:
-        return say_json(report)
+        return say_done(report)
     say(f"Made '{project}' with {len(names)} classes at {spacing_um} µm/px.")
     if advice := spacing_advice(encoder, spacing_um, Settings().model.zoom):
         say(advice)
@@ -165,11 +181,11 @@ def add(
             series=series,
             profile=profile,
         )
-    labelled = sum(1 for item in added if item["labelled"])
+    labelled = sum(1 for each in added.slides if each.labelled)
     if as_json:
-        say_json({"event": "done", "slides": added})
+        say_done(added)
     else:
-        say(f"Added {len(added)} slides ({labelled} labelled) for {split.value}.")
+        say(f"Added {len(added.slides)} slides ({labelled} labelled) for {split.value}.")
 
 
 @app.command()
@@ -177,7 +193,10 @@ def relocate(project: ProjectPath, name: str, path: Path, as_json: AsJson = Fals
     """Tell a project where a slide that was moved is now."""
     with errors_as_sentences(as_json), Project.open(project) as opened:
         opened.relocate_slide(name, path)
-    say_json({"slide": name, "path": str(path)}) if as_json else say(f"'{name}' is now {path}.")
+    if as_json:
+        say_done(RelocateDone(slide=name, path=str(path)))
+    else:
+        say(f"'{name}' is now {path}.")
 
 
 @app.command()
@@ -198,8 +217,8 @@ def tissue(
     from unisemalign.cli.tissue import look_at_tissue, sentence
 
     with errors_as_sentences(as_json), Project.open(project) as opened:
-        told = look_at_tissue(opened, slide, mask_in=mask_in, mask_out=mask_out, as_found=as_found)
-    say_json(told) if as_json else say(sentence(told))
+        done = look_at_tissue(opened, slide, mask_in=mask_in, mask_out=mask_out, as_found=as_found)
+    say_done(done) if as_json else say(sentence(done))
 
 
 @app.command()
@@ -279,7 +298,7 @@ def guess(
         if rect and len(slides or []) != 1:
             raise DataError("A region wants exactly one slide. Name it: guess PROJECT SLIDE.")
         events = choose_events(as_json)
-        told = make_guess(
+        done = make_guess(
             opened,
             slides or [],
             rect,
@@ -289,9 +308,9 @@ def guess(
             seed=seed,
             events=events,
         )
-        events.emit("done", **told)
+        events.emit(done)
         if not as_json:
-            for line in sentences(told, project):
+            for line in sentences(done, project):
                 say(line)
 
 
@@ -317,17 +336,7 @@ def queue(
             opened, found.number, count=count, size_px=size_px, events=choose_events(as_json)
         )
     if as_json:
-        rows = [
-            {
-                "id": r.id,
-                "slide": r.slide,
-                "rect": [r.rect.y, r.rect.x, r.rect.h, r.rect.w],
-                "score": r.score,
-                "reason": r.reason,
-            }
-            for r in regions
-        ]
-        return say_json({"event": "done", "round": found.number, "regions": rows})
+        return say_done(queue_done(found.number, regions))
     for r in regions:
         say(f"{r.score:.3f}  {r.slide}  {r.rect}  {r.reason}")
     if not regions:
@@ -371,7 +380,7 @@ def train(
 
         done = train_round(opened, settings, resume=resume, events=events, team=team)
     if not as_json and team.rank == 0:
-        say(_round_sentence(done.number, done.scores))
+        say(_round_sentence(done))
 
 
 @app.command()
@@ -393,21 +402,22 @@ def evaluate(
                 f"slides with --masks and --split {split.value}, or hold a region out."
             )
         events = choose_events(as_json)
-        events.emit("start", what=f"Scoring {split.value}")
+        events.emit(Start(what=f"Scoring {split.value}"))
         with cancel_on_signals(CancelToken()) as token:
 
             def on_region(done: int, total: int) -> None:
                 token.check()
-                events.emit("progress", done=done, total=total)
+                events.emit(Progress(done=done, total=total))
 
-            scores = score_split(opened, predictor, split, on_region=on_region).summary()
-        events.emit("done", round=found.number, split=split.value, **scores)
+            counted = score_split(opened, predictor, split, on_region=on_region)
+        scores = SplitScores.model_validate(counted.summary())
+        events.emit(EvaluateDone(round=found.number, split=split.value, **scores.model_dump()))
     if not as_json:
         names = [c.name for c in opened.info.classes]
-        say(f"Round {found.number} on {scores['images']} regions of {split.value}:")
+        say(f"Round {found.number} on {scores.images} regions of {split.value}:")
         for key, words in SCORE_NAMES.items():
-            say(f"  {words:18} {_percent(scores[key])}")
-        for name, value in zip(names, scores["dice_per_class"], strict=True):  # type: ignore[arg-type]
+            say(f"  {words:18} {_percent(getattr(scores, key))}")
+        for name, value in zip(names, scores.dice_per_class, strict=True):
             say(f"  Dice {name:13} {_percent(value)}")
 
 
@@ -428,7 +438,7 @@ def export(
             opened, out, fmt, source=source, slides=slides, events=choose_events(as_json)
         )
     if as_json:
-        return say_json({"event": "done", "files": [str(path) for path in paths]})
+        return say_done(ExportDone(files=tuple(str(path) for path in paths)))
     for path in paths:
         say(str(path))
     return None
@@ -467,7 +477,7 @@ def benchmark(
             out=out,
             events=events,
         )
-        events.emit("done", **report)
+        events.emit(BenchmarkDone(**report))
     if as_json:
         return
     say(f"{dataset} {fraction} %, {preset}, {report['method']}, seeds {seeds}:")
@@ -496,7 +506,7 @@ def weights_list(as_json: AsJson = False) -> None:
 
     rows = list_weights()
     if as_json:
-        return say_json(rows)
+        return say_done(WeightsListDone(weights=tuple(rows)))
     for row in rows:
         size = f"{row['megabytes']:.0f} MB" if row["megabytes"] else ""
         speed = row["speed"] or ""
@@ -519,11 +529,11 @@ def weights_get(name: str, as_json: AsJson = False) -> None:
     events = choose_events(as_json)
     with errors_as_sentences(as_json):
         got = get_weights(name, events)
-    events.emit("done", **got)
+    events.emit(got)
     if not as_json:
-        for file in got["files"]:
-            say(f"{file['file']}: {file['megabytes']} MB, SHA-256 {file['sha256']}")
-        if got["here"]:
+        for file in got.files:
+            say(f"{file.file}: {file.megabytes} MB, SHA-256 {file.sha256}")
+        if got.here:
             say(f"'{name}' is here now. Next: unisemalign weights check {name}")
 
 
@@ -535,7 +545,7 @@ def weights_check(names: list[str], as_json: AsJson = False) -> None:
     with errors_as_sentences(as_json):
         rows = check_all(names)
     if as_json:
-        say_json(rows)
+        say_done(WeightsCheckDone(weights=tuple(rows)))
     for row in [] if as_json else rows:
         if row["ok"]:
             shapes = " and ".join("×".join(map(str, shape)) for shape in row["outputs"])
@@ -578,13 +588,13 @@ def _advise(project: Project, settings: Settings, events: Events) -> None:
     """Tell when the encoder will see another pixel size than it was trained at."""
     about = project.info
     if advice := spacing_advice(about.encoder, about.spacing_um, settings.model.zoom):
-        events.emit("message", text=advice)
+        events.emit(Message(text=advice))
 
 
 def _list_settings(as_json: bool) -> None:
     tree = Settings().model_dump(mode="json")
     if as_json:
-        return say_json(tree)
+        return say_done(InfoDone(settings=tree))
     for section, value in tree.items():
         if isinstance(value, dict):
             for key, inner in value.items():
@@ -594,17 +604,19 @@ def _list_settings(as_json: bool) -> None:
     return None
 
 
-def _round_sentence(number: int, scores: dict[str, Any]) -> str:
-    best = scores.get("best_val")
-    score = f", best validation Dice {_percent(best['mdice'])}" if best else ""
+def _round_sentence(done: Round) -> str:
+    scores = done.scores
+    if scores is None:
+        return f"Round {done.number} is trained."
+    score = "" if scores.dice is None else f", best validation Dice {_percent(scores.dice)}"
     return (
-        f"Round {number} is trained{score}: {scores['seconds']:.0f} s, "
-        f"{scores['seconds_per_step']:.3f} s a step, {scores['wait_per_step']:.3f} s of it waiting "
-        f"for crops. Next: unisemalign segment PROJECT"
+        f"Round {done.number} is trained{score}: {scores.seconds:.0f} s, "
+        f"{scores.seconds_per_step:.3f} s a step, {scores.wait_per_step:.3f} s of it waiting for "
+        f"crops. Next: unisemalign segment PROJECT"
     )
 
 
-def _percent(value: Any) -> str:
+def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.2f}"
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from unisemalign.errors import DataError, SettingsError
 from unisemalign.geometry import Rect
-from unisemalign.project import FIRST_ROUND, FirstGuess, GuessNote, Project
+from unisemalign.project import FIRST_ROUND, NO_CLASS, FirstGuess, GuessNote, Project
+from unisemalign.protocol import Cluster, GuessDone
 from unisemalign.runtime import CancelToken, Events, cancel_on_signals
 from unisemalign.weights import Published
 
@@ -27,7 +27,7 @@ def make_guess(
     names: str | None,
     seed: int,
     events: Events,
-) -> dict[str, Any]:
+) -> GuessDone:
     """Guess by words or clusters, or name the clusters, and return what a person wants to know.
 
     Raises
@@ -61,7 +61,7 @@ def make_guess(
             note = guess_by_clusters(
                 project, known, rect, clusters, seed=seed, events=events, cancel=token
             )
-    return _told(project, note, known)
+    return guess_done(project, note, known)
 
 
 def _pair(
@@ -97,36 +97,37 @@ def parse_names(text: str) -> dict[int, str]:
     return names
 
 
-def sentences(told: dict[str, Any], project: Path) -> Iterator[str]:
+def sentences(done: GuessDone, project: Path) -> Iterator[str]:
     """Yield what a person reads after a guess."""
-    if told["waiting"]:
-        for row in told["clusters"]:
-            yield f"cluster {row['number']}: {100 * row['share']:.1f} % of the tissue"
-        example = ",".join(f"{row['number']}=CLASS" for row in told["clusters"][:2])
+    if done.waiting:
+        for row in done.clusters:
+            yield f"cluster {row.number}: {100 * row.share:.1f} % of the tissue"
+        example = ",".join(f"{row.number}=CLASS" for row in done.clusters[:2])
         yield (
             f"The clusters wait for names. Look at them in the viewer, then: unisemalign guess "
             f"{project} --names {example},…"
         )
         return
-    made = told["model"] if told["made_by"] == "words" else "clusters you named"
-    yield f"Round {FIRST_ROUND}, a first guess from {made}: {', '.join(told['slides'])}."
+    made = done.model if done.made_by == "words" else "clusters you named"
+    yield f"Round {FIRST_ROUND}, a first guess from {made}: {', '.join(done.slides)}."
     yield f"Correct it in the viewer, or look at its doubts: unisemalign queue {project}"
 
 
-def _told(project: Project, note: GuessNote, slides: list[str]) -> dict[str, Any]:
-    names = ("none", *project.info.class_names)
-    return {
-        "round": None if note.waiting else FIRST_ROUND,
-        "made_by": note.made_by,
-        "model": note.model,
-        "waiting": note.waiting,
-        "slides": slides,
-        "clusters": [
-            {
-                "number": number,
-                "share": round(share, 4),
-                "name": names[note.names[number - 1]] if note.names else None,
-            }
+def guess_done(project: Project, note: GuessNote, slides: list[str]) -> GuessDone:
+    """Return the result of a guess of ``slides``, whose ``note`` it is."""
+    names = (NO_CLASS, *project.info.class_names)
+    return GuessDone(
+        round=None if note.waiting else FIRST_ROUND,
+        made_by=note.made_by,
+        model=note.model,
+        waiting=note.waiting,
+        slides=tuple(slides),
+        clusters=tuple(
+            Cluster(
+                number=number,
+                share=round(share, 4),
+                name=names[note.names[number - 1]] if note.names else None,
+            )
             for number, share in enumerate(note.shares, start=1)
-        ],
-    }
+        ),
+    )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from unisemalign.errors import CancelledError, UnisemalignError
+from unisemalign.protocol import Cancelled, Done, Failed
 from unisemalign.runtime import Events, JsonLinesEvents, ProgressBarEvents
 
 FAILED, CANCELLED = 1, 130
@@ -24,10 +23,9 @@ def say(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def say_json(value: Any) -> None:
-    """Print one JSON value on stdout."""
-    sys.stdout.write(json.dumps(value) + "\n")
-    sys.stdout.flush()
+def say_done(done: Done) -> None:
+    """Print a verb's result as JSON on stdout."""
+    JsonLinesEvents().emit(done)
 
 
 @contextmanager
@@ -40,29 +38,29 @@ def errors_as_sentences(as_json: bool) -> Iterator[None]:
         yield
     except CancelledError as error:
         if not error.told:
-            _tell("cancelled", str(error), as_json)
+            _report(Cancelled(text=str(error)), as_json)
         raise SystemExit(CANCELLED) from None
     except KeyboardInterrupt:
-        _tell("cancelled", "Stopped.", as_json)
+        _report(Cancelled(text="Stopped."), as_json)
         raise SystemExit(CANCELLED) from None
     except UnisemalignError as error:
         if not error.told:
-            _tell("failed", str(error), as_json, error.steps)
+            _report(Failed(text=str(error), steps=error.steps), as_json)
         raise SystemExit(FAILED) from None
     except OSError as error:
         place = f" '{error.filename}'" if error.filename else ""
-        _tell("failed", f"The system refused{place}: {error.strerror or error}.", as_json)
+        text = f"The system refused{place}: {error.strerror or error}."
+        _report(Failed(text=text), as_json)
         raise SystemExit(FAILED) from None
     except Exception as error:
         if as_json:
             text = f"The engine stumbled: {type(error).__name__}: {error}"
-            JsonLinesEvents().emit("failed", text=text)
+            JsonLinesEvents().emit(Failed(text=text))
         raise
 
 
-def _tell(event: str, text: str, as_json: bool, steps: tuple[str, ...] = ()) -> None:
+def _report(event: Cancelled | Failed, as_json: bool) -> None:
     if as_json:
-        more = {"steps": list(steps)} if steps else {}
-        JsonLinesEvents().emit(event, text=text, **more)
+        JsonLinesEvents().emit(event)
     else:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(event.text + "\n")

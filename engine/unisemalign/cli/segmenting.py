@@ -10,6 +10,7 @@ from unisemalign.errors import SlideError
 from unisemalign.exchange import area_by_class
 from unisemalign.geometry import Rect
 from unisemalign.project import Project
+from unisemalign.protocol import Message, Progress, SegmentDone, Start
 from unisemalign.runtime import CancelToken, Events
 
 Results = Iterator[dict[str, Any]]
@@ -60,13 +61,13 @@ def segment_elsewhere(
 
     # Loaded here too: what is wrong with the round is told before anything starts.
     _, found = load_predictor(project, round_number, overrides)
-    events.emit("start", what=f"Segmenting {len(names)} slides", total=len(names))
+    events.emit(Start(what=f"Segmenting {len(names)} slides", total=len(names)))
     results = segment_on_cluster(
         project.root, names, found.number, overrides, address=address, cancel=cancel
     )
     for done, result in enumerate(results, start=1):
         yield result
-        events.emit("progress", done=done, total=len(names))
+        events.emit(Progress(done=done, total=len(names)))
 
 
 def tell_results(
@@ -91,10 +92,10 @@ def tell_results(
             if total == 1:
                 raise SlideError(result["failed"])
             failed.append(name)
-            events.emit("message", slide=name, text=f"{name}: {result['failed']}")
+            events.emit(Message(slide=name, text=f"{name}: {result['failed']}"))
             continue
         area = area_by_class(project, name, result["round"])
-        events.emit("done", **result, area=area)
+        events.emit(SegmentDone(**result, area=area))
         if not as_json:
             shares = ", ".join(f"{k} {100 * v:.1f} %" for k, v in area.items())
             fresh = "" if result["fresh"] else " (finished before)"

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import queue
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from unisemalign.active import rank_regions
-from unisemalign.errors import CancelledError, DataError, UnisemalignError
+from unisemalign.cli.queueing import queue_done
+from unisemalign.errors import CancelledError, DataError, MessageError, UnisemalignError
 from unisemalign.exchange import area_by_class
-from unisemalign.geometry import Rect
 from unisemalign.inference import (
     Predictor,
     RecentWindows,
@@ -22,131 +21,161 @@ from unisemalign.inference import (
     open_for_segmenting,
     segment_slide,
 )
-from unisemalign.inference.segmenting import OpenSlide, best_weights
+from unisemalign.inference.segmenting import OpenSlide
 from unisemalign.project import Project, Round, TissueStore
-from unisemalign.runtime import CancelToken, JsonLinesEvents
+from unisemalign.protocol import (
+    MAX_LINE_BYTES,
+    Cancelled,
+    CancelRequest,
+    Event,
+    Failed,
+    QueueRequest,
+    QuitRequest,
+    Ready,
+    Request,
+    SegmentDone,
+    SegmentRequest,
+    WorkRequest,
+    read_request,
+)
+from unisemalign.runtime import CancelToken, Events, JsonLinesEvents
 
 
 class _Answers:
     """Events that carry the request's id."""
 
-    def __init__(self, out: JsonLinesEvents, request: Any) -> None:
+    def __init__(self, out: Events, request_id: int | str) -> None:
         self._out = out
-        self._id = request
+        self._id = request_id
 
-    def emit(self, event: str, **fields: Any) -> None:
-        self._out.emit(event, id=self._id, **fields)
+    def emit(self, event: Event) -> None:
+        self._out.emit(event.model_copy(update={"id": self._id}))
+
+
+def iter_lines(stream: BinaryIO, limit: int = MAX_LINE_BYTES) -> Iterator[bytes]:
+    """Yield the lines of ``stream``; of one longer than ``limit`` bytes the beginning alone.
+
+    What is yielded of a longer line is ``limit + 1`` bytes; its rest is passed over, piece by
+    piece, and never held in memory.
+    """
+    while line := stream.readline(limit + 1):
+        yield line
+        while len(line) > limit and not line.endswith(b"\n"):
+            line = stream.readline(limit + 1)
+            if len(line) <= limit:
+                break
 
 
 class Server:
     """Answers requests on a project until told to quit, or until its input closes."""
 
-    def __init__(
-        self, project: Project, out: JsonLinesEvents, overrides: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, project: Project, out: Events, overrides: Sequence[str] = ()) -> None:
         self._overrides = overrides
         self._project = project
         self._out = out
-        self._requests: queue.Queue[dict[str, Any] | None] = queue.Queue()
-        self._tokens: dict[Any, CancelToken] = {}
+        self._requests: queue.Queue[WorkRequest | None] = queue.Queue()
+        self._tokens: dict[int | str, CancelToken] = {}
         self._warm: tuple[Path, float, Predictor, Round] | None = None
         self._windows: RecentWindows | None = None
         self._open: tuple[Any, OpenSlide] | None = None
 
-    def read(self) -> None:
-        """Take requests from stdin; a ``cancel`` acts at once, the rest waits its turn."""
-        for line in sys.stdin:
-            request = self._parsed(line)
-            match request.get("verb"):
-                case None:
-                    text = f"A request wants to be a JSON object with a verb, found: {line[:80]}"
-                    self._out.emit("failed", text=text)
-                case "quit":
-                    break
-                case "cancel":
-                    if token := self._tokens.get(str(request.get("target"))):
-                        token.request()
-                case _:
-                    self._tokens[str(request.get("id"))] = CancelToken()
-                    self._requests.put(request)
-        for token in list(self._tokens.values()):
-            token.request()
-        self._requests.put(None)
+    def read(self, stream: BinaryIO) -> None:
+        """Take requests from ``stream``; a ``cancel`` acts at once, the rest waits its turn.
 
-    @staticmethod
-    def _parsed(line: str) -> dict[str, Any]:
+        Whatever ends the reading ends the server too: it must not wait for requests that nobody
+        reads any more.
+        """
         try:
-            request = json.loads(line)
-        except json.JSONDecodeError:
-            return {}
-        return request if isinstance(request, dict) else {}
+            for line in iter_lines(stream):
+                request = self._parsed(line)
+                if isinstance(request, QuitRequest):
+                    break
+                if isinstance(request, CancelRequest):
+                    if token := self._tokens.get(request.target):
+                        token.request()
+                elif request is not None:
+                    self._tokens[request.id] = CancelToken()
+                    self._requests.put(request)
+        finally:
+            for token in list(self._tokens.values()):
+                token.request()
+            self._requests.put(None)
 
-    def run(self) -> None:
-        """Answer until the input ends."""
-        threading.Thread(target=self.read, name="requests", daemon=True).start()
-        self._out.emit("ready")
+    def _parsed(self, line: bytes) -> Request | None:
+        """Return the request in ``line``; one that cannot be read is answered at once."""
+        try:
+            if len(line) > MAX_LINE_BYTES:
+                raise MessageError(
+                    f"A request needs to be a line of at most {MAX_LINE_BYTES} bytes, found a "
+                    f"longer one. Ask for less at a time."
+                )
+            return read_request(line)
+        except MessageError as error:
+            self._out.emit(Failed(text=str(error), id=error.id))
+            return None
+
+    def run(self, stream: BinaryIO | None = None) -> None:
+        """Answer until the input (``None``: stdin) ends."""
+        given = sys.stdin.buffer if stream is None else stream
+        threading.Thread(target=self.read, args=(given,), name="requests", daemon=True).start()
+        self._out.emit(Ready())
         while (request := self._requests.get()) is not None:
-            number = request.get("id")
-            answers = _Answers(self._out, number)
+            answers = _Answers(self._out, request.id)
             try:
-                token = self._tokens.setdefault(str(number), CancelToken())
+                token = self._tokens.setdefault(request.id, CancelToken())
                 self._answer(request, answers, token)
             except CancelledError as error:
-                answers.emit("cancelled", text=str(error))
+                answers.emit(Cancelled(text=str(error)))
             except UnisemalignError as error:
-                answers.emit("failed", text=str(error))
+                answers.emit(Failed(text=str(error), steps=error.steps))
             except Exception as error:  # noqa: BLE001  one bad request must not end the others
                 traceback.print_exc()
-                answers.emit("failed", text=f"The engine stumbled: {type(error).__name__}: {error}")
+                answers.emit(Failed(text=f"The engine stumbled: {type(error).__name__}: {error}"))
             finally:
-                self._tokens.pop(str(number), None)
+                self._tokens.pop(request.id, None)
 
-    def _answer(self, request: dict[str, Any], answers: _Answers, token: CancelToken) -> None:
+    def _answer(self, request: WorkRequest, answers: _Answers, token: CancelToken) -> None:
         token.check()
-        match request.get("verb"):
-            case "segment":
+        match request:
+            case SegmentRequest():
                 self._segment(request, answers, token)
-            case "queue":
+            case QueueRequest():
                 self._queue(request, answers)
-            case other:
-                raise DataError(
-                    f"A request wants the verb segment, queue or cancel, found {other}."
-                )
+            case _:
+                raise DataError(f"The server does not know the verb '{request.verb}'.")
 
-    def _segment(self, request: dict[str, Any], answers: _Answers, token: CancelToken) -> None:
-        predictor, found = self._predictor(request.get("round"))
-        rect = Rect(*request["rect"]) if request.get("rect") else None
+    def _segment(self, request: SegmentRequest, answers: _Answers, token: CancelToken) -> None:
+        predictor, found = self._predictor(request.round)
         # A whole slide would only push the views out.
-        predictor.recent = self._recent(predictor) if rect else None
-        focus = request.get("focus")
+        predictor.recent = self._recent(predictor) if request.rect else None
         result = segment_slide(
             self._project,
-            request["slide"],
+            request.slide,
             predictor,
             found.number,
-            rect=rect,
-            sketch=rect is not None,
-            downsample=float(request.get("downsample") or 1.0),
-            focus=(int(focus[0]), int(focus[1])) if focus else None,
-            opened=self._opened(request["slide"], predictor),
+            rect=request.rect,
+            sketch=request.rect is not None,
+            downsample=request.downsample,
+            focus=request.focus,
+            opened=self._opened(request.slide, predictor),
             events=answers,
             cancel=token,
         )
-        area = area_by_class(self._project, request["slide"], found.number)
-        answers.emit("done", **result, area=area)
+        area = area_by_class(self._project, request.slide, found.number)
+        answers.emit(SegmentDone(**result, area=area))
 
-    def _queue(self, request: dict[str, Any], answers: _Answers) -> None:
+    def _queue(self, request: QueueRequest, answers: _Answers) -> None:
         found = self._project.doubting_round()
         if found is None:
             raise DataError("The queue wants a trained round, found none. Train first.")
         regions = rank_regions(
             self._project,
             found.number,
-            count=int(request.get("count", 10)),
-            size_px=int(request.get("size_px", 256)),
+            count=request.count,
+            size_px=request.size_px,
             events=answers,
         )
-        answers.emit("done", round=found.number, regions=[r.id for r in regions])
+        answers.emit(queue_done(found.number, regions))
 
     def _recent(self, predictor: Predictor) -> RecentWindows | None:
         """Return what outlives a predictor: what the encoder said of the last windows."""
@@ -172,11 +201,11 @@ class Server:
         """Return the round's predictor, kept until its weights change."""
         found = self._project.latest_round() if number is None else self._project.round(number)
         if self._warm and found and self._warm[0] == found.folder:
-            path, stamp, predictor, known = self._warm
-            if best_weights(path).stat().st_mtime == stamp:
+            _, stamp, predictor, known = self._warm
+            if found.layout.weights.stat().st_mtime == stamp:
                 return predictor, known
         # The stamp is taken before: weights that change meanwhile are read again next time.
-        before = best_weights(found.folder).stat().st_mtime if found else 0.0
+        before = found.layout.weights.stat().st_mtime if found else 0.0
         predictor, known = load_predictor(self._project, number, self._overrides)
         self._warm = (known.folder, before, predictor, known)
         return predictor, known

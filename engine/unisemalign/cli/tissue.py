@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,18 +11,13 @@ from numpy.typing import NDArray
 from unisemalign.errors import SettingsError
 from unisemalign.exchange import export_tissue, import_tissue
 from unisemalign.project import Project, TissueChange, TissueStore, corrected
+from unisemalign.protocol import TissueDone
 
 
 def look_at_tissue(
     project: Project, name: str, *, mask_in: Path | None, mask_out: Path | None, as_found: bool
-) -> dict[str, Any]:
+) -> TissueDone:
     """Correct the tissue of a slide as asked, and return what a person wants to know of it.
-
-    Returns
-    -------
-    dict
-        ``slide``; ``share`` (0…1) of the slide that is tissue, and ``mm2``; ``spacing_um`` of the
-        mask; ``added_mm2`` and ``skipped_mm2``, what a person marked.
 
     Raises
     ------
@@ -55,27 +49,27 @@ def look_at_tissue(
     values = store.correction(name, found)
     mask = corrected(found, values).mask
     pixel_mm2 = (found.spacing_um / 1000) ** 2
-    return {
-        "slide": name,
-        "share": round(float(mask.mean()), 4),
-        "mm2": round(int(mask.sum()) * pixel_mm2, 4),
-        "spacing_um": found.spacing_um,
-        "added_mm2": _area(values, TissueChange.TISSUE, pixel_mm2),
-        "skipped_mm2": _area(values, TissueChange.NOT_TISSUE, pixel_mm2),
-    }
+    return TissueDone(
+        slide=name,
+        share=round(float(mask.mean()), 4),
+        mm2=round(int(mask.sum()) * pixel_mm2, 4),
+        spacing_um=found.spacing_um,
+        added_mm2=_area(values, TissueChange.TISSUE, pixel_mm2),
+        skipped_mm2=_area(values, TissueChange.NOT_TISSUE, pixel_mm2),
+    )
 
 
-def sentence(told: dict[str, Any]) -> str:
+def sentence(done: TissueDone) -> str:
     """Return what a person reads."""
     marked = ""
-    if told["added_mm2"] or told["skipped_mm2"]:
+    if done.added_mm2 or done.skipped_mm2:
         marked = (
-            f" A person marked {told['added_mm2']:.2f} mm² as tissue and "
-            f"{told['skipped_mm2']:.2f} mm² as none."
+            f" A person marked {done.added_mm2:.2f} mm² as tissue and "
+            f"{done.skipped_mm2:.2f} mm² as none."
         )
     return (
-        f"{told['slide']}: {100 * told['share']:.1f} % tissue, {told['mm2']:.2f} mm², seen at "
-        f"{told['spacing_um']:g} µm/px.{marked}"
+        f"{done.slide}: {100 * done.share:.1f} % tissue, {done.mm2:.2f} mm², seen at "
+        f"{done.spacing_um:g} µm/px.{marked}"
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unisemalign.errors import SettingsError, UnisemalignError, WeightsError
+from unisemalign.protocol import FetchedFile, Message, WeightsGetDone
 from unisemalign.runtime import Events
 from unisemalign.weights import (
     PUBLISHED,
@@ -57,7 +58,7 @@ def state_of(row: dict[str, Any]) -> str:
     return f"licence to accept at {row['page']}" if row["gated"] else "to fetch"
 
 
-def get_weights(name: str, events: Events) -> dict[str, Any]:
+def get_weights(name: str, events: Events) -> WeightsGetDone:
     """Fetch the files ``name`` needs, and return what they are: the one verb that goes online.
 
     Raises
@@ -78,15 +79,15 @@ def get_weights(name: str, events: Events) -> dict[str, Any]:
         repo, wanted = hub_files(plain)
         files = fetch_files(repo, wanted, name=plain, events=events)
     elif entry.repo is None:
-        events.emit("message", text=f"'{name}' needs no download.")
+        events.emit(Message(text=f"'{name}' needs no download."))
         files = []
     else:
-        events.emit("message", text=f"{entry.title}: {entry.licence}, terms at {entry.page}")
+        events.emit(Message(text=f"{entry.title}: {entry.licence}, terms at {entry.page}"))
         files = fetch_entry(entry, events=events)
     here = entry is None or is_here(entry)
     if entry is not None and not here:
-        events.emit("message", text=tokenizer_sentence(entry, files[0]))
-    return {"name": name, "here": here, "files": [_about(file) for file in files]}
+        events.emit(Message(text=tokenizer_sentence(entry, files[0])))
+    return WeightsGetDone(name=name, here=here, files=tuple(_about(file) for file in files))
 
 
 def check_weights(name: str) -> dict[str, Any]:
@@ -145,14 +146,14 @@ def check_all(names: list[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _about(file: Path) -> dict[str, Any]:
+def _about(file: Path) -> FetchedFile:
     from unisemalign.weights.hashes import known_sha256
 
-    return {
-        "file": file.name,
-        "megabytes": round(file.stat().st_size / 1e6, 3),
-        "sha256": known_sha256(file),
-    }
+    return FetchedFile(
+        file=file.name,
+        megabytes=round(file.stat().st_size / 1e6, 3),
+        sha256=known_sha256(file),
+    )
 
 
 def _build(name: str) -> Any:

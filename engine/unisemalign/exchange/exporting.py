@@ -16,6 +16,7 @@ from unisemalign.exchange.pixels import ExportPixels, Source, export_pixels, fil
 from unisemalign.exchange.png import write_png
 from unisemalign.exchange.run_record import RunRecords
 from unisemalign.project import Project
+from unisemalign.protocol import PROJECT_FOLDERS, Message, Progress
 from unisemalign.runtime.events import Events, SilentEvents
 from unisemalign.runtime.results import Results, writing_results
 
@@ -28,7 +29,6 @@ _SUFFIXES: dict[Format, str] = {
     "ome-zarr": ".ome.zarr",
 }
 _COCO_NAME = "annotations.coco.json"
-_OWN_FOLDERS = {"labels", "predictions", "rounds", "tissue", "cache", "drafts", ".locks"}
 
 
 def export_labels(
@@ -98,7 +98,7 @@ def export_labels(
         for done, (name, pixels) in enumerate(jobs, start=1):
             with results.replaced(name, records.record(pixels)) as part:
                 _write(part, fmt, pixels, project)
-            events.emit("progress", done=done, total=len(jobs), what=f"Exporting {name}")
+            events.emit(Progress(done=done, total=len(jobs), what=f"Exporting {name}"))
     return [out_dir / name for name in names]
 
 
@@ -116,7 +116,7 @@ def writing_project_results(
     place = folder.resolve()
     if place.is_relative_to(project.root.resolve()):
         inside = place.relative_to(project.root.resolve()).parts[:1]
-        if inside and inside[0] in _OWN_FOLDERS:
+        if inside and inside[0] in PROJECT_FOLDERS:
             raise DataError(
                 f"Results need a folder of their own, found '{inside[0]}', in which the project "
                 f"keeps its data. Choose another, such as '{project.root / 'export'}'."
@@ -140,7 +140,7 @@ def _chosen(
         if not pixels.empty:
             chosen.append(pixels)
         elif names is None:
-            events.emit("message", text=f"Slide '{slide.name}' has nothing to export yet.")
+            events.emit(Message(text=f"Slide '{slide.name}' has nothing to export yet."))
         else:
             raise DataError(
                 f"An export of slide '{slide.name}' wants labels or a prediction, found neither. "

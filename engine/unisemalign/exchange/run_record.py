@@ -53,8 +53,8 @@ class RunRecords:
                 "round": number,
                 "method": known.method,
                 "preset": known.preset,
-                "model_sha256": _sha256(known.folder / "best.safetensors"),
-                "settings": _settings(known.folder / "run.toml"),
+                "model_sha256": _sha256(known.layout.weights),
+                "settings": _settings(known.layout.settings),
             }
         return self._rounds[number]
 

@@ -20,6 +20,7 @@ from unisemalign.inference.segmenting import identify
 from unisemalign.inference.storing import Shelf
 from unisemalign.project import FIRST_ROUND, FirstGuess, GuessNote, Project
 from unisemalign.project.first_guess import cluster_values
+from unisemalign.protocol import Progress, Start
 from unisemalign.runtime import CancelToken, Events
 from unisemalign.runtime.device import choose_device
 from unisemalign.settings import build_settings
@@ -57,11 +58,11 @@ def guess_by_clusters(
     guess = FirstGuess(project)
     note = guess.note()
     if count is not None or note is None or note.made_by != "clusters":
-        events.emit("start", what="Looking for what is alike", total=len(slides))
+        events.emit(Start(what="Looking for what is alike", total=len(slides)))
 
         def on_slide(done: int, total: int) -> None:
             cancel.check()
-            events.emit("progress", done=done, total=total)
+            events.emit(Progress(done=done, total=total))
 
         wanted = count or len(project.info.classes) + _MORE_CLUSTERS
         found = find_clusters(project, slides, rect, wanted, seed=seed, on_slide=on_slide)

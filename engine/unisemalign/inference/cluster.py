@@ -20,6 +20,7 @@ from unisemalign.errors import CancelledError, SettingsError, UnisemalignError
 from unisemalign.inference.predictor import Predictor
 from unisemalign.inference.segmenting import best_weights, load_predictor, segment_slide
 from unisemalign.project import Project
+from unisemalign.protocol import ProjectLayout
 from unisemalign.runtime import CancelToken, SilentEvents
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def segment_on_cluster(
     SettingsError
         If Dask is not installed, or nobody answers at ``address``.
     """
-    stop = root / "predictions" / f"cancel-{uuid.uuid4().hex}"
+    stop = ProjectLayout(root).cluster_cancel(uuid.uuid4().hex)
     with _client(address) as client:
         from distributed import wait
 

@@ -19,9 +19,10 @@ from unisemalign.inference.blending import Band
 from unisemalign.inference.coarse import CoarseLook, coarse_factor
 from unisemalign.inference.plan import Plan
 from unisemalign.inference.predictor import Predictor
-from unisemalign.inference.storing import Progress, Shelf, Storing
+from unisemalign.inference.storing import FinishedBands, Shelf, Storing
 from unisemalign.model import load_network
 from unisemalign.project import PredictionStore, Project, Round
+from unisemalign.protocol import Message, Progress, RoundLayout, Start, Written
 from unisemalign.runtime import CancelToken, Events, Pace
 from unisemalign.runtime.device import choose_device, choose_precision
 from unisemalign.settings import Settings, build_settings
@@ -112,7 +113,7 @@ def _used_with(settings: Settings, overrides: Sequence[str]) -> Settings:
 
 def best_weights(folder: Path) -> Path:
     """Return where a round keeps the weights to use."""
-    return folder / "best.safetensors"
+    return RoundLayout(folder).weights
 
 
 @dataclass(frozen=True)
@@ -249,7 +250,7 @@ def segment_slide(
         return result
     if target == whole:
         store.remove_torn()
-    events.emit("start", what=f"{what} {name}")
+    events.emit(Start(what=f"{what} {name}"))
     clock = time.perf_counter()
     store_s = wait_s = 0.0
     small = sketch and quick.total <= _SKETCH_WINDOWS
@@ -264,11 +265,10 @@ def segment_slide(
         cancel.check()
         if before is not None:
             pace.done = before + done
-            events.emit("progress", done=pace.done, total=pace.total, eta_s=pace.eta_s)
+            events.emit(Progress(done=pace.done, total=pace.total, eta_s=pace.eta_s))
 
     def tell(r: Rect, final: bool) -> None:
-        rect = [r.y, r.x, r.h, r.w]
-        events.emit("written", slide=name, round=round_number, rect=rect, final=final)
+        events.emit(Written(slide=name, round=round_number, rect=r, final=final))
 
     def on_coarse(look: CoarseLook, band: Band) -> None:
         tell(look.at_working(band.rect), False)
@@ -317,9 +317,10 @@ def segment_slide(
     seconds = time.perf_counter() - clock
     if source.unreadable:
         events.emit(
-            "message",
-            text=f"{len(source.unreadable)} places of '{name}' cannot be decoded and are left "
-            f"unlabelled. Copy the slide again from its source to have them too.",
+            Message(
+                text=f"{len(source.unreadable)} places of '{name}' cannot be decoded and are left "
+                f"unlabelled. Copy the slide again from its source to have them too.",
+            )
         )
     return {
         **result,
@@ -334,7 +335,7 @@ def segment_slide(
 
 def _taken_up(
     shelf: Shelf, predictor: Predictor, tissue: TissueMask | None
-) -> tuple[PredictionStore, Progress]:
+) -> tuple[PredictionStore, FinishedBands]:
     """Return where the prediction goes, and what of it is there already."""
 
     def mask_of(band: Rect) -> str:
@@ -346,12 +347,12 @@ def _taken_up(
         # A folder that a person deleted leaves a note of what it held.
         shelf.clear()
     store = shelf.take()
-    progress = Progress(store, predictor.identity, mask_of)
+    progress = FinishedBands(store, predictor.identity, mask_of)
     if progress.of_other_model:
         # The round has learned more since, or is used in another way: no map of two models.
         shelf.clear()
         store = shelf.take()
-        progress = Progress(store, predictor.identity, mask_of)
+        progress = FinishedBands(store, predictor.identity, mask_of)
     if progress.outdated:
         # From the first band on it is known whose they are, and which are about to be redone.
         progress.write()

@@ -12,6 +12,7 @@ from typing import Any, Self
 from unisemalign.geometry import Rect
 from unisemalign.inference.blending import Band
 from unisemalign.project import PredictionStore, Project
+from unisemalign.protocol import FinishedNote
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Shelf:
         )
 
 
-class Progress:
+class FinishedBands:
     """What of a whole slide is finished, kept beside its prediction.
 
     Parameters
@@ -71,17 +72,16 @@ class Progress:
         self._store = store
         self._model = model
         self._mask_of = mask_of
-        told = store.read_progress()
-        self.of_other_model = told.get("model", model) != model
-        noted = {} if self.of_other_model else told
-        bands = [Rect(*numbers) for numbers in noted.get("finished", ())]
+        note = store.read_finished()
+        self.of_other_model = note is not None and note.model != model
+        noted = FinishedNote() if note is None or self.of_other_model else note
         self.finished = {
             band: mask
-            for band, mask in zip(bands, noted.get("masks", ()), strict=False)
+            for band, mask in zip(noted.finished, noted.masks, strict=False)
             if mask == mask_of(band)
         }
-        self.unreadable = [Rect(*numbers) for numbers in noted.get("unreadable", ())]
-        self.outdated = not told or len(self.finished) < len(bands)
+        self.unreadable = list(noted.unreadable)
+        self.outdated = note is None or len(self.finished) < len(noted.finished)
 
     def finish(self, band: Rect) -> None:
         """Note that ``band`` is stored."""
@@ -91,13 +91,13 @@ class Progress:
     def write(self) -> None:
         """Note it, atomically."""
         bands = sorted(self.finished)
-        self._store.write_progress(
-            {
-                "model": self._model,
-                "finished": [[r.y, r.x, r.h, r.w] for r in bands],
-                "masks": [self.finished[band] for band in bands],
-                "unreadable": [[r.y, r.x, r.h, r.w] for r in self.unreadable],
-            }
+        self._store.write_finished(
+            FinishedNote(
+                model=self._model,
+                finished=tuple(bands),
+                masks=tuple(self.finished[band] for band in bands),
+                unreadable=tuple(self.unreadable),
+            )
         )
 
 

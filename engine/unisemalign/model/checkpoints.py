@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from unisemalign.errors import WeightsError
 from unisemalign.model.build import build_network
 from unisemalign.model.network import Network
+from unisemalign.protocol import WEIGHTS_FILE
 from unisemalign.runtime.files import write_atomically
 from unisemalign.settings import Settings
 from unisemalign.settings.tree import validate_settings
@@ -103,7 +104,7 @@ def load_network(path: Path) -> tuple[Network, Settings, list[str]]:
     if not {"settings", "classes"} <= about.keys():
         raise WeightsError(
             f"'{path}' wants our settings and classes in its header, found none: it was not "
-            f"written by this program. Choose a round's best.safetensors."
+            f"written by this program. Choose a round's {WEIGHTS_FILE}."
         )
     settings = validate_settings(json.loads(about["settings"]))
     classes: dict[str, str] = json.loads(about["classes"])

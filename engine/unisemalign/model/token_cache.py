@@ -18,6 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from unisemalign.model.encoders import Encoder
+from unisemalign.protocol import Message
 from unisemalign.runtime import Events
 
 _FORMAT = "tokens 1"
@@ -114,7 +115,7 @@ class TokenCache:
             whole = False
         if not whole:
             self._events.emit(
-                "message", text=f"A file of the token cache was damaged and is made anew: {path}"
+                Message(text=f"A file of the token cache was damaged and is made anew: {path}")
             )
             with suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -142,9 +143,10 @@ class TokenCache:
         except OSError as error:
             self._keeping = False
             self._events.emit(
-                "message",
-                text=f"The token cache keeps nothing more: {error.strerror or error}. Training "
-                f"goes on without.",
+                Message(
+                    text=f"The token cache keeps nothing more: {error.strerror or error}. Training "
+                    f"goes on without.",
+                )
             )
 
     def _make_room(self, needed: int) -> bool:

@@ -1,6 +1,6 @@
 """The project folder: slides, labels with a journal, regions, rounds and predictions."""
 
-from unisemalign.project.first_guess import FIRST_ROUND, NO_CLASS, FirstGuess, GuessNote
+from unisemalign.project.first_guess import NO_CLASS, FirstGuess, GuessNote
 from unisemalign.project.info import ClassInfo, ProjectInfo
 from unisemalign.project.labels import LabelStore
 from unisemalign.project.names import safe_name
@@ -16,6 +16,7 @@ from unisemalign.project.records import (
     Split,
 )
 from unisemalign.project.tissue import TissueChange, TissueStore, corrected
+from unisemalign.protocol import FIRST_ROUND
 
 __all__ = [
     "FIRST_ROUND",

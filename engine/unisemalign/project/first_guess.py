@@ -10,16 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from unisemalign.errors import DataError, ProjectError
 from unisemalign.geometry import Rect
 from unisemalign.project.predictions import PredictionStore, remove_predictions
 from unisemalign.project.project import Project
+from unisemalign.protocol import FIRST_ROUND, read_note
 from unisemalign.runtime.files import read_json, remove_file, write_json
-
-FIRST_ROUND = 0
-"""Number of the round a first guess is: those that were trained count from 1."""
 
 NO_CLASS = "none"
 """The name of a cluster that is no class: its pixels are left without a prediction."""
@@ -88,7 +86,7 @@ class FirstGuess:
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._path = project.root / "rounds" / str(FIRST_ROUND) / "guess.json"
+        self._path = project.layout.round(FIRST_ROUND).guess
 
     def note(self) -> GuessNote | None:
         """Return how the guess was made; ``None`` when there is none.
@@ -98,16 +96,11 @@ class FirstGuess:
         ProjectError
             If the note is damaged.
         """
-        told = read_json(self._path)
-        if told is None:
+        found = read_json(self._path)
+        if found is None:
             return None
-        try:
-            return GuessNote.model_validate(told)
-        except ValidationError as error:
-            raise ProjectError(
-                f"'{self._path}' wants to say how the first guess was made, found something else "
-                f"({error.error_count()} mistakes). Delete it and make the first guess again."
-            ) from error
+        remedy = "Delete that file, then make the first guess again."
+        return read_note(GuessNote, found, self._path, remedy)
 
     def write_note(self, note: GuessNote) -> None:
         """Keep ``note``, atomically."""
@@ -122,7 +115,7 @@ class FirstGuess:
             If there is none and ``create`` is not set.
         """
         record = self._project.slide(slide)
-        folder = self._project.cluster_folder(record.name)
+        folder = self._project.layout.clusters(record.name)
         if self.has_clusters(slide):
             return PredictionStore(folder)
         if not create:
@@ -134,11 +127,11 @@ class FirstGuess:
 
     def has_clusters(self, slide: str) -> bool:
         """Tell whether the clusters of ``slide`` were mapped, even if only in part."""
-        return self._project.cluster_folder(self._project.slide(slide).name).is_dir()
+        return self._project.layout.clusters(self._project.slide(slide).name).is_dir()
 
     def remove_clusters(self, slide: str) -> None:
         """Forget the clusters of ``slide``, and what of their map was noted as finished."""
-        remove_predictions(self._project.cluster_folder(self._project.slide(slide).name))
+        remove_predictions(self._project.layout.clusters(self._project.slide(slide).name))
 
     def forget_classes(self) -> None:
         """Forget the classes of round 0; what a person accepted of them stays."""

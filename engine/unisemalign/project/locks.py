@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from pydantic import ValidationError
 
 from unisemalign.errors import BusyError
+from unisemalign.protocol import LockHolder, lock_holder
 from unisemalign.runtime.files import read_json, write_json
 
 
@@ -29,7 +31,7 @@ class ProcessLock:
 
     def __init__(self, path: Path, busy: str) -> None:
         self._path = path
-        self._holder = path.with_suffix(".json")
+        self._holder = lock_holder(path)
         self._busy = busy
 
     @contextmanager
@@ -50,7 +52,7 @@ class ProcessLock:
             holder = "another process" if pid is None else f"process {pid}"
             raise BusyError(self._busy.format(holder=holder)) from error
         try:
-            write_json(self._holder, {"pid": os.getpid()}, durable=False)
+            write_json(self._holder, LockHolder(pid=os.getpid()).model_dump(), durable=False)
             yield
         finally:
             self._holder.unlink(missing_ok=True)
@@ -73,6 +75,7 @@ class ProcessLock:
         return FileLock(self._path, thread_local=False)
 
     def _pid_told(self) -> int | None:
-        told = read_json(self._holder)
-        pid = told.get("pid") if isinstance(told, dict) else None
-        return pid if isinstance(pid, int) else None
+        try:
+            return LockHolder.model_validate(read_json(self._holder)).pid
+        except ValidationError:
+            return None  # the lock itself tells that it is held; the note only says by whom

@@ -7,7 +7,7 @@ import shutil
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import zarr
@@ -31,6 +31,7 @@ from unisemalign.project.pyramid import (
     halve_mean,
     level_shapes,
 )
+from unisemalign.protocol import FinishedNote, finished_note, read_note
 from unisemalign.runtime.files import (
     disk_full_told,
     flush_folder,
@@ -47,14 +48,9 @@ KINDS: tuple[What, ...] = ("class", "confidence", "disagreement")
 _COARSE = "coarse-"
 
 
-def progress_path(folder: Path) -> Path:
-    """Return where it is noted what of the prediction in ``folder`` is finished."""
-    return folder.with_suffix(".progress.json")
-
-
 def remove_predictions(folder: Path) -> None:
     """Remove what is in ``folder``, if anything, and the note of what of it was finished."""
-    remove_file(progress_path(folder))  # first, and on the disk: nothing is not finished
+    remove_file(finished_note(folder))  # first, and on the disk: nothing is not finished
     remove_folder(folder)
 
 
@@ -196,32 +192,38 @@ class PredictionStore:
         """Return the chunks that hold a prediction, row by row."""
         return written_rects(self._folder / "class" / "0", self.shape_yx)
 
-    def read_progress(self) -> dict[str, Any]:
-        """Return what :meth:`write_progress` was given last; empty when nothing was."""
-        told = read_json(self._progress_path)
-        return told if isinstance(told, dict) else {}
+    def read_finished(self) -> FinishedNote | None:
+        """Return what :meth:`write_finished` was given last; ``None`` when nothing was.
 
-    def write_progress(self, progress: Mapping[str, Any]) -> None:
-        """Keep a note (JSON values) of what is finished, so that a run can be taken up again.
+        Raises
+        ------
+        ProjectError
+            If the note is damaged.
+        """
+        path = finished_note(self._folder)
+        found = read_json(path)
+        if found is None:
+            return None
+        remedy = "Delete that file, then segment the slide again."
+        return read_note(FinishedNote, found, path, remedy)
+
+    def write_finished(self, note: FinishedNote) -> None:
+        """Keep a note of what is finished, so that an interrupted run goes on.
 
         What was written before is on the disk before the note is.
         """
         self._store.flush()
-        write_json(self._progress_path, dict(progress))
+        write_json(finished_note(self._folder), note.model_dump(mode="json"))
 
     def remove_torn(self) -> None:
         """Remove what a killed writer left half written. Nobody may be writing."""
         beside = self._folder.parent
         for torn in (
             *self._folder.glob("**/.*.part"),
-            *beside.glob(f".{self._progress_path.name}.*.part"),
+            *beside.glob(f".{finished_note(self._folder).name}.*.part"),
             *beside.glob(f".{self._folder.name}.*.part"),
         ):
             shutil.rmtree(torn) if torn.is_dir() else torn.unlink(missing_ok=True)
-
-    @property
-    def _progress_path(self) -> Path:
-        return progress_path(self._folder)
 
     def _holds(self, rect: Rect) -> bool:
         return any(is_written(self._folder / what / "0", rect) for what in KINDS)

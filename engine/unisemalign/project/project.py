@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from shlex import quote
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,10 +45,9 @@ from unisemalign.project.region_table import RegionTable
 from unisemalign.project.round_table import RoundTable
 from unisemalign.project.slide_table import SlideTable
 from unisemalign.project.tissue import TissueStore
+from unisemalign.protocol import PROJECT_FILE, ProjectLayout, RoundScores
 from unisemalign.runtime.files import disk_full_told, flush_folder, make_folder, part_beside
 
-_TOML = "project.toml"
-_SQLITE = "project.sqlite"
 # Adding or taking out a slide takes well under a second; whoever waits longer is better told.
 _PATIENCE_S = 30.0
 
@@ -63,6 +62,8 @@ class Project:
     ----------
     root
         The folder, absolute.
+    layout
+        Where its files lie.
     info
         What ``project.toml`` says.
 
@@ -74,11 +75,12 @@ class Project:
 
     def __init__(self, root: Path, info: ProjectInfo, database: Database) -> None:
         self.root = root
+        self.layout = ProjectLayout(root)
         self.info = info
         self._database = database
         self._slides = SlideTable(database, root)
         self._regions = RegionTable(database)
-        self._rounds = RoundTable(database, root / "rounds")
+        self._rounds = RoundTable(database, self.layout.round_folder)
         self._journal = Journal(database)
         self._label_stores: dict[str, LabelStore] = {}
         self._editing = self._process_lock(
@@ -132,6 +134,7 @@ class Project:
             If the folder holds something, or the classes or the spacing are impossible.
         """
         root = Path(root).absolute()
+        layout = ProjectLayout(root)
         info = build_info(
             {
                 "classes": build_classes(classes),
@@ -147,15 +150,15 @@ class Project:
                 f"something in it. Choose another name, or open it if it is a project."
             )
         with disk_full_told(root):
-            for folder in ("labels", "predictions", "rounds"):
-                make_folder(root / folder)
-        with Database.create(root / _SQLITE) as database, database.transaction() as connection:
+            for folder in (layout.label_folder, layout.prediction_folder, layout.round_folder):
+                make_folder(folder)
+        with Database.create(layout.database) as database, database.transaction() as connection:
             connection.executemany(
                 "INSERT INTO facts (key, value) VALUES (?, ?)",
                 [("spacing_um", info.spacing_um), ("n_classes", len(info.classes))],
             )
         # Last: only a folder with a project.toml is a project.
-        write_info(root / _TOML, info)
+        write_info(layout.info, info)
         return cls.open(root)
 
     @classmethod
@@ -173,12 +176,13 @@ class Project:
                 f"There is no project folder '{root}'. Make one with "
                 f"`unisemalign new {quote(root.name)} --classes background,gland`."
             )
-        if not (root / _TOML).is_file():
+        layout = ProjectLayout(root)
+        if not layout.info.is_file():
             raise ProjectError(
-                f"'{root}' is no project: it has no {_TOML}. Choose the folder that has one."
+                f"'{root}' is no project: it has no {PROJECT_FILE}. Choose the folder that has one."
             )
-        info = read_info(root / _TOML)
-        database = Database.open(root / _SQLITE)
+        info = read_info(layout.info)
+        database = Database.open(layout.database)
         try:
             _check_facts(database, info)
             project = cls(root, info, database)
@@ -273,7 +277,7 @@ class Project:
         with self._adding.held(_PATIENCE_S):
             self._refuse_known(path)  # again: another process may have added it meanwhile
             name = unique_name(slide_room.slide_stem(path), self._name_taken)
-            folder = self._label_folder(name)
+            folder = self.layout.labels(name)
             with disk_full_told(folder):
                 _make_labels(folder, shape_yx)
             # Where this fails the folder stays, empty: whoever adds a slide of that name takes it.
@@ -307,12 +311,12 @@ class Project:
                     f"labels. It stays; give it the split 'test' to keep it out of training."
                 )
             # First what can be made again: a kill must not leave it to another slide of that name.
-            remove_predictions(self.cluster_folder(name))
+            remove_predictions(self.layout.clusters(name))
             for each in self.rounds():
-                remove_predictions(self._prediction_folder(each.number, name))
+                remove_predictions(self.layout.prediction(each.number, name))
             self._slides.remove(record)
             self._label_stores.pop(name, None)
-            shutil.rmtree(self._label_folder(name), ignore_errors=True)
+            shutil.rmtree(self.layout.labels(name), ignore_errors=True)
             TissueStore(self.root).forget(name)
 
     def slides(self, split: Split | None = None) -> list[SlideRecord]:
@@ -395,7 +399,7 @@ class Project:
     def labels(self, name: str) -> LabelStore:
         """Return the labels of a slide, to read."""
         if name not in self._label_stores:
-            self._label_stores[name] = LabelStore(self._label_folder(self.slide(name).name))
+            self._label_stores[name] = LabelStore(self.layout.labels(self.slide(name).name))
         return self._label_stores[name]
 
     def write_labels(
@@ -546,7 +550,7 @@ class Project:
         number: int,
         *,
         state: RoundState | None = None,
-        scores: Mapping[str, Any] | None = None,
+        scores: RoundScores | None = None,
     ) -> Round:
         """Change a round's state or scores."""
         return self._rounds.update(number, state, scores)
@@ -569,7 +573,7 @@ class Project:
         """
         record = self.slide(slide_name)
         number = self._rounds.get(round).number
-        folder = self._prediction_folder(number, record.name)
+        folder = self.layout.prediction(number, record.name)
         if folder.is_dir():
             return PredictionStore(folder)
         if not create:
@@ -582,29 +586,17 @@ class Project:
     def remove_prediction(self, round: int, slide_name: str) -> None:  # noqa: A002
         """Forget what a round says about a slide, and what of it was noted as finished."""
         number, name = self._rounds.get(round).number, self.slide(slide_name).name
-        remove_predictions(self._prediction_folder(number, name))
+        remove_predictions(self.layout.prediction(number, name))
 
     def has_prediction(self, round: int, slide_name: str) -> bool:  # noqa: A002
         """Tell whether a round says anything about a slide, even if only in part."""
-        folder = self._prediction_folder(
-            self._rounds.get(round).number, self.slide(slide_name).name
-        )
-        return folder.is_dir()
-
-    def cluster_folder(self, slide_name: str) -> Path:
-        """Return where a first guess keeps the clusters of a slide: apart from predictions."""
-        return self.root / "rounds" / "0" / "clusters" / f"{slide_name}.zarr"
+        number, name = self._rounds.get(round).number, self.slide(slide_name).name
+        return self.layout.prediction(number, name).is_dir()
 
     # Inside
 
     def _process_lock(self, name: str, busy: str) -> ProcessLock:
-        return ProcessLock(self.root / ".locks" / f"{name}.lock", busy)
-
-    def _label_folder(self, name: str) -> Path:
-        return self.root / "labels" / f"{name}.zarr"
-
-    def _prediction_folder(self, number: int, name: str) -> Path:
-        return self.root / "predictions" / str(number) / f"{name}.zarr"
+        return ProcessLock(self.layout.lock(name), busy)
 
     def _refuse_known(self, path: Path) -> None:
         for known in self.slides():
@@ -618,7 +610,7 @@ class Project:
         # Some file systems take A and a for one name.
         known = {each.name.casefold() for each in self.slides()}
         # Labels without a slide: of a project whose tables were taken from an older backup.
-        return name.casefold() in known or _holds_labels(self._label_folder(name))
+        return name.casefold() in known or _holds_labels(self.layout.labels(name))
 
     def _open_checked(self, record: SlideRecord, path: Path) -> slide_room.SpacedSlide:
         slide = slide_room.reopen_slide(path, record.spacing_um, record.opening)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from unisemalign.geometry import Rect
+from unisemalign.protocol import RoundLayout, RoundScores
 from unisemalign.slides import Opening
 
 RoundState = Literal["running", "done", "cancelled", "failed"]
@@ -86,7 +87,15 @@ class Region:
 
 @dataclass(frozen=True)
 class Round:
-    """One training run and the model it made. ``created`` is in seconds since 1970."""
+    """One training run and the model it made.
+
+    Attributes
+    ----------
+    scores
+        What it reached; ``None`` before it is done.
+    created
+        Seconds since 1970.
+    """
 
     number: int
     state: RoundState
@@ -94,8 +103,13 @@ class Round:
     parent: int | None
     method: str
     preset: str
-    scores: dict[str, Any] = field(default_factory=dict)
+    scores: RoundScores | None = None
     created: float = 0.0
+
+    @property
+    def layout(self) -> RoundLayout:
+        """Where its files lie."""
+        return RoundLayout(self.folder)
 
 
 @dataclass(frozen=True)

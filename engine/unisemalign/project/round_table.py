@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from unisemalign.errors import ProjectError
 from unisemalign.project.database import Database
 from unisemalign.project.records import Round, RoundState
+from unisemalign.protocol import RoundScores, read_note
 from unisemalign.runtime.files import disk_full_told, flush_folder, make_folder
-
-BEST_WEIGHTS = "best.safetensors"
-"""The file that makes a round one that can segment."""
 
 
 class RoundTable:
@@ -42,7 +39,7 @@ class RoundTable:
     def latest(self, besides: int | None = None) -> Round | None:
         """Return the newest round but ``besides`` that has a model, or ``None``."""
         others = [each for each in self.all() if each.number != besides]
-        with_model = [each for each in others if (each.folder / BEST_WEIGHTS).is_file()]
+        with_model = [each for each in others if each.layout.weights.is_file()]
         return with_model[-1] if with_model else None
 
     def create(self, method: str, preset: str, parent: int | None) -> Round:
@@ -78,20 +75,19 @@ class RoundTable:
             )
         return self.get(0)
 
-    def update(
-        self, number: int, state: RoundState | None, scores: Mapping[str, Any] | None
-    ) -> Round:
+    def update(self, number: int, state: RoundState | None, scores: RoundScores | None) -> Round:
         """Change a round's state or scores and return it as it is then."""
         if state is not None and state not in get_args(RoundState):
             raise ProjectError(
                 f"A round's state wants one of {', '.join(get_args(RoundState))}, found '{state}'."
             )
         current = self.get(number)
-        kept = current.scores if scores is None else dict(scores)
+        kept = current.scores if scores is None else scores
+        text = "{}" if kept is None else kept.model_dump_json()
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE rounds SET state = ?, scores = ? WHERE number = ?",
-                (state or current.state, json.dumps(kept), number),
+                (state or current.state, text, number),
             )
         return self.get(number)
 
@@ -109,6 +105,24 @@ class RoundTable:
             parent=row["parent"],
             method=row["method"],
             preset=row["preset"],
-            scores=json.loads(row["scores"]),
+            scores=_read_scores(row["number"], row["scores"]),
             created=row["created"],
         )
+
+
+def _read_scores(number: int, text: str) -> RoundScores | None:
+    """Return a round's scores; ``None`` while it has none.
+
+    Raises
+    ------
+    ProjectError
+        If the table holds something else.
+    """
+    if text == "{}":
+        return None
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        values = None
+    place = f"project.sqlite: scores of round {number}"
+    return read_note(RoundScores, values, place, "Take project.sqlite from a backup.")

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unisemalign.errors import DataError, ProjectError
+from unisemalign.protocol import ProjectLayout
 from unisemalign.runtime.files import remove_file, write_atomically
 from unisemalign.slides import SpacedSlide, TissueMask, tissue_mask
 from unisemalign.slides.tissue import FOUND_VERSION
@@ -40,7 +41,7 @@ class TissueStore:
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self._layout = ProjectLayout(root)
 
     def mask(self, name: str, slide: SpacedSlide) -> TissueMask:
         """Return the tissue of a slide as the person wants it.
@@ -63,7 +64,7 @@ class TissueStore:
         SlideError
             If the slide cannot be read.
         """
-        path = self._root / "cache" / "tissue" / f"{name}.npz"
+        path = self._layout.tissue_cache(name)
         stamp = _stamp(slide)
         if stamp is not None and (kept := _kept(path, stamp)) is not None:
             mask, spacing_um = kept
@@ -133,7 +134,7 @@ class TissueStore:
         if not values.any():
             remove_file(path)
             return
-        self._root.stat()  # a project that is gone is not made anew
+        self._layout.root.stat()  # a project that is gone is not made anew
         # As bits: a tenth of the time, and the viewer waits for it after every stroke.
         _write(
             path,
@@ -152,11 +153,11 @@ class TissueStore:
 
     def forget(self, name: str) -> None:
         """Forget a slide that leaves the project."""
-        for folder in (self._root / "cache" / "tissue", self._root / "tissue"):
-            remove_file(folder / f"{name}.npz")
+        for path in (self._layout.tissue_cache(name), self._correction_path(name)):
+            remove_file(path)
 
     def _correction_path(self, name: str) -> Path:
-        return self._root / "tissue" / f"{name}.npz"
+        return self._layout.tissue(name)
 
 
 def corrected(found: TissueMask, values: NDArray[np.uint8]) -> TissueMask:

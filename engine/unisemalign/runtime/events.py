@@ -1,47 +1,38 @@
-"""Events: how work tells the terminal, the log and the viewer what it is doing.
+"""Where events go: nowhere, to a stream, to a log, to a terminal.
 
-An event is one flat JSON object. ``event`` names its kind; the kinds and their fields are:
-
-==============  ================================================================================
-``start``       ``what`` (sentence), ``total`` (units, optional)
-``progress``    ``done``, ``total``, ``eta_s`` (optional), ``what`` (optional)
-``step``        one training step: ``step``, ``total``, ``loss``, ``eta_s``, each loss part, ``tau``
-                and ``wait_share`` (of the steps so far, spent waiting for crops)
-``validation``  ``step`` and every score: ``mdice``, ``dice_per_class``, ``object_f1``, …
-``message``     ``text``: a sentence for the person
-``done``        the result: its fields depend on the verb
-``failed``      ``text``: the error's sentence
-``cancelled``   ``text``
-==============  ================================================================================
+The events themselves are :mod:`unisemalign.protocol`'s.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from unisemalign import protocol
+from unisemalign.errors import MessageError
+from unisemalign.protocol import Event, read_event
 from unisemalign.runtime.files import disk_full_told
 
 
 class Events(Protocol):
     """Anything that takes events."""
 
-    def emit(self, event: str, **fields: Any) -> None:
-        """Take one event of kind ``event``; ``fields`` must be JSON values."""
+    def emit(self, event: Event) -> None:
+        """Take one event."""
         ...
 
 
 class SilentEvents:
     """Takes events and does nothing: for library use and tests."""
 
-    def emit(self, event: str, **fields: Any) -> None:
+    def emit(self, event: Event) -> None:
         """Ignore the event."""
 
 
@@ -51,10 +42,10 @@ class ManyEvents:
     def __init__(self, takers: Sequence[Events]) -> None:
         self._takers = list(takers)
 
-    def emit(self, event: str, **fields: Any) -> None:
+    def emit(self, event: Event) -> None:
         """Hand the event on."""
         for taker in self._takers:
-            taker.emit(event, **fields)
+            taker.emit(event)
 
 
 class JsonLinesEvents:
@@ -67,12 +58,12 @@ class JsonLinesEvents:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream: TextIO | None = stream or sys.stdout
 
-    def emit(self, event: str, **fields: Any) -> None:
+    def emit(self, event: Event) -> None:
         """Write the event as one line and flush it."""
         if self._stream is None:
             return
         try:
-            self._stream.write(json.dumps({"event": event, **fields}) + "\n")
+            self._stream.write(event.line() + "\n")
             self._stream.flush()
         except (BrokenPipeError, ValueError):
             self._stream = None
@@ -84,25 +75,27 @@ class LogFileEvents:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def emit(self, event: str, **fields: Any) -> None:
+    def emit(self, event: Event) -> None:
         """Append the event as one line."""
-        if event == "progress":
+        if isinstance(event, protocol.Progress):
             return
-        line = json.dumps({"event": event, "time": round(time.time(), 3), **fields})
+        line = event.model_copy(update={"time": round(time.time(), 3)}).line()
         with disk_full_told(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
 
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return the events of a ``log.jsonl``. A last line torn by a kill is left out."""
-    events: list[dict[str, Any]] = []
+def read_log(path: Path) -> list[Event]:
+    """Return the events of a ``log.jsonl``.
+
+    Lines that are no event are left out: a kill tears the last one, and a log made by hand, or by
+    a newer release, does not keep a project from opening.
+    """
+    events: list[Event] = []
     if not path.exists():
         return events
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            events.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
+    for line in path.read_bytes().splitlines():
+        with suppress(MessageError):
+            events.append(read_event(line))
     return events
 
 
@@ -115,28 +108,29 @@ class ProgressBarEvents:
         self._task: TaskID | None = None
         self._what = ""
 
-    def emit(self, event: str, **fields: Any) -> None:
+    def emit(self, event: Event) -> None:
         """Show the event."""
-        if event == "start":
-            self._close()
-            self._what = str(fields.get("what", ""))
-            self._open(fields.get("total"))
-        elif event in {"progress", "step"}:
-            if self._progress is None or self._task is None:
-                self._open(fields.get("total"))
-            self._update(fields)
-        elif event in {"message", "cancelled", "failed"}:
-            self._console.print(str(fields.get("text", "")), markup=False, highlight=False)
-            if event != "message":
+        match event:
+            case protocol.Start():
                 self._close()
-        elif event == "validation":
-            score = fields.get("mdice")
-            if score is not None:
-                self._console.print(
-                    f"step {fields['step']}: validation Dice {100 * score:.2f}", highlight=False
-                )
-        elif event == "done":
-            self._close()
+                self._what = event.what
+                self._open(event.total)
+            case protocol.Progress() | protocol.Step():
+                if self._progress is None or self._task is None:
+                    self._open(event.total)
+                self._update(event)
+            case protocol.Message():
+                self._print(event.text)
+            case protocol.Cancelled() | protocol.Failed():
+                self._print(event.text)
+                self._close()
+            case protocol.Validation() if event.mdice is not None:
+                self._print(f"step {event.step}: validation Dice {100 * event.mdice:.2f}")
+            case protocol.Done():
+                self._close()
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False)
 
     def _open(self, total: float | None) -> None:
         self._progress = Progress(
@@ -153,14 +147,15 @@ class ProgressBarEvents:
         self._progress.start()
         self._task = self._progress.add_task(self._what, total=total, note="")
 
-    def _update(self, fields: dict[str, Any]) -> None:
+    def _update(self, event: protocol.Progress | protocol.Step) -> None:
         if self._progress is None or self._task is None:
             return
-        done = fields.get("done", fields.get("step", 0))
-        note = f"loss {fields['loss']:.3f}" if "loss" in fields else ""
-        if "wait_share" in fields:
-            note += f", {100 * fields['wait_share']:.0f} % waiting for crops"
-        self._progress.update(self._task, completed=done, total=fields.get("total"), note=note)
+        if isinstance(event, protocol.Step):
+            done = float(event.step)
+            note = f"loss {event.loss:.3f}, {100 * event.wait_share:.0f} % waiting for crops"
+        else:
+            done, note = event.done, ""
+        self._progress.update(self._task, completed=done, total=event.total, note=note)
 
     def _close(self) -> None:
         if self._progress is not None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unisemalign.model import Network
+from unisemalign.protocol import Message
 from unisemalign.runtime import Events
 
 BACKEND = "inductor"
@@ -34,9 +35,10 @@ def compile_networks(networks: Iterable[Network], device: torch.device, events: 
     except (RuntimeError, ImportError, OSError) as error:
         reason = str(error).strip().split("\n", 1)[0]
         events.emit(
-            "message",
-            text=f"Wanted to compile the network, which is not possible here ({reason}). Training "
-            f"goes on without. --set training.compile=off says so from the start.",
+            Message(
+                text=f"Wanted to compile the network, which is not possible here ({reason}). "
+                f"Training goes on without. --set training.compile=off says so from the start.",
+            )
         )
         return False
     parts = {

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from unisemalign.errors import TrainingError, WeightsError
-from unisemalign.inference.segmenting import best_weights, check_classes
+from unisemalign.inference.segmenting import check_classes
 from unisemalign.methods import Batch, Method, build_method
 from unisemalign.model import build_network, load_network
 from unisemalign.model.token_cache import TokenCache
 from unisemalign.project import Project, Round
+from unisemalign.protocol import Message, RoundScores, Start, Step, StepScores
 from unisemalign.runtime import CancelToken, Events, Pace
 from unisemalign.runtime.device import (
     choose_device,
@@ -33,8 +34,6 @@ from unisemalign.training.team import ALONE, Team
 from unisemalign.training.validation import Validation
 from unisemalign.training.waiting import DataWait
 
-CHECKPOINT = "last.pt"
-
 
 @dataclass(frozen=True)
 class Loop:
@@ -47,7 +46,7 @@ class Loop:
     cancel: CancelToken
     team: Team
 
-    def run(self, *, resume: bool) -> dict[str, Any]:
+    def run(self, *, resume: bool) -> RoundScores:
         """Train to the last step; return the round's scores.
 
         Raises
@@ -71,11 +70,12 @@ class Loop:
         if resume and self._checkpoint.exists():
             first, validation.best = load_checkpoint(self._checkpoint, method, optimiser)
         self.events.emit(
-            "start",
-            what=f"Training round {self.round.number}",
-            total=training.steps,
-            round=self.round.number,
-            step=first,
+            Start(
+                what=f"Training round {self.round.number}",
+                total=training.steps,
+                round=self.round.number,
+                step=first,
+            )
         )
         batches = Batches(tissue, settings, method.needs, self.team)
         if wants_compiling(training.compile, device, training.steps - first):
@@ -83,25 +83,26 @@ class Loop:
         started, wait = time.monotonic(), DataWait()
         self._steps(method, optimiser, batches, validation, first, wait)
         seconds, fresh = time.monotonic() - started, max(1, training.steps - first)
-        return {
-            "best_val": validation.best,
-            "last_val": validation.last,
-            "seconds": round(seconds, 2),
-            "seconds_per_step": round(seconds / fresh, 4),
-            "wait_per_step": round(wait.waited_s / fresh, 4),
-            "wait_share": round(wait.share, 3),
-            **({"token_hits": tokens.hits, "token_misses": tokens.misses} if tokens else {}),
-        }
+        return RoundScores(
+            best_val=_scores(validation.best),
+            last_val=_scores(validation.last),
+            seconds=round(seconds, 2),
+            seconds_per_step=round(seconds / fresh, 4),
+            wait_per_step=round(wait.waited_s / fresh, 4),
+            wait_share=round(wait.share, 3),
+            token_hits=tokens.hits if tokens else None,
+            token_misses=tokens.misses if tokens else None,
+        )
 
     @property
     def _checkpoint(self) -> Path:
-        return self.round.folder / CHECKPOINT
+        return self.round.layout.checkpoint
 
     def _tokens(self) -> TokenCache | None:
         room = int(self.settings.training.cache_gb * 1e9)
         if room == 0:
             return None
-        folder = self.project.root / "cache" / "tokens"
+        folder = self.project.layout.tokens
         return TokenCache(folder, room, self.events, sharers=self.team.size)
 
     def _method(self, words: list[str], tokens: TokenCache | None) -> Method:
@@ -112,8 +113,8 @@ class Loop:
             network.keep_tokens(tokens)
         method = build_method(network, settings)
         if self.round.parent is not None:
-            folder = self.project.round(self.round.parent).folder
-            parent, _, names = load_network(best_weights(folder))
+            weights = self.project.round(self.round.parent).layout.weights
+            parent, _, names = load_network(weights)
             check_classes(self.project, self.round.parent, names)
             try:
                 method.inherit(parent)
@@ -161,15 +162,20 @@ class Loop:
 
     def _tell(self, step: int, parts: dict[str, float], pace: Pace, wait: DataWait) -> None:
         self.events.emit(
-            "step",
-            step=step,
-            total=self.settings.training.steps,
-            eta_s=pace.eta_s,
-            wait_share=round(wait.share, 3),
-            **parts,
+            Step(
+                step=step,
+                total=self.settings.training.steps,
+                eta_s=pace.eta_s,
+                wait_share=round(wait.share, 3),
+                **parts,
+            )
         )
         if warning := wait.warning():
-            self.events.emit("message", text=warning)
+            self.events.emit(Message(text=warning))
+
+
+def _scores(found: dict[str, Any] | None) -> StepScores | None:
+    return None if found is None else StepScores.model_validate(found)
 
 
 def train_step(

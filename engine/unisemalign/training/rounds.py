@@ -11,10 +11,10 @@ from unisemalign.errors import (
     SettingsError,
     UnisemalignError,
 )
-from unisemalign.inference.segmenting import best_weights
 from unisemalign.methods import build_method
 from unisemalign.model import Network, load_network
 from unisemalign.project import Project, Round
+from unisemalign.protocol import Cancelled, Failed, RoundLayout, TrainDone
 from unisemalign.runtime import (
     CancelToken,
     Events,
@@ -26,11 +26,9 @@ from unisemalign.runtime import (
 )
 from unisemalign.settings import ModelSettings, Settings, read_settings, write_settings
 from unisemalign.training.checkpoint import load_checkpoint
-from unisemalign.training.loop import CHECKPOINT, Loop
+from unisemalign.training.loop import Loop
 from unisemalign.training.optimiser import build_optimiser
 from unisemalign.training.team import ALONE, Team, check_shares
-
-_CANCEL = "cancel"
 
 
 def train_round(
@@ -77,9 +75,9 @@ def train_round(
         except BaseException:
             team.told_by_leader(None)
             raise
-        (found.folder / _CANCEL).unlink(missing_ok=True)
-        token = cancel or CancelToken(found.folder / _CANCEL)
-        events = ManyEvents([events, LogFileEvents(found.folder / "log.jsonl")])
+        found.layout.cancel.unlink(missing_ok=True)
+        token = cancel or CancelToken(found.layout.cancel)
+        events = ManyEvents([events, LogFileEvents(found.layout.log)])
         loop = Loop(project, settings, found, events, token, team)
         return _finish(loop, resume=resume)
 
@@ -97,21 +95,21 @@ def _finish(loop: Loop, *, resume: bool) -> Round:
         except CancelledError as error:
             project.set_round(number, state="cancelled")
             stopped = CancelledError(f"{error} Round {number} can be resumed.")
-            events.emit("cancelled", text=str(stopped))
+            events.emit(Cancelled(text=str(stopped)))
             stopped.told = True
             raise stopped from None
         except BaseException as error:
             with suppress(UnisemalignError):  # a full disk may take no last words either
                 project.set_round(number, state="failed")
             with suppress(UnisemalignError):
-                events.emit("failed", text=_sentence(error))
+                events.emit(Failed(text=_sentence(error)))
             if isinstance(error, UnisemalignError):
                 error.told = True
             raise
         # In this order: a round that is done has its scores, whatever happens between.
-        write_json(loop.round.folder / "scores.json", scores)
+        write_json(loop.round.layout.scores, scores.model_dump(mode="json"))
         project.set_round(number, state="done", scores=scores)
-        events.emit("done", round=number, **scores)
+        events.emit(TrainDone(round=number, **scores.model_dump()))
     return project.round(number)
 
 
@@ -129,7 +127,7 @@ def _opened(
                 "Resuming needs a round that was stopped or killed, found none. Train without "
                 "--resume."
             )
-        settings = read_settings(found.folder / "run.toml")
+        settings = read_settings(found.layout.settings)
         check_shares(settings.training, team)
         return found, settings
     if settings is None:
@@ -148,7 +146,7 @@ def _assist(project: Project, team: Team) -> Round:
         raise stopped
     number, resume = given
     found, token = project.round(number), CancelToken()
-    settings = read_settings(found.folder / "run.toml")
+    settings = read_settings(found.layout.settings)
     with cancel_on_signals(token):
         Loop(project, settings, found, SilentEvents(), token, team).run(resume=resume)
     return found
@@ -166,8 +164,8 @@ def unfinished_round(project: Project) -> Round | None:
     for each in project.rounds():
         if each.state == "done":
             found = None
-        elif (each.folder / "run.toml").exists() and (
-            each.state != "failed" or (each.folder / CHECKPOINT).exists()
+        elif each.layout.settings.exists() and (
+            each.state != "failed" or each.layout.checkpoint.exists()
         ):
             found = each
     return found
@@ -199,7 +197,7 @@ def _start(project: Project, settings: Settings) -> Round:
         preset=settings.preset,
         parent=parent.number if parent else None,
     )
-    write_settings(settings, found.folder / "run.toml")
+    write_settings(settings, found.layout.settings)
     return found
 
 
@@ -215,10 +213,10 @@ def last_network(folder: Path) -> tuple[Network, Settings, int]:
     WeightsError
         If the best weights, which say how to build it, or the checkpoint cannot be read.
     """
-    network, settings, _ = load_network(best_weights(folder))
+    network, settings, _ = load_network(RoundLayout(folder).weights)
     method = build_method(network, settings)
     optimiser = build_optimiser(method.groups(), settings.training)
-    step, best = load_checkpoint(folder / CHECKPOINT, method, optimiser)
+    step, best = load_checkpoint(RoundLayout(folder).checkpoint, method, optimiser)
     candidates = method.candidates()
     kept = (best or {}).get("candidate", next(iter(candidates)))
     return candidates[kept].eval(), settings, step

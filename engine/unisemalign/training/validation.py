@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from unisemalign import protocol
 from unisemalign.inference import Predictor, score_split
-from unisemalign.inference.segmenting import best_weights
 from unisemalign.methods import Method
 from unisemalign.model import Network, save_network
 from unisemalign.project import Project, Split
@@ -61,7 +61,7 @@ class Validation:
             return
         # Of equals the first: the method's own best guess.
         top = max(told.values(), key=lambda scores: float(scores["mdice"]))
-        self.events.emit("validation", **top)
+        self.events.emit(protocol.Validation.model_validate(top))
         if self.best is None or top["mdice"] >= self.best["mdice"]:
             self.best = top
             self._keep(networks, top["candidate"])
@@ -72,5 +72,5 @@ class Validation:
         return score_split(self.project, predictor, Split.VAL, slides=self._slides).summary()
 
     def _keep(self, networks: Mapping[str, Network], name: str) -> None:
-        path = best_weights(self.folder)
+        path = protocol.RoundLayout(self.folder).weights
         save_network(networks[name], path, self.settings, self.classes)

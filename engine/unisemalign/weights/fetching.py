@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock, Timeout
 
 from unisemalign.errors import BusyError, WeightsError
+from unisemalign.protocol import Progress, Start
 from unisemalign.runtime.events import Events
 from unisemalign.weights.hashes import file_sha256, remember_sha256
 from unisemalign.weights.registry import Published
@@ -127,7 +128,7 @@ def _download(about: Any, part: Path, what: str, events: Events) -> None:
             f"free where '{part.parent}' lies. Free some space there, or set HF_HOME to another "
             f"disk."
         )
-    events.emit("start", what=what, total=round(size / _MEGABYTE, 1))
+    events.emit(Start(what=what, total=round(size / _MEGABYTE, 1)))
     for left in reversed(range(_TRIES)):
         have = part.stat().st_size if part.exists() else 0
         if have > size:
@@ -145,7 +146,7 @@ def _download(about: Any, part: Path, what: str, events: Events) -> None:
                     for chunk in response.iter_bytes(_CHUNK):
                         file.write(chunk)
                         done = round(file.tell() / _MEGABYTE, 1)
-                        events.emit("progress", done=done, total=round(size / _MEGABYTE, 1))
+                        events.emit(Progress(done=done, total=round(size / _MEGABYTE, 1)))
         except Exception as error:
             if not _is_transport(error) or not left:
                 raise

@@ -237,7 +237,7 @@ def test_info_lists_settings_and_versions():
     assert info["versions"]["torch"]
     assert "embedded" in info["encoders"]
     assert "training.steps" in run("info", "--settings").stdout
-    assert json_of(run("weights", "list", "--json"))[0][0]["name"] == "embedded"
+    assert json_of(run("weights", "list", "--json"))[0]["weights"][0]["name"] == "embedded"
 
 
 def test_weights_that_are_not_here_say_what_to_do():
@@ -248,7 +248,7 @@ def test_weights_that_are_not_here_say_what_to_do():
 
 def test_check_tells_each_name_apart():
     result = run("weights", "check", "free", "uni", "embedded", "--json", status=1)
-    rows = json_of(result)[0]
+    rows = json_of(result)[0]["weights"]
     assert [row["ok"] for row in rows] == [True, False, True]
     assert "weights get uni" in rows[1]["text"]
     assert rows[2]["outputs"][0][1] > 0

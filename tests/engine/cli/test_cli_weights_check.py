@@ -88,6 +88,6 @@ def test_a_tokenizer_without_start_and_end_is_told_and_as_json_too(home):
     without_tail(home)
     result = check(home, "--json")
     assert result.exit_code == 1
-    (row,) = json.loads(result.stdout.splitlines()[0])
+    (row,) = json.loads(result.stdout.splitlines()[0])["weights"]
     assert row["ok"] is False
     assert "found [1410, 1410, 1410, 1410, 1078, 0, 0]" in row["text"]

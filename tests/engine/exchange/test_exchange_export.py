@@ -262,13 +262,13 @@ def test_progress_is_told(labelled, tmp_path):
         def __init__(self):
             self.events = []
 
-        def emit(self, event, **fields):
-            self.events.append((event, fields))
+        def emit(self, event):
+            self.events.append(event)
 
     recorder = Recorder()
     export_labels(labelled[0], tmp_path / "out", "png", events=recorder)
-    assert [event for event, _ in recorder.events] == ["progress"]
-    assert recorder.events[0][1]["total"] == 1
+    assert [event.event for event in recorder.events] == ["progress"]
+    assert recorder.events[0].total == 1
     assert len(list((tmp_path / "out").glob("*.run.json"))) == 1
 
 

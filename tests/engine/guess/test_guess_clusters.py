@@ -33,8 +33,8 @@ class StopAfterOneBand(SilentEvents):
     def __init__(self):
         self.token = CancelToken()
 
-    def emit(self, kind, **fields):
-        if kind == "written":
+    def emit(self, event):
+        if event.event == "written":
             self.token.request()
 
 
@@ -224,7 +224,7 @@ def test_a_slide_taken_out_takes_its_clusters_along(project, tmp_path):
     project.add_slide(tmp_path / "b.png", spacing_um=0.5)
     guess_by_clusters(project, ["a", "b"], None, 2, **QUIET)
     project.remove_slide("b")
-    assert not list(project.cluster_folder("b").parent.glob("b.*"))
+    assert not list(project.layout.clusters("b").parent.glob("b.*"))
     note = name_clusters(project, {1: "tissue"}, **QUIET)
     assert note.names == (2, 0)
     assert sum(guess_by_clusters(project, ["a"], None, None, **QUIET).shares) == pytest.approx(1)

@@ -174,23 +174,24 @@ def test_a_sketch_comes_first_and_the_rest_replaces_it(trained):
     told = []
 
     class Seen:
-        def emit(self, event, **fields):
-            told.append((event, fields))
-            if event == "written":
-                told[-1][1]["classes"] = trained.predictions(1, "b").read(Rect(0, 0, 192, 256))
+        def emit(self, event):
+            stored = None
+            if event.event == "written":
+                stored = trained.predictions(1, "b").read(Rect(0, 0, 192, 256))
+            told.append((event.event, stored))
 
     view = Rect(10, 20, 180, 200)
     quiet = {"cancel": CancelToken(), "rect": view}
     segment_slide(trained, "b", predictor, 1, sketch=True, events=Seen(), **quiet)
     kinds = [kind for kind, _ in told]
     assert kinds.index("written") < kinds.index("progress")
-    first, last = (fields["classes"] for kind, fields in told if kind == "written")
+    first, last = (stored for kind, stored in told if kind == "written")
     assert (first[view.slices] > 0).all()
     assert (first[:10] == 0).all()
     plain = predict_rect(trained.open_slide("b"), predictor, view)
     assert np.array_equal(last[view.slices], plain.classes)
     assert (first == last).mean() > 0.5
-    assert not trained.predictions(1, "b").read_progress()["finished"]
+    assert not trained.predictions(1, "b").read_finished().finished
 
 
 @pytest.mark.parametrize("how", ["by the project", "by a person"])
@@ -210,7 +211,7 @@ def test_a_removed_map_is_made_again_though_killed_at_once(trained, monkeypatch,
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(PredictionStore, "write_progress", killed)
+        patch.setattr(PredictionStore, "write_finished", killed)
         with pytest.raises(KeyboardInterrupt):
             segment_slide(trained, "b", predictor, 1, **quiet)
     assert trained.has_prediction(1, "b")
@@ -412,8 +413,8 @@ def test_an_interrupted_slide_goes_on_and_ends_the_same(trained, tmp_path):
         def __init__(self):
             self.token = CancelToken()
 
-        def emit(self, event, **fields):
-            if event == "written":
+        def emit(self, event):
+            if event.event == "written":
                 self.token.request()
 
     stopper = StopAfterOneBand()
@@ -421,7 +422,7 @@ def test_an_interrupted_slide_goes_on_and_ends_the_same(trained, tmp_path):
         segment_slide(trained, "long", predictor, 1, events=stopper, cancel=stopper.token)
     store = trained.predictions(1, "long")
     # What was labelled when the stop came is kept too.
-    assert store.read_progress()["finished"][0] == [0, 0, 512, 160]
+    assert store.read_finished().finished[0] == Rect(0, 0, 512, 160)
     assert (store.read(Rect(1024, 0, 376, 160)) == 0).all()
     segment_slide(trained, "long", predictor, 1, events=SilentEvents(), cancel=CancelToken())
     assert (store.read(whole) == expected.classes).all()

@@ -45,15 +45,15 @@ class Told:
         self.project = project
         self.written = []
 
-    def emit(self, event, **fields):
-        if event == "written":
+    def emit(self, event):
+        if event.event == "written":
             store = self.project.predictions(1, "d")
             whole = Rect(0, 0, *store.shape_yx)
             coarse = {
                 factor: np.asarray(each.levels("class")[0][:])
                 for factor, each in store.coarse_answers().items()
             }
-            self.written.append((Rect(*fields["rect"]), fields["final"], store.read(whole), coarse))
+            self.written.append((event.rect, event.final, store.read(whole), coarse))
 
 
 @pytest.mark.parametrize("downsample", [2.0, 3.4, 40.0])
@@ -94,9 +94,9 @@ def test_a_slide_looked_at_coarsely_ends_like_any_other(half_glass, segment):
     half_glass.remove_prediction(1, "d")
 
     class Once(Told):
-        def emit(self, event, **fields):
-            super().emit(event, **fields)
-            token.request() if event == "written" else None
+        def emit(self, event):
+            super().emit(event)
+            token.request() if event.event == "written" else None
 
     for downsample in (4.0, 2.0):
         token = CancelToken()

@@ -46,9 +46,9 @@ class Written:
     def __init__(self):
         self.rects = []
 
-    def emit(self, event, **fields):
-        if event == "written":
-            self.rects.append(Rect(*fields["rect"]))
+    def emit(self, event):
+        if event.event == "written":
+            self.rects.append(event.rect)
 
 
 def segmented(study, predictor, events=None, **where):
@@ -118,15 +118,15 @@ def test_a_stop_while_redoing_leaves_nothing_stale(study, predictor, monkeypatch
     segmented(study, predictor)
     as_found = stored(study)
     correct(study, slice(0, 94), slice(0, 12), TissueChange.NOT_TISSUE)
-    plain = PredictionStore.write_progress
+    plain = PredictionStore.write_finished
 
     def killed(self, told):
-        if told["finished"]:  # one band is stored, and not noted yet
+        if told.finished:  # one band is stored, and not noted yet
             raise KeyboardInterrupt
         plain(self, told)
 
     with monkeypatch.context() as patch:
-        patch.setattr(PredictionStore, "write_progress", killed)
+        patch.setattr(PredictionStore, "write_finished", killed)
         with pytest.raises(KeyboardInterrupt):
             segmented(study, predictor)
     assert stored(study) != as_found

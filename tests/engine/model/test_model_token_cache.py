@@ -28,8 +28,8 @@ class Told:
     def __init__(self):
         self.texts = []
 
-    def emit(self, event, **fields):
-        self.texts.append(fields["text"])
+    def emit(self, event):
+        self.texts.append(event.text)
 
 
 def make_encoder(seed=0, taps=(1, 3)):

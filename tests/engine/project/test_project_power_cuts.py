@@ -18,6 +18,7 @@ from unisemalign.geometry import Rect
 from unisemalign.project import FirstGuess, GuessNote, Origin, Project, RegionState, chunks
 from unisemalign.project.predictions import PredictionStore
 from unisemalign.project.tissue import TissueStore
+from unisemalign.protocol import FinishedNote
 from unisemalign.runtime.files import write_json
 from unisemalign.settings import build_settings, read_settings, write_settings
 
@@ -41,8 +42,8 @@ def _predict(rect: Rect, value: int) -> Act:
         store = project.predictions(1, "a", create=True)
         seen = np.full(rect.shape, value, np.uint8)
         store.write(rect, classes=seen, confidence=seen, disagreement=seen)
-        bands = [*store.read_progress().get("finished", []), [rect.y, rect.x, rect.h, rect.w]]
-        store.write_progress({"finished": bands})
+        note = store.read_finished() or FinishedNote()
+        store.write_finished(FinishedNote(finished=(*note.finished, rect)))
 
     return act
 
@@ -108,7 +109,7 @@ def observed(root: Path) -> dict[str, Any]:
 
 def finished(store: PredictionStore) -> list[Any]:
     """Return what is noted as finished, with its classes at every level."""
-    bands = [Rect(*box) for box in store.read_progress().get("finished", [])]
+    bands = (store.read_finished() or FinishedNote()).finished
     return [
         (band, level, array[band.scaled(1 / 2**level).slices].tobytes())
         for band in bands

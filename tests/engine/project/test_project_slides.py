@@ -13,6 +13,28 @@ from unisemalign.errors import DataError, ProjectError, SlideError, SpacingError
 from unisemalign.geometry import Rect
 from unisemalign.project import LabelStore, Origin, Project, RegionState, Split
 from unisemalign.project.records import Region
+from unisemalign.protocol import RoundScores, StepScores
+
+AT_STEP = StepScores(
+    step=3,
+    images=1,
+    mdice=0.9,
+    mjaccard=0.8,
+    foreground_dice=0.9,
+    per_image_mdice=0.9,
+    object_dice=None,
+    object_f1=None,
+    dice_per_class=(0.9, None),
+    jaccard_per_class=(0.8, None),
+)
+SCORES = RoundScores(
+    best_val=AT_STEP,
+    last_val=None,
+    seconds=2,
+    seconds_per_step=1,
+    wait_per_step=0,
+    wait_share=0,
+)
 
 
 def test_a_slide_is_kept_at_working_spacing(project, draw_slide):
@@ -155,9 +177,11 @@ def test_rounds(project):
     two = project.new_round(method="unisemalign", preset="paper", parent=1)
     assert project.latest_round() == one
     assert project.set_round(2, state="failed").state == "failed"
-    scored = project.set_round(1, state="done", scores={"mdice": 0.9})
+    scored = project.set_round(1, state="done", scores=SCORES)
     assert project.rounds() == [scored, project.round(two.number)]
-    assert project.round(1).scores == {"mdice": 0.9}
+    assert project.round(1).scores == SCORES
+    assert project.round(1).scores.dice == 0.9
+    assert project.round(2).scores is None
     with pytest.raises(ProjectError, match="no round 7"):
         project.new_round(method="m", preset="p", parent=7)
     with pytest.raises(ProjectError, match="state wants one of"):

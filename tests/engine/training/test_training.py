@@ -41,9 +41,9 @@ class Recorder:
         self.token = CancelToken()
         self._stop_after = stop_after
 
-    def emit(self, event, **fields):
-        self.events.append({"event": event, **fields})
-        if event == "step" and fields["step"] == self._stop_after:
+    def emit(self, event):
+        self.events.append(event.fields())
+        if event.event == "step" and event.step == self._stop_after:
             self.token.request()
 
     def of(self, kind):
@@ -73,7 +73,7 @@ def test_a_round_is_a_folder_with_settings_log_weights_and_scores(study):
     scores = json.loads((done.folder / "scores.json").read_text())
     assert scores["best_val"]["images"] == 1
     assert scores["seconds_per_step"] > scores["wait_per_step"] >= 0
-    assert [e["event"] for e in read_log(done.folder / "log.jsonl")][-1] == "done"
+    assert read_log(done.layout.log)[-1].event == "done"
 
 
 def test_learning_happens(study):
@@ -82,7 +82,7 @@ def test_learning_happens(study):
         settings(**{"training.steps": 60, "training.validate_every": 60, "method.ema": 0.9}),
         events=SilentEvents(),
     )
-    assert done.scores["last_val"]["mdice"] > 0.8
+    assert done.scores.last_val.mdice > 0.8
 
 
 def tensors_in(tree, at=""):
@@ -119,7 +119,7 @@ def test_a_resumed_round_is_bit_identical(study, preset):
     theirs = load_file(whole.folder / "best.safetensors")
     assert mine.keys() == theirs.keys()
     assert all(torch.equal(mine[k], theirs[k]) for k in theirs)
-    assert again.scores["best_val"] == whole.scores["best_val"]
+    assert again.scores.best_val == whole.scores.best_val
 
     one, two, early = (
         dict(tensors_in(state))
@@ -148,10 +148,10 @@ def test_a_resumed_round_is_bit_identical(study, preset):
 def test_a_round_killed_after_its_last_checkpoint_still_has_scores(study):
     whole = train_round(study, settings(), events=SilentEvents())
     weights = load_file(whole.folder / "best.safetensors")
-    study.set_round(whole.number, state="running", scores={})
+    study.set_round(whole.number, state="running")
     again = train_round(study, None, resume=True, events=SilentEvents())
     for key in ("best_val", "last_val"):
-        assert again.scores[key] == whole.scores[key]
+        assert getattr(again.scores, key) == getattr(whole.scores, key)
     mine = load_file(again.folder / "best.safetensors")
     assert all(torch.equal(mine[k], weights[k]) for k in weights)
 
@@ -244,7 +244,7 @@ def test_a_val_region_without_labels_is_no_score(study):
     for region in study.regions(slide="c"):
         study.set_region(region.id, split=Split.TEST)
     done = train_round(study, settings(), events=SilentEvents())
-    assert done.scores["best_val"] is None
+    assert done.scores.best_val is None
     assert (done.folder / "best.safetensors").exists()
 
 

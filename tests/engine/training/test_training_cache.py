@@ -47,8 +47,8 @@ class AtStep:
     def __init__(self, step, action):
         self.step, self.action = step, action
 
-    def emit(self, event, **fields):
-        if event == "step" and fields["step"] == self.step:
+    def emit(self, event):
+        if event.event == "step" and event.step == self.step:
             self.action()
 
 
@@ -73,7 +73,7 @@ def test_a_wiped_cache_changes_nothing(study):
     shutil.rmtree(study.root / "cache")
     wiped = train_round(study, settings(), events=wipe)
     assert equal(weights_of(whole), weights_of(wiped))
-    assert whole.scores["best_val"] == wiped.scores["best_val"]
+    assert whole.scores.best_val == wiped.scores.best_val
     assert {path.name for path in tokens_of(study)} == {path.name for path in kept}
 
 
@@ -93,7 +93,7 @@ def test_a_second_round_finds_what_the_first_one_kept(study):
     before = {path: path.stat().st_ino for path in tokens_of(study)}
     second = train_round(study, settings(), events=SilentEvents())
     # Six steps of six crops, two validations of six windows.
-    assert (second.scores["token_hits"], second.scores["token_misses"]) == (48, 0)
+    assert (second.scores.token_hits, second.scores.token_misses) == (48, 0)
     assert {path: path.stat().st_ino for path in tokens_of(study)} == before
 
 

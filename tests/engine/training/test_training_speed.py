@@ -11,6 +11,7 @@ from tests.engine.conftest import QUICK
 from unisemalign.errors import SettingsError
 from unisemalign.inference import load_predictor, score_split
 from unisemalign.project import Split
+from unisemalign.protocol import Cancelled, Start, Step
 from unisemalign.runtime import ProgressBarEvents, SilentEvents
 from unisemalign.settings import build_settings
 from unisemalign.training import compiling, train_round
@@ -22,8 +23,8 @@ class Told:
     def __init__(self):
         self.events = []
 
-    def emit(self, event, **fields):
-        self.events.append({"event": event, **fields})
+    def emit(self, event):
+        self.events.append(event.fields())
 
     def texts(self):
         return [e["text"] for e in self.events if e["event"] == "message"]
@@ -53,7 +54,7 @@ def test_a_round_in_bfloat16_keeps_float32_weights_and_segments_as_it_learned(st
     assert [p.precision for p in predictors] == [torch.bfloat16, torch.float32, torch.float32]
     assert predictors[1].identity == predictors[2].identity != predictors[0].identity
     scores = [score_split(study, p, Split.VAL).summary()["mdice"] for p in predictors[:2]]
-    assert done.scores["best_val"]["mdice"] == scores[0]
+    assert done.scores.best_val.mdice == scores[0]
     assert scores[0] == pytest.approx(scores[1], abs=0.02)
 
 
@@ -152,7 +153,7 @@ def test_a_round_that_waits_warns(study, monkeypatch):
 
 def test_the_bar_shows_the_wait(capsys):
     bar = ProgressBarEvents()
-    bar.emit("start", what="Training round 1", total=2)
-    bar.emit("step", step=1, total=2, loss=0.5, wait_share=0.12)
-    bar.emit("done")
+    bar.emit(Start(what="Training round 1", total=2))
+    bar.emit(Step(step=1, total=2, loss=0.5, eta_s=None, wait_share=0.12))
+    bar.emit(Cancelled(text="Stopped."))
     assert "12 % waiting for crops" in capsys.readouterr().err.replace("\n", " ")

@@ -79,10 +79,10 @@ def test_get_then_offline_for_ever(hub, terminal, tmp_path):
         {"file": "model.safetensors", "megabytes": round(len(content) / 1e6, 3), "sha256": digest}
     ]
     hub.close()
-    rows = {row["name"]: row for row in json.loads(terminal("list", "--json").stdout)}
+    rows = {row["name"]: row for row in json.loads(terminal("list", "--json").stdout)["weights"]}
     assert rows[entry.name]["here"]
     assert rows[entry.name]["megabytes_here"] == pytest.approx(86.7, abs=0.1)
-    (row,) = json.loads(terminal("check", entry.name, "--json").stdout)
+    (row,) = json.loads(terminal("check", entry.name, "--json").stdout)["weights"]
     assert row["ok"]
     assert row["sha256"] == digest
     assert row["outputs"] == [[1, 384, 14, 14]] * 2
@@ -101,7 +101,7 @@ def test_a_download_that_breaks_off_goes_on_where_it_stopped(hub, terminal, tmp_
     broken = terminal("get", "phikon", status=1)
     assert "it goes on from what arrived" in broken.stderr
     assert [path.suffix for path in blobs(tmp_path) if path.suffix != ".lock"] == [".part"]
-    listed = json.loads(terminal("list", "--json").stdout)
+    listed = json.loads(terminal("list", "--json").stdout)["weights"]
     assert not next(row for row in listed if row["name"] == "phikon")["here"]
     before = [asked for method, path, asked, _ in hub.requests if path.startswith("/store/")]
     assert before == [None, "bytes=1048576-", "bytes=2097152-", "bytes=3145728-"]
@@ -155,7 +155,7 @@ def test_the_second_name_a_tokenizer_and_where_the_login_goes(hub, terminal, tmp
     hub.files[f"{entry.repo}/vocab.txt"] = b"[PAD]\n[UNK]\n"
     terminal("get", "keep")
     assert len(blobs(tmp_path)) == 2
-    rows = {row["name"]: row for row in json.loads(terminal("list", "--json").stdout)}
+    rows = {row["name"]: row for row in json.loads(terminal("list", "--json").stdout)["weights"]}
     assert rows["keep"]["here"]
     asked = {path.startswith("/store/"): login for _, path, _, login in hub.requests}
     assert asked == {False: True, True: False}  # the hub is shown the login, the file store is not
@@ -164,7 +164,7 @@ def test_the_second_name_a_tokenizer_and_where_the_login_goes(hub, terminal, tmp
 def test_conchs_tokenizer_is_named_when_it_is_missing(hub, terminal):
     hub.files["MahmoodLab/conch/pytorch_model.bin"] = os.urandom(5000)
     assert "conch_byte_level_bpe_uncased.json" in terminal("get", "conch").stderr
-    rows = {row["name"]: row for row in json.loads(terminal("list", "--json").stdout)}
+    rows = {row["name"]: row for row in json.loads(terminal("list", "--json").stdout)["weights"]}
     assert not rows["conch"]["here"]
     assert rows["conch"]["megabytes_here"] == 0.0
     assert rows["conch-vision"]["here"]

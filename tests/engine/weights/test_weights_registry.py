@@ -28,7 +28,7 @@ FOREIGN = [entry for entry in PUBLISHED if entry.repo]
 
 def test_weights_list_has_what_is_asked_of_it():
     result = CliRunner().invoke(app, ["weights", "list", "--json"])
-    rows = json.loads(result.stdout)
+    rows = json.loads(result.stdout)["weights"]
     assert len(rows) >= 18
     assert {row["kind"] for row in rows} == {"encoder", "text"}
     for row in rows:

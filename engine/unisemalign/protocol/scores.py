@@ -1,0 +1,94 @@
+"""Scores as they are stored and sent: of a split, of a step, of a round, of a benchmark's run."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from unisemalign.protocol.model import VERSION, Count, ProtocolModel, Share
+
+
+class SplitScores(ProtocolModel):
+    """Scores of a network on held-out regions, 0…1; ``None`` where a score is not defined.
+
+    Attributes
+    ----------
+    images
+        How many regions were scored.
+    dice_per_class, jaccard_per_class
+        ``(C,)``, in the order of the project's classes.
+    """
+
+    images: Count
+    mdice: Share | None
+    mjaccard: Share | None
+    foreground_dice: Share | None
+    per_image_mdice: Share | None
+    object_dice: Share | None
+    object_f1: Share | None
+    dice_per_class: tuple[Share | None, ...]
+    jaccard_per_class: tuple[Share | None, ...]
+
+
+class StepScores(SplitScores):
+    """Scores after ``step`` training steps, of the network that the method calls ``candidate``."""
+
+    step: Count
+    candidate: str | None = None
+
+
+class TestScores(SplitScores):
+    """Scores on test images; ``step`` is absent where the best weights were scored."""
+
+    __test__ = False  # pytest takes the name for a class of tests
+
+    step: Count | None = None
+
+
+class RoundScores(ProtocolModel):
+    """What a finished round says of itself: its ``scores.json`` and its row in the project.
+
+    Attributes
+    ----------
+    best_val, last_val
+        Scores on the val regions at the best step (by mean Dice) and at the last one; ``None``
+        where nothing is held out.
+    seconds
+        Length of the training, of the part after the last resume.
+    seconds_per_step, wait_per_step
+        Per step; the second is what of it was spent waiting for crops.
+    wait_share
+        ``wait_per_step`` over ``seconds_per_step``.
+    token_hits, token_misses
+        How often the encoder's tokens were in the cache; ``None`` without a cache.
+    """
+
+    version: int = Field(VERSION, ge=1, le=VERSION, description=f"a version up to {VERSION}")
+    best_val: StepScores | None
+    last_val: StepScores | None
+    seconds: float = Field(ge=0)
+    seconds_per_step: float = Field(ge=0)
+    wait_per_step: float = Field(ge=0)
+    wait_share: float = Field(ge=0)
+    token_hits: Count | None = None
+    token_misses: Count | None = None
+
+    @property
+    def dice(self) -> float | None:
+        """Mean Dice of the round's weights (the best step's); ``None`` if nothing is held out."""
+        return None if self.best_val is None else self.best_val.mdice
+
+
+class RunScores(RoundScores):
+    """``scores.json`` of a benchmark's run: its round's scores and those on the test images.
+
+    Attributes
+    ----------
+    best_test, last_test
+        Scores of the best and of the last step's weights; ``None`` where they were not scored.
+    tests
+        SHA-256 of the test images that ``best_test`` and ``last_test`` are scores of.
+    """
+
+    best_test: TestScores | None = None
+    last_test: TestScores | None = None
+    tests: str | None = None
