@@ -291,23 +291,22 @@ def guess(
     Words want a vision-language pair whose weights are here (conch, plip, quiltnet-b-16, …).
     Without one, tissue that looks alike is gathered into clusters; --names says what they are.
     """
-    from unisemalign.cli.guessing import make_guess, sentences
+    from unisemalign.cli.guessing import make_guess, parse_names, sentences
 
     with errors_as_sentences(as_json), Project.open(project) as opened:
-        rect = parse_rect(region) if region else None
-        if rect and len(slides or []) != 1:
-            raise DataError("A region wants exactly one slide. Name it: guess PROJECT SLIDE.")
         events = choose_events(as_json)
-        done = make_guess(
-            opened,
-            slides or [],
-            rect,
-            words=words,
-            clusters=clusters,
-            names=names,
-            seed=seed,
-            events=events,
-        )
+        with cancel_on_signals(CancelToken()) as token:
+            done = make_guess(
+                opened,
+                slides or [],
+                parse_rect(region) if region else None,
+                words=words,
+                clusters=clusters,
+                names=parse_names(names) if names else None,
+                seed=seed,
+                events=events,
+                cancel=token,
+            )
         events.emit(done)
         if not as_json:
             for line in sentences(done, project):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from unisemalign.errors import DataError, SettingsError
 from unisemalign.geometry import Rect
 from unisemalign.project import FIRST_ROUND, NO_CLASS, FirstGuess, GuessNote, Project
 from unisemalign.protocol import Cluster, GuessDone
-from unisemalign.runtime import CancelToken, Events, cancel_on_signals
+from unisemalign.runtime import CancelToken, Events
 from unisemalign.weights import Published
 
 _BETWEEN = re.compile(r",(?=\s*\d+\s*=)")
@@ -19,16 +19,27 @@ _BETWEEN = re.compile(r",(?=\s*\d+\s*=)")
 
 def make_guess(
     project: Project,
-    slides: list[str],
-    rect: Rect | None,
+    slides: Sequence[str] = (),
+    rect: Rect | None = None,
     *,
-    words: str | None,
-    clusters: int | None,
-    names: str | None,
-    seed: int,
+    words: str | None = None,
+    clusters: int | None = None,
+    names: Mapping[int, str] | None = None,
+    seed: int = 0,
     events: Events,
+    cancel: CancelToken,
 ) -> GuessDone:
-    """Guess by words or clusters, or name the clusters, and return what a person wants to know.
+    """Guess by words or clusters, or name the clusters, and return what came of it.
+
+    Parameters
+    ----------
+    slides
+        Which slides; empty: all of the project.
+    rect
+        Of the one slide, in working pixels; ``None``: all of it.
+    words, clusters, names
+        The way: a pair's name (or ``NAME=PATH``), how many clusters to look for anew, or the
+        class of each cluster. At most one of them; none: the way that suits the project.
 
     Raises
     ------
@@ -37,30 +48,28 @@ def make_guess(
     """
     if sum(each is not None for each in (words, clusters, names)) > 1:
         raise SettingsError(
-            "A first guess wants one of --words, --clusters and --names, found more. Choose one."
+            "A first guess needs one of --words, --clusters and --names, found more. Choose one."
         )
+    if rect is not None and len(slides) != 1:
+        raise DataError("A region needs exactly one slide. Name it: guess PROJECT SLIDE.")
     from unisemalign.guess import guess_by_clusters, guess_by_words, name_clusters
 
-    wanted = parse_names(names) if names else None
     known = [project.slide(name).name for name in slides or [r.name for r in project.slides()]]
     if not known:
         raise DataError(
-            f"A first guess wants a slide, found none in the project. Run 'unisemalign add "
+            f"A first guess needs a slide, found none in the project. Run 'unisemalign add "
             f"{project.root.name} SLIDE' first."
         )
-    with cancel_on_signals(CancelToken()) as token:
-        if wanted is not None:
-            note = name_clusters(project, wanted, events=events, cancel=token)
-            known = list(note.rects)
-        elif (found := _pair(project, words, clusters)) is not None:
-            pair, path = found
-            note = guess_by_words(
-                project, known, rect, pair, path=path, events=events, cancel=token
-            )
-        else:
-            note = guess_by_clusters(
-                project, known, rect, clusters, seed=seed, events=events, cancel=token
-            )
+    if names is not None:
+        note = name_clusters(project, names, events=events, cancel=cancel)
+        return guess_done(project, note, list(note.rects))
+    if (found := _pair(project, words, clusters)) is not None:
+        pair, path = found
+        note = guess_by_words(project, known, rect, pair, path=path, events=events, cancel=cancel)
+    else:
+        note = guess_by_clusters(
+            project, known, rect, clusters, seed=seed, events=events, cancel=cancel
+        )
     return guess_done(project, note, known)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from unisemalign.active import rank_regions
+from unisemalign.cli.guessing import make_guess
 from unisemalign.cli.queueing import queue_done
 from unisemalign.errors import CancelledError, DataError, MessageError, UnisemalignError
 from unisemalign.exchange import area_by_class
@@ -29,6 +30,7 @@ from unisemalign.protocol import (
     CancelRequest,
     Event,
     Failed,
+    GuessRequest,
     QueueRequest,
     QuitRequest,
     Ready,
@@ -141,8 +143,8 @@ class Server:
                 self._segment(request, answers, token)
             case QueueRequest():
                 self._queue(request, answers)
-            case _:
-                raise DataError(f"The server does not know the verb '{request.verb}'.")
+            case GuessRequest():
+                self._guess(request, answers, token)
 
     def _segment(self, request: SegmentRequest, answers: _Answers, token: CancelToken) -> None:
         predictor, found = self._predictor(request.round)
@@ -163,6 +165,20 @@ class Server:
         )
         area = area_by_class(self._project, request.slide, found.number)
         answers.emit(SegmentDone(**result, area=area))
+
+    def _guess(self, request: GuessRequest, answers: _Answers, token: CancelToken) -> None:
+        done = make_guess(
+            self._project,
+            request.slides,
+            request.rect,
+            words=request.words,
+            clusters=request.clusters,
+            names=request.names,
+            seed=request.seed,
+            events=answers,
+            cancel=token,
+        )
+        answers.emit(done)
 
     def _queue(self, request: QueueRequest, answers: _Answers) -> None:
         found = self._project.doubting_round()

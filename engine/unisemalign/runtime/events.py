@@ -6,6 +6,7 @@ The events themselves are :mod:`unisemalign.protocol`'s.
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -57,16 +58,19 @@ class JsonLinesEvents:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream: TextIO | None = stream or sys.stdout
+        self._lock = threading.Lock()
 
     def emit(self, event: Event) -> None:
         """Write the event as one line and flush it."""
-        if self._stream is None:
-            return
-        try:
-            self._stream.write(event.line() + "\n")
-            self._stream.flush()
-        except (BrokenPipeError, ValueError):
-            self._stream = None
+        line = event.line() + "\n"
+        with self._lock:  # the server's two threads both answer
+            if self._stream is None:
+                return
+            try:
+                self._stream.write(line)
+                self._stream.flush()
+            except (BrokenPipeError, ValueError):
+                self._stream = None
 
 
 class LogFileEvents:

@@ -345,21 +345,6 @@ def test_serve_answers_by_id_and_ends_with_its_input(study):
     assert viewer.process.returncode == 0
 
 
-def test_serve_cancels_what_waits(study):
-    run("train", study.root, "--json", *QUICK_FLAGS)
-    viewer = Viewer(study.root)
-    for number in (1, 2, 3):
-        viewer.send(id=number, verb="segment", slide="b", rect=[0, 0, 192, 256])
-    viewer.send(verb="cancel", target=3)
-    ends = {}
-    while len(ends) < 3:
-        event = viewer.next()
-        if event["event"] in {"done", "cancelled", "failed"}:
-            ends[event["id"]] = event["event"]
-    assert ends == {1: "done", 2: "done", 3: "cancelled"}
-    viewer.close()
-
-
 def test_add_tells_what_is_odd_about_slides(tmp_path):
     from PIL import ImageCms
 
