@@ -18,7 +18,7 @@ import torch
 
 from unisemalign.errors import CancelledError, SettingsError, UnisemalignError
 from unisemalign.inference.predictor import Predictor
-from unisemalign.inference.segmenting import best_weights, load_predictor, segment_slide
+from unisemalign.inference.segmenting import load_predictor, segment_slide
 from unisemalign.project import Project
 from unisemalign.protocol import ProjectLayout
 from unisemalign.runtime import CancelToken, SilentEvents
@@ -120,7 +120,7 @@ def _segment(
     try:
         cancel.check()
         with Project.open(Path(root)) as project:
-            stamp = best_weights(project.round(round_number).folder).stat().st_mtime_ns
+            stamp = project.round(round_number).layout.weights.stat().st_mtime_ns
             predictor = _predictor(root, round_number, overrides, stamp)
             return segment_slide(
                 project,

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from unisemalign.inference.predictor import Predictor
 from unisemalign.inference.storing import FinishedBands, Shelf, Storing
 from unisemalign.model import load_network
 from unisemalign.project import PredictionStore, Project, Round
-from unisemalign.protocol import Message, Progress, RoundLayout, Start, Written
+from unisemalign.protocol import Message, Progress, Start, Written
 from unisemalign.runtime import CancelToken, Events, Pace
 from unisemalign.runtime.device import choose_device, choose_precision
 from unisemalign.settings import Settings, build_settings
@@ -61,7 +60,7 @@ def load_predictor(
             "region with every class in it, then train. Before that, 'unisemalign guess' makes a "
             "first guess."
         )
-    weights = best_weights(found.folder)
+    weights = found.layout.weights
     network, settings, names = load_network(weights)
     check_classes(project, found.number, names)
     settings = _used_with(settings, overrides)
@@ -109,11 +108,6 @@ def _used_with(settings: Settings, overrides: Sequence[str]) -> Settings:
     if any(text.startswith("precision=") for text in overrides):
         tree["precision"] = asked.precision
     return validate_settings(tree)
-
-
-def best_weights(folder: Path) -> Path:
-    """Return where a round keeps the weights to use."""
-    return RoundLayout(folder).weights
 
 
 @dataclass(frozen=True)

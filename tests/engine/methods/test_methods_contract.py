@@ -205,7 +205,7 @@ def test_it_trains_and_segments_from_the_command_line(study, name):
     with Project.open(study.root) as project:
         done = project.latest_round()
         assert (done.method, done.state) == (name, "done")
-        assert done.scores["best_val"]["candidate"] in late_method(name).candidates()
+        assert done.scores.best_val.candidate in late_method(name).candidates()
         assert (project.predictions(done.number, "b").read(_whole(project)) > 0).all()
 
 

@@ -16,6 +16,7 @@ from unisemalign.geometry import Rect
 from unisemalign.project import Project, chunks
 from unisemalign.project.predictions import KINDS, PredictionStore
 from unisemalign.project.pyramid import halve_majority, halve_mean
+from unisemalign.protocol import FinishedNote
 
 WHOLE = Rect(0, 0, 700, 900)
 
@@ -142,7 +143,7 @@ def test_a_coarse_answer_lies_apart_and_goes_where_it_is_labelled(project, store
 
 def test_what_a_killed_writer_left_is_removed(project, store):
     store.write(WHOLE, **_pixels(WHOLE))
-    store.write_progress({"a": 1})
+    store.write_finished(FinishedNote(model="a"))
     folder = project.root / "predictions" / "1"
     kept = sorted(folder.rglob("*"))
     for name in (".a.progress.json.1.part", "a.zarr/class/0/c/0/.1.2.part"):
@@ -153,9 +154,10 @@ def test_what_a_killed_writer_left_is_removed(project, store):
 
 
 def test_progress_is_kept(project, store):
-    assert store.read_progress() == {}
-    store.write_progress({"done": [1, 2]})
-    assert project.predictions(1, "a", create=True).read_progress() == {"done": [1, 2]}
+    assert store.read_finished() is None
+    note = FinishedNote(model="a", finished=(Rect(0, 0, 1, 2),))
+    store.write_finished(note)
+    assert project.predictions(1, "a", create=True).read_finished() == note
 
 
 def test_a_full_disk_is_told(project, store, monkeypatch):
