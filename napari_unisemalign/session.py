@@ -18,6 +18,7 @@ from unisemalign.project import (
     FirstGuess,
     GuessNote,
     JournalEntry,
+    LabelEdit,
     PredictionStore,
     Project,
     Region,
@@ -314,16 +315,9 @@ class Session:
                 f"{count} classes. Paint over it with one of them, then press Accept."
             )
         region = work.region
-        self._project.write_labels(
-            region.slide,
-            region.rect,
-            work.values,
-            work.resolve_origin(),
-            action="accept",
-            region_id=region.id,
-            round=region.round,
-        )
-        self._finish(region, RegionState.ACCEPTED)
+        edit = LabelEdit(region.rect, work.values, work.resolve_origin(), regions=(region,))
+        self._project.accept(region.slide, [edit], action="accept", round=region.round)
+        self._drop_work(region)
         self._labels_touched()
         return region
 
@@ -365,7 +359,7 @@ class Session:
         if entry is None:
             return None
         if entry.region_id is not None:
-            self._finish(self._project.region(entry.region_id), RegionState.ACCEPTED)
+            self._drop_work(self._project.region(entry.region_id))
         self._labels_touched()
         return entry
 
@@ -390,6 +384,9 @@ class Session:
 
     def _finish(self, region: Region, state: RegionState) -> None:
         self._project.set_region(region.id, state=state)
+        self._drop_work(region)
+
+    def _drop_work(self, region: Region) -> None:
         self.drafts.drop(region.id)
         if self.work is not None and self.work.region.id == region.id:
             self.work = None

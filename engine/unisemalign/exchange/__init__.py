@@ -3,7 +3,7 @@
 from unisemalign.exchange.areas import area_by_class
 from unisemalign.exchange.exporting import Format, export_labels
 from unisemalign.exchange.geojson import import_geojson
-from unisemalign.exchange.masks import import_mask
+from unisemalign.exchange.masks import check_mask, import_mask
 from unisemalign.exchange.pixels import Source
 from unisemalign.exchange.tissue import export_tissue, import_tissue
 
@@ -11,6 +11,7 @@ __all__ = [
     "Format",
     "Source",
     "area_by_class",
+    "check_mask",
     "export_labels",
     "export_tissue",
     "import_geojson",

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,10 @@ from shapely.geometry import Polygon, box
 from shapely.geometry.polygon import orient
 
 from unisemalign.errors import DataError
-from unisemalign.exchange.accepting import accept
 from unisemalign.exchange.pixels import ExportPixels
 from unisemalign.exchange.polygons import Ring, fill, trace
 from unisemalign.geometry import Rect
-from unisemalign.project import ClassInfo, Origin, Project, Region, RegionState
+from unisemalign.project import ClassInfo, LabelEdit, Origin, Project, Region, RegionState
 from unisemalign.project.colors import rgb
 
 _TILE_PX = 8192
@@ -35,8 +35,8 @@ def import_geojson(
 ) -> list[Region]:
     """Take polygons with classes as labels of origin ``imported``.
 
-    Where polygons overlap the later one holds. Pixels outside keep the labels they had. Each
-    8192 × 8192 pixels are an edit of their own to undo.
+    Where polygons overlap the later one holds. Pixels outside keep the labels they had. Labels and
+    regions are one act: whole, also after a kill, and one to undo.
 
     Parameters
     ----------
@@ -72,6 +72,7 @@ def import_geojson(
             f"{len(shapes)}. Coordinates are pixels of the slide's finest level; choose the file "
             f"of this slide."
         )
+    edits = []
     for tile in _tiles(whole):
         here = [
             (shape, rect)
@@ -79,8 +80,16 @@ def import_geojson(
             if (rect := each.intersect(tile)).area
         ]
         if here:
-            _write_tile(project, slide_name, here)
-    return [accept(project, slide_name, rect, state) for rect in _joined(inside)]
+            edits.append(partial(_edit, here))
+    regions = tuple(_joined(inside))
+    last = len(edits) - 1
+    return project.accept(
+        slide_name,
+        (edit(regions if number == last else ()) for number, edit in enumerate(edits)),
+        action="import",
+        state=state,
+        reason="imported",
+    )
 
 
 def write_geojson(path: Path, pixels: ExportPixels, classes: tuple[ClassInfo, ...]) -> None:
@@ -207,16 +216,15 @@ def _tiles(whole: Rect) -> Iterator[Rect]:
             yield Rect(y, x, _TILE_PX, _TILE_PX).intersect(whole)
 
 
-def _write_tile(project: Project, name: str, here: list[tuple[_Shape, Rect]]) -> None:
+def _edit(here: list[tuple[_Shape, Rect]], regions: tuple[Rect, ...]) -> LabelEdit:
     rect = _around([rect for _, rect in here])
-    store = project.labels(name)
-    labels, origin = store.read(rect), store.read_origin(rect)
+    labels, covered = np.zeros(rect.shape, np.uint8), np.zeros(rect.shape, bool)
     for shape, part in here:
-        covered = fill(shape.rings, part)
+        inside = fill(shape.rings, part)
         where = part.relative_to(rect).slices
-        labels[where][covered] = shape.label
-        origin[where][covered] = Origin.IMPORTED
-    project.write_labels(name, rect, labels, origin, action="import")
+        labels[where][inside] = shape.label
+        covered[where] |= inside
+    return LabelEdit(rect, labels, Origin.IMPORTED, covered, regions)
 
 
 def _around(rects: list[Rect]) -> Rect:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from unisemalign.errors import DataError
-from unisemalign.exchange.accepting import accept
 from unisemalign.exchange.pixels import present
 from unisemalign.geometry import Rect
 from unisemalign.metrics import IGNORE
-from unisemalign.project import Origin, Project, Region, RegionState, SlideRecord
+from unisemalign.project import LabelEdit, Origin, Project, Region, RegionState
 
 INDEX_NOTE = "class index, 255 = ignore"
 """Written into exported masks, so that one of 0 and 255 alone is not taken for black and white."""
@@ -35,8 +35,8 @@ def import_mask(
 ) -> Region:
     """Take a mask of a whole slide as labels of origin ``imported``.
 
-    What the mask ignores keeps the labels it had. A mask of more than 64 megapixels is taken in
-    bands, each an edit of its own to undo.
+    What the mask ignores keeps the labels it had. Labels and region are one act: whole, also after
+    a kill, and one to undo.
 
     Parameters
     ----------
@@ -61,22 +61,84 @@ def import_mask(
     DataError
         If the file is no mask, has another size or an unknown value, or labels nothing.
     """
-    path = Path(mask_path)
     slide = project.slide(slide_name)
+    labels = check_mask(
+        project,
+        mask_path,
+        slide.name,
+        slide.shape_yx,
+        partial(_level_0, project, slide_name),
+        values=values,
+    )
+    (region,) = project.accept(
+        slide_name, labels.iter_edits(), action="import", state=state, reason="imported"
+    )
+    return region
+
+
+@dataclass(frozen=True)
+class MaskLabels:
+    """What a mask says of a slide, at working spacing.
+
+    Attributes
+    ----------
+    pixels
+        ``(Y, X)`` uint8, as the file has them.
+    table
+        The label value of every file value, ``(256,)`` uint8; 0 is not labelled.
+    rect
+        The rectangle around the labels.
+    """
+
+    pixels: NDArray[np.uint8]
+    table: NDArray[np.uint8]
+    rect: Rect
+
+    def iter_edits(self) -> Iterator[LabelEdit]:
+        """Yield the labels band by band; the last one accepts the region."""
+        rect = self.rect
+        rows = max(1, _BAND_AREA_PX // rect.w)
+        for y in range(rect.y, rect.y1, rows):
+            band = Rect(y, rect.x, min(rows, rect.y1 - y), rect.w)
+            labels = self.table[self.pixels[band.slices]]
+            new = labels > 0
+            # The last row of all holds labels.
+            if new.any():
+                regions = (rect,) if band.y1 == rect.y1 else ()
+                yield LabelEdit(band, labels, Origin.IMPORTED, new, regions)
+
+
+def check_mask(
+    project: Project,
+    mask_path: Path | str,
+    name: str,
+    shape_yx: tuple[int, int],
+    level_0: Callable[[], tuple[int, int]],
+    *,
+    values: Mapping[int, int] | None = None,
+) -> MaskLabels:
+    """Return the labels in a mask of a slide; :class:`DataError` as :func:`import_mask` raises.
+
+    Nothing is written, and the slide need not be in the project yet: ``name`` is for sentences,
+    ``shape_yx`` its size at working spacing, and ``level_0`` returns the one at its finest level.
+    """
+    path = Path(mask_path)
     mask = read_mask(path)
     table = _label_table(mask, values, len(project.info.classes), path)
-    pixels = _fitted(project, slide, mask.pixels, path)
+    pixels = _fitted(mask.pixels, name, shape_yx, level_0, project.info.spacing_um, path)
     rect = _bounds(pixels, table)
     if rect is None:
         raise DataError(
             f"The mask '{path.name}' wants at least one pixel with a class, found none. "
             f"Choose another file."
         )
-    rows = max(1, _BAND_AREA_PX // rect.w)
-    for y in range(rect.y, rect.y1, rows):
-        band = Rect(y, rect.x, min(rows, rect.y1 - y), rect.w)
-        _write_over(project, slide_name, band, table[pixels[band.slices]])
-    return accept(project, slide_name, rect, state)
+    return MaskLabels(pixels, table, rect)
+
+
+def _level_0(project: Project, name: str) -> tuple[int, int]:
+    spaced = project.open_slide(name)
+    spaced.slide.close()
+    return spaced.slide.shape_yx
 
 
 @dataclass(frozen=True)
@@ -202,24 +264,27 @@ def _label_table(
 
 
 def _fitted(
-    project: Project, slide: SlideRecord, pixels: NDArray[np.uint8], path: Path
+    pixels: NDArray[np.uint8],
+    name: str,
+    shape_yx: tuple[int, int],
+    level_0: Callable[[], tuple[int, int]],
+    spacing_um: float,
+    path: Path,
 ) -> NDArray[np.uint8]:
     """Return the mask at working spacing, ``(Y, X)`` uint8."""
-    if pixels.shape == slide.shape_yx:
+    if pixels.shape == shape_yx:
         return pixels
-    spaced = project.open_slide(slide.name)
-    level_0 = spaced.slide.shape_yx
-    spaced.slide.close()
-    if pixels.shape != level_0:
+    finest = level_0()
+    if pixels.shape != finest:
         raise DataError(
-            f"The mask '{path.name}' wants the size of slide '{slide.name}', "
-            f"{slide.shape_yx[0]} × {slide.shape_yx[1]} at {project.info.spacing_um:g} µm or "
-            f"{level_0[0]} × {level_0[1]} at level 0, found "
+            f"The mask '{path.name}' wants the size of slide '{name}', "
+            f"{shape_yx[0]} × {shape_yx[1]} at {spacing_um:g} µm or "
+            f"{finest[0]} × {finest[1]} at level 0, found "
             f"{pixels.shape[0]} × {pixels.shape[1]}. Choose the mask of this slide."
         )
     rows, columns = (
         np.minimum(((np.arange(n) + 0.5) * full / n).astype(np.int64), full - 1)
-        for n, full in zip(slide.shape_yx, level_0, strict=True)
+        for n, full in zip(shape_yx, finest, strict=True)
     )
     return pixels[rows[:, None], columns]
 
@@ -234,17 +299,3 @@ def _bounds(pixels: NDArray[np.uint8], table: NDArray[np.uint8]) -> Rect | None:
         columns |= table[pixels[row]] > 0
     y, x = np.flatnonzero(rows), np.flatnonzero(columns)
     return Rect(int(y[0]), int(x[0]), int(y[-1] - y[0]) + 1, int(x[-1] - x[0]) + 1)
-
-
-def _write_over(project: Project, name: str, rect: Rect, labels: NDArray[np.uint8]) -> None:
-    store = project.labels(name)
-    new = labels > 0
-    if not new.any():
-        return
-    project.write_labels(
-        name,
-        rect,
-        np.where(new, labels, store.read(rect)),
-        np.where(new, np.uint8(Origin.IMPORTED), store.read_origin(rect)),
-        action="import",
-    )

@@ -1,5 +1,6 @@
 """The project folder: slides, labels with a journal, regions, rounds and predictions."""
 
+from unisemalign.project.edits import LabelEdit
 from unisemalign.project.first_guess import NO_CLASS, FirstGuess, GuessNote
 from unisemalign.project.info import ClassInfo, ProjectInfo
 from unisemalign.project.labels import LabelStore
@@ -25,6 +26,7 @@ __all__ = [
     "FirstGuess",
     "GuessNote",
     "JournalEntry",
+    "LabelEdit",
     "LabelStore",
     "Origin",
     "PredictionStore",

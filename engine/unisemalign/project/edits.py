@@ -3,22 +3,55 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unisemalign.errors import BusyError, DataError, ProjectError
 from unisemalign.geometry import Rect
-from unisemalign.project.journal import Journal, Pixels
+from unisemalign.project.journal import (
+    Act,
+    Journal,
+    Pixels,
+    RegionWish,
+    StagedEdit,
+    UnreadableEditError,
+)
 from unisemalign.project.labels import LabelStore, check_pixels, check_rect
 from unisemalign.project.locks import ProcessLock
-from unisemalign.project.records import JournalEntry, Origin, SlideRecord
+from unisemalign.project.records import JournalEntry, Origin, Region, SlideRecord
 from unisemalign.runtime.files import disk_full_told
 
 # An edit takes well under a second; whoever waits longer is better told.
 _PATIENCE_S = 30.0
+
+
+@dataclass(frozen=True)
+class LabelEdit:
+    """One rectangle of an act. Those of one act must not overlap.
+
+    Attributes
+    ----------
+    rect
+        Inside the slide.
+    values
+        ``(h, w)`` uint8, 0…C.
+    origin
+        One origin for all labelled pixels, or ``(h, w)`` uint8 of :class:`Origin` values.
+    only
+        ``(h, w)`` bool: pixels elsewhere keep label and origin; ``None``: all are written.
+    regions
+        What is accepted with it: regions, or rectangles whose region is made when there is none.
+    """
+
+    rect: Rect
+    values: NDArray[np.uint8]
+    origin: Origin | NDArray[np.uint8]
+    only: NDArray[np.bool_] | None = None
+    regions: tuple[Rect | Region, ...] = ()
 
 
 class LabelEditor:
@@ -34,6 +67,11 @@ class LabelEditor:
         Held for the length of one edit, so that the journal's order is the chunks' order.
     n_classes
         The highest label value allowed.
+
+    Attributes
+    ----------
+    remarks
+        Sentences about edits that could not be completed.
     """
 
     def __init__(
@@ -47,31 +85,52 @@ class LabelEditor:
         self._store_of = store_of
         self._lock = lock
         self._n_classes = n_classes
+        self.remarks: list[str] = []
 
     def write(
         self,
         slide: SlideRecord,
-        rect: Rect,
-        values: NDArray[np.uint8],
-        origin: Origin | NDArray[np.uint8],
+        edits: Iterable[tuple[LabelEdit, RegionWish]],
         action: str,
-        region_id: int | None,
         round_number: int | None,
-    ) -> JournalEntry:
-        """Write ``values`` under ``rect``; see :meth:`Project.write_labels`."""
-        after = self._checked(slide, rect, values, origin)
+    ) -> list[JournalEntry]:
+        """Carry out ``edits`` as one act; see :meth:`Project.write_labels` and ``accept``."""
         with self._lock.held(_PATIENCE_S):
             self._recover()
             store = self._store_of(slide.name)
-            before = Pixels(store.read(rect), store.read_origin(rect))
-            entry = self._journal.begin(
-                slide.id, rect, action, region_id, round_number, before, after
-            )
-            return self._carry_out(entry, before, after)
+            moment = self._journal.moment()
 
-    def alone(self) -> AbstractContextManager[None]:
-        """Keep every edit of every process out while the block runs."""
-        return self._lock.held(_PATIENCE_S)
+            def prepared(edit: LabelEdit) -> StagedEdit:
+                given = self._checked(slide, edit)
+                before = Pixels(store.read(edit.rect), store.read_origin(edit.rect))
+                after = given if edit.only is None else before.under(given, edit.only)
+                return StagedEdit(slide.id, edit.rect, action, round_number, moment, before, after)
+
+            waiting = iter(edits)
+            first, wish = next(waiting)
+            held = prepared(first)
+            staged: list[tuple[int, RegionWish]] = []
+            try:
+                for edit, next_wish in waiting:
+                    staged.append((self._journal.stage(held), wish))
+                    held, wish = prepared(edit), next_wish
+                if staged:
+                    staged.append((self._journal.stage(held), wish))
+                    act = self._journal.start(staged)
+                else:
+                    act = self._journal.begin(held, wish)
+            except BaseException:
+                if staged:
+                    self._journal.drop_staged()
+                raise
+            return self._carry_out(act)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep every edit of every process out while the block runs; none is half done then."""
+        with self._lock.held(_PATIENCE_S):
+            self._recover()
+            yield
 
     def undo(self) -> JournalEntry | None:
         """Take the newest edit back; ``None`` when there is none."""
@@ -83,51 +142,77 @@ class LabelEditor:
 
     def recover(self) -> None:
         """Finish what a killed process began. Somebody who is writing right now is left alone."""
-        if self._journal.unfinished():
+        if self._journal.interrupted():
             with contextlib.suppress(BusyError), self._lock.held():
                 self._recover()
 
     def _turn(self, state: str, on_the_way: str, *, newest: bool) -> JournalEntry | None:
         with self._lock.held(_PATIENCE_S):
             self._recover()
-            entry = self._journal.turn(state, on_the_way, newest=newest)
-            if entry is None:
-                return None
-            before, after = self._journal.pixels(entry)
-            if on_the_way == "undoing":
-                before, after = after, before
-            return self._carry_out(entry, before, after)
+            act = self._journal.turn(state, on_the_way, newest=newest)
+            return None if act is None else self._carry_out(act)[0]
 
     def _recover(self) -> None:
-        for entry in self._journal.unfinished():
-            before, after = self._journal.pixels(entry)
-            with disk_full_told(self._store_of(entry.slide).folder):
-                self._put(entry, before if entry.state == "undoing" else after)
-            self._journal.finish(entry)
+        for act in self._journal.unfinished():
+            try:
+                store = self._store_of(act.entries[0].slide)
+            except ProjectError as error:
+                # It is completed when the labels are back.
+                self._remark(f"An edit of slide '{act.entries[0].slide}' waits: {error}")
+                continue
+            readable = []
+            for entry in act.entries:
+                try:
+                    with disk_full_told(store.folder):
+                        self._put(entry)
+                    readable.append(entry)
+                except UnreadableEditError as error:
+                    self._set_aside(entry, error)
+            self._journal.finish(replace(act, entries=tuple(readable)))
 
-    def _carry_out(self, entry: JournalEntry, now: Pixels, wanted: Pixels) -> JournalEntry:
+    def _carry_out(self, act: Act) -> list[JournalEntry]:
+        begun: list[JournalEntry] = []
         try:
-            with disk_full_told(self._store_of(entry.slide).folder):
-                self._put(entry, wanted)
+            for entry in act.entries:
+                begun.append(entry)
+                with disk_full_told(self._store_of(entry.slide).folder):
+                    self._put(entry)
+        except UnreadableEditError as error:
+            # What was read of the act is completed, and the next undo takes the one before.
+            self._set_aside(begun[-1], error)
+            self._recover()
+            raise UnreadableEditError(self.remarks[-1]) from error
         except (OSError, ProjectError):
             # Put back what was there. If even that fails, the journal still holds the edit, and
             # the next one (or the next opening) completes it.
             with contextlib.suppress(OSError, ProjectError):
-                self._put(entry, now)
-                self._journal.take_back(entry)
+                for entry in reversed(begun):
+                    self._put(entry, back=True)
+                self._journal.take_back(act)
             raise
-        return self._journal.finish(entry)
+        return self._journal.finish(act)
 
-    def _put(self, entry: JournalEntry, pixels: Pixels) -> None:
-        self._store_of(entry.slide).put(entry.rect, pixels.labels, pixels.origin)
+    def _put(self, entry: JournalEntry, *, back: bool = False) -> None:
+        store = self._store_of(entry.slide)
+        if not entry.rect.area or not Rect(0, 0, *store.shape_yx).contains(entry.rect):
+            raise UnreadableEditError(f"{entry.rect} does not lie on the slide")
+        to_before = (entry.state == "undoing") != back
+        pixels = self._journal.pixels(entry, "before" if to_before else "after")
+        store.put(entry.rect, pixels.labels, pixels.origin)
 
-    def _checked(
-        self,
-        slide: SlideRecord,
-        rect: Rect,
-        values: NDArray[np.uint8],
-        origin: Origin | NDArray[np.uint8],
-    ) -> Pixels:
+    def _set_aside(self, entry: JournalEntry, error: UnreadableEditError) -> None:
+        self._journal.set_aside(entry)
+        self._remark(
+            f"An edit of slide '{entry.slide}' ({entry.action}, at {entry.rect}) was half done and "
+            f"cannot be read: {error}. It was set aside; look at the labels there."
+        )
+
+    def _remark(self, text: str) -> None:
+        if text not in self.remarks:
+            self.remarks.append(text)
+
+    def _checked(self, slide: SlideRecord, edit: LabelEdit) -> Pixels:
+        rect, values, origin = edit.rect, edit.values, edit.origin
         check_rect(rect, slide.shape_yx, "An edit")
         check_pixels(values, rect, "An edit's labels")
         if values.max() > self._n_classes:

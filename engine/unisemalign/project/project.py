@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from shlex import quote
@@ -17,7 +17,7 @@ from unisemalign import slides as slide_room
 from unisemalign.errors import DataError, KnownSlideError, ProjectError, SlideError, SpacingError
 from unisemalign.geometry import Rect
 from unisemalign.project.database import Database
-from unisemalign.project.edits import LabelEditor
+from unisemalign.project.edits import LabelEdit, LabelEditor
 from unisemalign.project.info import (
     ClassInfo,
     ProjectInfo,
@@ -26,7 +26,7 @@ from unisemalign.project.info import (
     read_info,
     write_info,
 )
-from unisemalign.project.journal import Journal
+from unisemalign.project.journal import Journal, RegionWish
 from unisemalign.project.labels import LabelStore, check_rect
 from unisemalign.project.locks import ProcessLock
 from unisemalign.project.names import unique_name
@@ -438,20 +438,90 @@ class Project:
         BusyError
             If another process has been writing labels for long.
         """
+        wish = RegionWish()
+        if region_id is not None:
+            wish = RegionWish((self._region_on(name, region_id),))
+        edit = LabelEdit(rect, values, origin)
+        return self._editor.write(self.slide(name), [(edit, wish)], action, round)[0]
+
+    def accept(
+        self,
+        name: str,
+        edits: Iterable[LabelEdit],
+        *,
+        action: str,
+        state: RegionState = RegionState.ACCEPTED,
+        reason: str = "",
+        round: int | None = None,  # noqa: A002
+    ) -> list[Region]:
+        """Write labels and give their regions a state, as one act: whole, also after a kill.
+
+        One :meth:`undo` takes back the labels of every edit and gives the regions the states they
+        had.
+
+        Parameters
+        ----------
+        name
+            The slide.
+        edits
+            At least one; taken one after the other while other writers wait.
+        action, round
+            As :meth:`write_labels` takes them.
+        state
+            Of the regions of the edits.
+        reason
+            Of the regions that are made.
+
+        Returns
+        -------
+        list[Region]
+            The regions, in the order of the edits.
+
+        Raises
+        ------
+        DataError
+            If shapes, values or a rectangle do not fit. Nothing is written then.
+        BusyError
+            If another process has been writing labels for long.
+        """
         slide = self.slide(name)
-        if region_id is not None and self.region(region_id).slide != name:
+
+        def region(given: Rect | Region) -> Region:
+            if isinstance(given, Region):
+                return self._region_on(name, given.id)
+            check_rect(given, slide.shape_yx, "A region")
+            return Region(
+                0, name, given, RegionState(state), slide.split, reason=reason, round=round
+            )
+
+        def wish(edit: LabelEdit) -> RegionWish:
+            return RegionWish(tuple(map(region, edit.regions)), RegionState(state))
+
+        done = self._editor.write(slide, ((each, wish(each)) for each in edits), action, round)
+        ids = [region_id for entry in done for region_id in self._journal.regions_of(entry)]
+        known = {each.id: each for each in self.regions(slide=name)}
+        return [known[region_id] for region_id in ids]
+
+    def _region_on(self, name: str, region_id: int) -> Region:
+        region = self.region(region_id)
+        if region.slide != name:
             raise DataError(
                 f"An edit of slide '{name}' wants a region of that slide, found region "
-                f"{region_id} of '{self.region(region_id).slide}'."
+                f"{region_id} of '{region.slide}'."
             )
-        return self._editor.write(slide, rect, values, origin, action, region_id, round)
+        return region
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a person is to be told of edits that could not be completed."""
+        return tuple(self._editor.remarks)
 
     def undo(self) -> JournalEntry | None:
-        """Take the newest edit back, also one of an earlier session; ``None`` if there is none."""
+        """Take the newest act back, also one of an earlier session; ``None`` if there is none."""
         return self._editor.undo()
 
     def redo(self) -> JournalEntry | None:
-        """Make the edit undone last again; ``None`` if there is none."""
+        """Make the act undone last again; ``None`` if there is none."""
         return self._editor.redo()
 
     def journal(self, limit: int = 100) -> list[JournalEntry]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from unisemalign.errors import ProjectError
@@ -69,6 +70,31 @@ class RegionTable:
             )
             ids = [_insert(connection, slide_id, region) for slide_id, region in regions]
         return [self.get(region_id) for region_id in ids]
+
+
+def find_or_insert(
+    connection: sqlite3.Connection, regions: Sequence[Region]
+) -> tuple[list[int], list[int]]:
+    """Return the ids of regions of one slide, and of these the new ones: ``unlabelled``.
+
+    A region is found by its id or, where that is 0, by its rectangle.
+    """
+    ids, new = [each.id for each in regions], []
+    if not all(ids):
+        slide = connection.execute("SELECT id FROM slides WHERE name = ?", (regions[0].slide,))
+        slide_id = slide.fetchone()["id"]
+        rows = connection.execute(
+            "SELECT y, x, h, w, id FROM regions WHERE slide_id = ? ORDER BY id DESC", (slide_id,)
+        )
+        known = {tuple(row)[:4]: int(row["id"]) for row in rows}  # of two alike, the first
+        for place, region in enumerate(regions):
+            rect = (region.rect.y, region.rect.x, region.rect.h, region.rect.w)
+            if not region.id and rect not in known:
+                fresh = replace(region, state=RegionState.UNLABELLED)
+                known[rect] = _insert(connection, slide_id, fresh)
+                new.append(known[rect])
+            ids[place] = region.id or known[rect]
+    return ids, new
 
 
 def _insert(connection: sqlite3.Connection, slide_id: int, region: Region) -> int:
