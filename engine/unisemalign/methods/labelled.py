@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unisemalign.methods.losses import alignment, labelled_ce, soft_dice
+from unisemalign.methods.losses import alignment, labelled_ce, soft_dice, squared_dice
 from unisemalign.methods.method import Method
 from unisemalign.methods.teacher import Teacher
+from unisemalign.metrics import IGNORE
 from unisemalign.model import Network
 from unisemalign.model.network import Logits
 from unisemalign.settings import LabelledLosses, Settings
@@ -82,7 +83,11 @@ def decoder_losses(decoded: Tensor, losses: LabelledLosses, labels: Tensor) -> d
     """
     parts = {"decoder": losses.weight_decoder * labelled_ce(decoded, labels)}
     if losses.weight_dice > 0:
-        parts["dice"] = losses.weight_dice * soft_dice(decoded, labels)
+        if losses.dice == "all":
+            loss = squared_dice(decoded.softmax(1), labels, labels != IGNORE)
+        else:
+            loss = soft_dice(decoded, labels)
+        parts["dice"] = losses.weight_dice * loss
     return parts
 
 

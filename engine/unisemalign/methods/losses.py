@@ -91,3 +91,37 @@ def next_threshold(
     present = (peaks > 0).sum()
     mean = peaks.sum() / present.clamp(min=1)
     return torch.where(present > 0, momentum * threshold + (1 - momentum) * mean, threshold)
+
+
+def squared_dice(shares: Tensor, target: Tensor, counted: Tensor) -> Tensor:
+    """Return 1 − Dice with squared sums, pooled over the batch, mean over **all** classes.
+
+    1 − (2Σpq + ε)/(Σp² + Σq² + ε), ε = 1e-5: absent classes and background count too. Source:
+    SSL4MIS's ``DiceLoss``.
+
+    Parameters
+    ----------
+    shares
+        Probabilities ``(B, C, H, W)``.
+    target
+        Class indices ``(B, H, W)``; anything where nothing is counted.
+    counted
+        ``(B, H, W)``, 0 where a pixel has no say.
+    """
+    weight = counted.unsqueeze(1).to(shares.dtype)
+    known = target.masked_fill(counted == 0, 0)
+    truth = F.one_hot(known, shares.shape[1]).permute(0, 3, 1, 2) * weight
+    shares = shares * weight
+    both = (shares * truth).sum((0, 2, 3))
+    size = (shares**2 + truth**2).sum((0, 2, 3))
+    return (1 - (2 * both + 1e-5) / (size + 1e-5)).mean()
+
+
+def summed(parts: dict[str, Tensor]) -> Tensor:
+    """Return Σ parts, 0-d."""
+    return torch.stack(list(parts.values())).sum()
+
+
+def entropy(shares: Tensor) -> Tensor:
+    """Return −Σ p·ln(p + 1e-6) over the classes, in nats ``(B, H, W)``; ``shares`` sum to 1."""
+    return -(shares * (shares + 1e-6).log()).sum(1)

@@ -167,6 +167,38 @@ class Network(nn.Module):
         shared = {id(part): part for part in frozen if part is not None}
         return copy.deepcopy(self, memo=shared)
 
+    @torch.no_grad()
+    def redraw(self, seed: int) -> None:
+        """Draw projections, stem and decoder anew from ``seed``; encoder and texts stay.
+
+        Torch's own generator is left where it was.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            for part in (self.stem, self.decoder):
+                for module in [] if part is None else part.modules():
+                    if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
+                        module.reset_parameters()
+            for projection in (self.low, self.high):
+                _draw_projection(projection)
+
+    def with_encoder(self, encoder: Encoder) -> Network:
+        """Return a copy with another encoder and projections of its own.
+
+        The encoder learns unless its weights are someone else's.
+        """
+        other = self.copied()
+        other.train_encoder = encoder.ours or not encoder.pretrained
+        device = self.mean.device
+        other.encoder = encoder.to(device).requires_grad_(other.train_encoder)
+        other.tokens = None
+        other.low = _projection(encoder.low_channels, self.settings.low_dim).to(device)
+        other.high = _projection(encoder.high_channels, self.settings.high_dim).to(device)
+        for name in ("mean", "std"):
+            value = torch.tensor(getattr(encoder, name), device=device).view(1, 3, 1, 1)
+            other.register_buffer(name, value, persistent=False)
+        return other.train(self.training)
+
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Encode images ``(B, 3, H, W)`` in 0…1; no gradient through a frozen encoder."""
         pixels = self._zoomed(images)
@@ -268,9 +300,13 @@ def _full_precision(like: Tensor) -> AbstractContextManager[None]:
 
 def _projection(channels_in: int, channels_out: int) -> nn.Conv2d:
     conv = nn.Conv2d(channels_in, channels_out, 1)
+    _draw_projection(conv)
+    return conv
+
+
+def _draw_projection(conv: nn.Conv2d) -> None:
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-    return conv
 
 
 def _stem(channels: int) -> nn.Module:

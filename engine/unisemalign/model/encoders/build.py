@@ -13,7 +13,7 @@ from unisemalign.model.encoders.embedded import EmbeddedEncoder
 from unisemalign.model.encoders.encoder import Encoder
 from unisemalign.model.encoders.published import load_encoder, random_encoder
 from unisemalign.model.encoders.pyramid import PyramidEncoder
-from unisemalign.model.encoders.vit import ViTEncoder
+from unisemalign.model.encoders.vit import ViTEncoder, small_transformer
 from unisemalign.model.reading import assign_parts, check_fit, read_checkpoint, wanted_parts
 from unisemalign.weights.fetching import refused_sentence
 from unisemalign.weights.hashes import known_sha256
@@ -28,7 +28,8 @@ def build_encoder(name: str, *, weights: bool = True) -> Encoder:
     Parameters
     ----------
     name
-        A name of the registry (``embedded``, ``uni``, …), ``NAME=PATH`` for the person's own copy
+        A name of the registry (``embedded``, ``uni``, …), ``small-transformer`` (starts from
+        nothing), ``NAME=PATH`` for the person's own copy
         of its file, or any timm model (``vit_small_patch16_224``, ``resnet50``,
         ``hf-hub:OWNER/NAME``; ``NAME=PATH`` here too).
     weights
@@ -45,6 +46,8 @@ def build_encoder(name: str, *, weights: bool = True) -> Encoder:
     """
     if name == "embedded":
         return EmbeddedEncoder(weights=weights)
+    if name == "small-transformer":
+        return small_transformer()
     identifier, path = split_name(name)
     entry = find_published(identifier, "encoder") or _by_repository(identifier)
     if entry is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from unisemalign.model.encoders.encoder import Encoder
@@ -47,3 +48,18 @@ class ViTEncoder(Encoder):
             images, indices=list(self.taps), norm=False, intermediates_only=True, stop_early=True
         )
         return low, high
+
+
+def small_transformer() -> ViTEncoder:
+    """Return a transformer that starts from nothing: 6 blocks, 192 wide, patches of 8 px."""
+    vit = VisionTransformer(
+        img_size=128,
+        patch_size=8,
+        embed_dim=192,
+        depth=6,
+        num_heads=3,
+        num_classes=0,
+        dynamic_img_size=True,
+    )
+    vit.pretrained_cfg = {}
+    return ViTEncoder(vit, (1, 5), pretrained=False)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unisemalign.settings.methods.base import MethodSettings
+from unisemalign.settings.methods.corrmatch import CorrMatchSettings
+from unisemalign.settings.methods.cps import CPSSettings
+from unisemalign.settings.methods.cross_teaching import CrossTeachingSettings
+from unisemalign.settings.methods.fixmatch import FixMatchSettings
 from unisemalign.settings.methods.supervised import SupervisedSettings
+from unisemalign.settings.methods.uamt import UAMTSettings
+from unisemalign.settings.methods.unimatch import UniMatchSettings
+from unisemalign.settings.methods.unimatch_v2 import UniMatchV2Settings
 from unisemalign.settings.methods.unisemalign import UniSemAlignSettings
 
 
@@ -53,3 +60,10 @@ def register_method(settings: type[MethodSettings], implementation: str) -> None
 
 register_method(UniSemAlignSettings, "unisemalign.methods.unisemalign:UniSemAlign")
 register_method(SupervisedSettings, "unisemalign.methods.supervised:Supervised")
+register_method(FixMatchSettings, "unisemalign.methods.fixmatch:FixMatch")
+register_method(UniMatchSettings, "unisemalign.methods.unimatch:UniMatch")
+register_method(UniMatchV2Settings, "unisemalign.methods.unimatch_v2:UniMatchV2")
+register_method(CorrMatchSettings, "unisemalign.methods.corrmatch:CorrMatch")
+register_method(CPSSettings, "unisemalign.methods.cps:CPS")
+register_method(CrossTeachingSettings, "unisemalign.methods.cross_teaching:CrossTeaching")
+register_method(UAMTSettings, "unisemalign.methods.uamt:UAMT")

@@ -1,0 +1,43 @@
+"""What methods with two networks that teach each other share."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from unisemalign.methods.labelled import decoder_losses
+from unisemalign.methods.losses import ramp
+from unisemalign.methods.method import Method
+from unisemalign.model import Network
+from unisemalign.settings import Settings
+from unisemalign.settings.methods.two_networks import TwoNetworksSettings
+
+
+class TwoNetworksMethod(Method):
+    """Two networks, both supervised; validation keeps the better one unless a method says more.
+
+    Parameters
+    ----------
+    first, second
+        The networks.
+    settings
+        The whole tree.
+    """
+
+    def __init__(self, first: Network, second: Network, settings: Settings) -> None:
+        super().__init__(settings)
+        self.pair = settings.method_as(TwoNetworksSettings)
+        self.first = first
+        self.second = second
+
+    def cross_weight(self) -> float:
+        """Return how much each learns from the other at this step."""
+        rising = round(self.pair.ramp_share * self.settings.training.steps)
+        return self.pair.weight_cross * ramp(self.step, rising)
+
+    def labelled_parts(self, one: Tensor, two: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return both networks' losses on labelled crops."""
+        found = {}
+        for number, decoded in ((1, one), (2, two)):
+            for name, value in decoder_losses(decoded, self.pair, labels).items():
+                found[f"{name}_{number}"] = value
+        return found

@@ -1,0 +1,270 @@
+"""The losses of the methods UniSemAlign is compared with: one case by hand each."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tests.engine.methods.drawn import SMALL, batch_for, sure_method
+from unisemalign.methods import build_method
+from unisemalign.methods.corrmatch import Correlation
+from unisemalign.methods.losses import entropy, squared_dice
+from unisemalign.methods.unisemalign import PseudoLabels
+from unisemalign.model import build_network
+from unisemalign.settings import build_settings
+
+
+def method_of(name, steps=10, sureness=200, **more):
+    overrides = {**SMALL, "training.steps": steps, **more}
+    return sure_method(build_settings(method=name, overrides=overrides), sureness)
+
+
+def test_squared_dice_by_hand():
+    # Class 1 fills the crop, p = ½: 1 − 2(n/2)/(n/4 + n) = 0.2. Class 0 is absent: 1 − 0/(n/4) = 1.
+    shares = torch.full((1, 2, 4, 4), 0.5)
+    ones = torch.ones(1, 4, 4, dtype=torch.long)
+    assert squared_dice(shares, ones, ones).item() == pytest.approx(0.6, abs=1e-4)
+    # What is not counted has no say, whatever its target.
+    half = ones.clone()
+    half[..., 2:] = 0
+    odd = ones.clone()
+    odd[..., 2:] = 255
+    assert squared_dice(shares, odd, half).item() == pytest.approx(0.6, abs=1e-4)
+
+
+def test_entropy_by_hand():
+    assert entropy(torch.full((1, 2, 1, 1), 0.5)).item() == pytest.approx(math.log(2), abs=1e-5)
+
+
+def test_fixmatch_learns_from_sure_pixels_alone():
+    sure = method_of("fixmatch")
+    torch.manual_seed(0)
+    loss, parts = sure.loss(batch_for(sure.needs))
+    assert parts["kept"] > 0.5
+    supervised = parts["decoder"] + parts["dice"]
+    assert loss.item() == pytest.approx(0.5 * (supervised + parts["hard"]).item(), rel=1e-5)
+    unsure = method_of("fixmatch", sureness=1, **{"method.threshold": 0.999})
+    loss, parts = unsure.loss(batch_for(unsure.needs))
+    assert (parts["kept"], parts["hard"]) == (0, 0)
+    assert loss.item() == pytest.approx(0.5 * (parts["decoder"] + parts["dice"]).item(), rel=1e-5)
+
+
+def test_a_drawn_donor_is_labelled_in_evaluation_mode():
+    method = method_of("fixmatch", **{"method.donor": "draw"})
+    batch = batch_for(method.needs)
+    assert batch.donor is not None
+    found = method.drawn_labels(batch)
+    assert method.student.training
+    student = method.student.eval()
+    share = student.decode(student.features(batch.donor.weak)).softmax(1)
+    assert torch.equal(found.label, share.argmax(1))
+    assert torch.equal(found.valid, batch.donor.valid)
+    (mixed,) = method.mixed(batch, found.flipped(), found)
+    inside = batch.box[0]
+    assert torch.equal(mixed.label[inside], found.label[inside])
+
+
+def test_unimatch_weighs_its_views_as_published():
+    """½(1 + ¼ + ¼ + ½): with equal losses unlabelled tissue counts as much as labelled."""
+    settings = build_settings(method="unimatch").method
+    assert 2 * settings.weight_strong + settings.weight_features == 1
+    method = method_of("unimatch")
+    torch.manual_seed(0)
+    loss, parts = method.loss(batch_for(method.needs))
+    named = ("decoder", "dice", "strong_1", "strong_2", "features")
+    assert loss.item() == pytest.approx(0.5 * sum(parts[k].item() for k in named), rel=1e-5)
+    assert parts["strong_1"] != parts["strong_2"]
+
+
+def test_unimatch_for_medical_images_takes_dice_over_sure_pixels():
+    method = method_of("unimatch", **{"method.unlabelled_loss": "dice"})
+    labels = PseudoLabels(
+        torch.full((1, 2, 2, 2), 0.5),
+        torch.ones(1, 2, 2, dtype=torch.long),
+        torch.tensor([[[1.0, 1.0], [0.1, 0.1]]]),
+        torch.ones(1, 2, 2, dtype=torch.bool),
+    )
+    # Two of four pixels are sure; class 1 fills them, p = ½: 0.2, and 1 for the absent class.
+    assert method._loss(torch.zeros(1, 2, 2, 2), labels).item() == pytest.approx(0.6, abs=1e-4)
+
+
+def test_unimatch_v2_learns_from_its_teacher():
+    method = method_of("unimatch_v2")
+    batch = batch_for(method.needs)
+    with torch.no_grad():  # a student of another mind: the labels stay the teacher's
+        method.student.decoder.classify.weight.neg_()
+    found = method._taught(batch.unlabelled)
+    teacher = method.teacher.network
+    share = teacher.decode(teacher.features(batch.unlabelled.weak)).softmax(1)
+    assert torch.equal(found.label, share.argmax(1))
+    assert list(method.candidates()) == ["teacher", "student"]
+
+
+def test_without_decay_the_teacher_of_unimatch_v2_is_the_student_of_the_last_step():
+    method = method_of("unimatch_v2", **{"method.ema": 0.0})
+    for _ in range(3):
+        with torch.no_grad():
+            method.student.decoder.classify.bias.add_(1.0)
+        method.after_step()
+    teacher = method.teacher.network.decoder.classify.bias
+    assert torch.equal(teacher, method.student.decoder.classify.bias)
+
+
+# Two networks
+
+
+@pytest.mark.parametrize("name", ["cps", "cross_teaching"])
+def test_neither_network_moves_the_other(name):
+    method = method_of(name, **{"method.weight_decoder": 0.0, "method.weight_dice": 0.0})
+    method.step = 100
+    parts = {}
+
+    def loss_of(kept):
+        for p in method.parameters():
+            p.grad = None
+        torch.manual_seed(0)
+        loss, found = method.loss(batch_for(method.needs))
+        parts.update(found)
+        loss.backward()
+        return [p.grad for p in kept.parameters() if p.grad is not None]
+
+    both = loss_of(method.first)
+    for parameter in method.second.parameters():
+        parameter.requires_grad_(False)
+    alone = loss_of(method.first)
+    assert any(g.abs().sum() > 0 for g in both)
+    assert all(torch.equal(one, two) for one, two in zip(both, alone, strict=True))
+    assert parts["cross_1"] > 0
+    assert parts["cross_2"] > 0
+
+
+def test_two_equal_networks_of_cps_lose_what_they_are_unsure_of():
+    """The cross loss of equal networks without mixing is −ln max σ."""
+    method = method_of("cps", sureness=1, **{"method.mixing": "none", "method.ramp_share": 0.0})
+    method.second.load_state_dict(method.first.state_dict())
+    method.eval()
+    batch = batch_for(method.needs)
+    _, parts = method.loss(batch)
+    decoded = method.first.decode(method.first.features(batch.unlabelled.weak))
+    unsure = -decoded.log_softmax(1).amax(1)[batch.unlabelled.valid].mean()
+    assert parts["cross_1"].item() == pytest.approx(unsure.item(), rel=1e-4)
+    assert parts["agreement"] == 1
+
+
+def test_the_two_networks_of_cps_start_apart_and_stay_apart_in_the_next_round():
+    method = method_of("cps")
+    one, two = method.first.decoder, method.second.decoder
+    assert not torch.equal(one.classify.weight, two.classify.weight)
+    assert not torch.equal(method.first.high.weight, method.second.high.weight)
+    assert list(method.candidates()) == ["student 1", "student 2"]
+    parent = method_of("supervised").student
+    method.inherit(parent)
+    assert torch.equal(method.first.decoder.classify.weight, parent.decoder.classify.weight)
+    assert not torch.equal(method.second.decoder.classify.weight, parent.decoder.classify.weight)
+
+
+def test_cps_labels_are_mixed_as_its_views_are():
+    """A network that always says its image's class teaches the other the donor's in the box."""
+    method = method_of("cps")
+    batch = batch_for(method.needs)
+    share = torch.zeros(2, 2, 64, 64)
+    share[0, 0] = share[1, 1] = 1
+    labels = PseudoLabels(share, share.argmax(1), share.amax(1), batch.unlabelled.valid)
+    mixed = labels.with_donor(labels.flipped(), batch.box[1])
+    assert (mixed.label[0][batch.box[1][0]] == 1).all()
+    assert (mixed.label[0][~batch.box[1][0]] == 0).all()
+
+
+def test_cross_teaching_deploys_the_project_s_network():
+    method = method_of("cross_teaching")
+    assert list(method.candidates().values()) == [method.first]
+    kinds = type(method.first.encoder).__name__, type(method.second.encoder).__name__
+    assert kinds == ("EmbeddedEncoder", "ViTEncoder")
+
+
+# UAMT
+
+
+def test_without_noise_the_teacher_s_doubt_is_its_own_entropy():
+    method = method_of("uamt", sureness=1, **{"method.noise": 0.0, "method.dropout": 0.0})
+    weak = batch_for(method.needs).unlabelled.weak
+    target, doubt = method.taught(weak)
+    teacher = method.teacher.network
+    share = teacher.decode(teacher.features(weak)).softmax(1)
+    assert torch.allclose(target, share, atol=1e-6)
+    assert torch.allclose(doubt, entropy(share), atol=1e-5)
+
+
+def test_uamt_s_gate_and_weight_at_the_start():
+    method = method_of("uamt", steps=30_000, **{"method.ramp_share": 1.0})
+    assert method.certain_below(2) == pytest.approx(0.5210, abs=1e-4)
+    method.step = 30_000
+    assert method.certain_below(2) == pytest.approx(math.log(2))
+    assert 0.1 * math.exp(-5) == pytest.approx(6.7e-4, abs=1e-5)
+
+
+def test_uamt_s_teacher_averages_parameters_alone():
+    method = method_of("uamt")
+    state = method.teacher.network.state_dict()
+    assert not [key for key in state if "running" in key or "tracked" in key]
+    method.after_step()  # the first step copies
+    with torch.no_grad():
+        method.student.decoder.classify.bias.add_(1.0)
+    before = method.teacher.network.decoder.classify.bias.clone()
+    method.after_step()  # α = min(1 − 1/2, 0.99)
+    moved = method.teacher.network.decoder.classify.bias - before
+    assert torch.allclose(moved, torch.full_like(moved, 0.5))
+
+
+# CorrMatch
+
+
+def test_correlations_that_tell_nothing_spread_the_mean():
+    method = method_of("corrmatch")
+    with torch.no_grad():
+        method.correlation.queries.weight.zero_()
+        method.correlation.queries.bias.zero_()
+    rows = method.correlation(torch.rand(2, 32, 4, 4))
+    assert torch.allclose(rows, torch.full_like(rows, 1 / 16))
+    logits, like = torch.rand(2, 2, 4, 4), torch.rand(2, 32, 4, 4)
+    spread = method._spread(logits, rows, like)
+    assert torch.allclose(spread, logits.mean((2, 3), keepdim=True).expand_as(spread), atol=1e-6)
+
+
+def test_each_row_of_the_correlation_sums_to_one():
+    rows = Correlation(8, 16, 3)(torch.rand(2, 8, 3, 5))
+    assert rows.shape == (2, 15, 15)
+    assert torch.allclose(rows.sum(2), torch.ones(2, 15), atol=1e-5)
+
+
+@pytest.mark.parametrize(("threshold", "relabelled"), [(0.65, True), (0.75, False)])
+def test_a_region_that_is_sure_enough_takes_one_class(threshold, relabelled):
+    """Ten pixels correlate, seven of them are sure, all of class 1."""
+    method = method_of("corrmatch", **{"method.regions": 4, "method.threshold": threshold})
+    region = torch.zeros(16, dtype=torch.bool)
+    region[:10] = True
+    label = torch.zeros(1, 4, 4, dtype=torch.long)
+    label.view(-1)[:7] = 1
+    confidence = torch.zeros(1, 4, 4)
+    confidence.view(-1)[:7] = 1.0
+    valid, box = torch.ones(1, 4, 4, dtype=torch.bool), torch.zeros(1, 4, 4, dtype=torch.bool)
+    share = F.one_hot(label, 2).permute(0, 3, 1, 2).float()
+    mixed = PseudoLabels(share, label, confidence, valid)
+    rows = region.float().expand(1, 16, 16)
+    keep = method.sure(mixed, method.threshold)
+    found, weights = method._relabelled(mixed, keep, rows, box, (4, 4))
+    expected = torch.where(region.view(4, 4), 1, 0) if relabelled else label[0]
+    assert torch.equal(found[0], expected)
+    assert torch.equal(weights[0] > 0, region.view(4, 4) if relabelled else keep[0] > 0)
+    box[:] = True  # inside a box nothing is relabelled
+    boxed, _ = method._relabelled(mixed, keep, rows, box, (4, 4))
+    assert torch.equal(boxed, label)
+
+
+def test_corrmatch_deploys_the_plain_network():
+    method = method_of("corrmatch")
+    (kept,) = method.candidates().values()
+    again = build_network(["a", "b"], method.settings.model, method.settings.method)
+    assert kept.state_dict().keys() == again.state_dict().keys()
+    assert build_method(again, method.settings).correlation is not None
