@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -12,10 +13,12 @@ from torch import Tensor
 from unisemalign.errors import SettingsError
 from unisemalign.inference.blending import Band, highest, window_weights
 from unisemalign.inference.recent import RecentWindows
+from unisemalign.inference.stains import StainChange, StainLook
 from unisemalign.model import Network
 from unisemalign.model.network import Features
 from unisemalign.runtime.device import choose_precision, computing_in
 from unisemalign.settings import Settings
+from unisemalign.slides import SpacedSlide
 
 _BATCH = {"cpu": 4, "mps": 8, "cuda": 32}
 
@@ -46,6 +49,12 @@ class Predictor:
         its memory did not hold them.
     recent
         Remembers what the encoder said of windows; ``None``: nothing is remembered.
+    reference
+        The look of the training slides, where the settings want stains matched to it.
+    change
+        What is done to the colours of every window; ``None``: nothing.
+    of_slides
+        What :func:`~unisemalign.inference.adapting.adapted` made of this for slides still open.
     """
 
     def __init__(
@@ -65,6 +74,9 @@ class Predictor:
         inference = settings.inference
         self.weights = window_weights(inference.window_px, inference.blend, device)
         self.recent: RecentWindows | None = None
+        self.reference: StainLook | None = None
+        self.change: StainChange | None = None
+        self.of_slides: WeakKeyDictionary[SpacedSlide, Predictor] = WeakKeyDictionary()
         self._known_words: Tensor | None = None
         self.batch_windows = inference.batch_windows or _BATCH.get(device.type, 4)
         self._values = None if values is None else np.array([0, *values], np.uint8)
@@ -80,6 +92,8 @@ class Predictor:
         SettingsError
             If the device's memory does not hold a single window.
         """
+        if self.change is not None:
+            windows = self.change(windows)
         was_training = self.network.training
         self.network.eval()
         try:

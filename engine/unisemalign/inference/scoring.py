@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unisemalign.geometry import Rect
+from unisemalign.inference.adapting import adapted
 from unisemalign.inference.bands import predict_rect
 from unisemalign.inference.predictor import Predictor
 from unisemalign.metrics import Scores
@@ -68,7 +69,8 @@ def predict_split(
     for index, region in enumerate(regions):
         if region.slide not in opened:
             opened[region.slide] = project.open_slide(region.slide)
-        band = predict_rect(opened[region.slide], predictor, region.rect)
+        slide = opened[region.slide]
+        band = predict_rect(slide, adapted(predictor, slide, None), region.rect)
         truth = project.labels(region.slide).read(band.rect)
         # 0 (not predicted, not labelled) becomes 255 on both sides: uint8 wraps.
         yield ScoredRegion(region.slide, band.rect, band.classes - np.uint8(1), truth - np.uint8(1))

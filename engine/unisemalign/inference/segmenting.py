@@ -13,6 +13,7 @@ import torch
 
 from unisemalign.errors import ProjectError, SettingsError
 from unisemalign.geometry import Rect
+from unisemalign.inference.adapting import adapted, look_of_training
 from unisemalign.inference.bands import iter_bands
 from unisemalign.inference.blending import Band
 from unisemalign.inference.coarse import CoarseLook, coarse_factor
@@ -65,8 +66,13 @@ def load_predictor(
     check_classes(project, found.number, names)
     settings = _used_with(settings, overrides)
     where = choose_device(settings.device)
-    identity = identify(weights.read_bytes(), settings, where)
-    return Predictor(network.to(where), settings, where, identity), found
+    learned = weights.read_bytes()
+    reference = look_of_training(project) if settings.inference.match_stain else None
+    if reference is not None:
+        learned += reference.moments.tobytes()
+    predictor = Predictor(network.to(where), settings, where, identify(learned, settings, where))
+    predictor.reference = reference
+    return predictor, found
 
 
 def identify(network: bytes, settings: Settings, where: torch.device) -> str:
@@ -76,7 +82,11 @@ def identify(network: bytes, settings: Settings, where: torch.device) -> str:
     """
     digest = hashlib.sha256(network)
     digest.update(_BLEND)
-    digest.update(settings.inference.model_dump_json(exclude={"readers", "recent_mb"}).encode())
+    inference = settings.inference
+    # What is off changes no pixel: maps from before it could be asked for are gone on with.
+    off = {name for name in ("match_stain", "slide_norms") if not getattr(inference, name)}
+    used = inference.model_dump_json(exclude={"readers", "recent_mb", *off})
+    digest.update(used.encode())
     digest.update(str(choose_precision(settings.precision, where)).encode())
     return digest.hexdigest()
 
@@ -245,6 +255,7 @@ def segment_slide(
     if target == whole:
         store.remove_torn()
     events.emit(Start(what=f"{what} {name}"))
+    predictor = adapted(predictor, opened.slide, opened.tissue)
     clock = time.perf_counter()
     store_s = wait_s = 0.0
     small = sketch and quick.total <= _SKETCH_WINDOWS

@@ -52,6 +52,18 @@ class InferenceSettings(SettingsModel):
         True, title="Skip glass", description="Leave windows without tissue unlabelled."
     )
 
+    match_stain: bool = Field(
+        False,
+        title="Match the stain",
+        description="Move a slide's colours to those of the training slides: for another scanner "
+        "or laboratory.",
+    )
+    slide_norms: Annotated[float, Ge(0), Le(1)] = Field(
+        0.0,
+        description="How far the network's norms take a slide's own statistics (AdaBN): 0 keeps "
+        "those of training, 1 the slide's alone.",
+    )
+
     @model_validator(mode="after")
     def _covering(self) -> Self:
         if self.stride_px > self.window_px:
