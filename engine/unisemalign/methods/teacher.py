@@ -35,18 +35,20 @@ class Teacher(Counted):
         return self
 
     @torch.no_grad()
-    def follow(self, student: Network) -> None:
-        """Move towards the student."""
+    def follow(self, *students: Network) -> None:
+        """Move towards the student, or towards the mean of several of one shape."""
         alpha = min(1 - 1 / (self.step + 1), self.decay)
         mine = self.network.state_dict()
+        others = [student.state_dict() for student in students[1:]]
         averages, news = [], []
-        for name, theirs in student.state_dict().items():
+        for name, theirs in students[0].state_dict().items():
             value = mine[name]
             if value.data_ptr() == theirs.data_ptr():
                 continue
             if value.is_floating_point():
                 averages.append(value)
-                news.append(theirs)
+                same = [theirs, *(other[name] for other in others)]
+                news.append(theirs if not others else torch.stack(same).mean(0))
             else:
                 value.copy_(theirs)
         # All at once: on a GPU hundreds of small kernels would take longer than their work.

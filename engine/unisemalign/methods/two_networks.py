@@ -34,10 +34,16 @@ class TwoNetworksMethod(Method):
         rising = round(self.pair.ramp_share * self.settings.training.steps)
         return self.pair.weight_cross * ramp(self.step, rising)
 
-    def labelled_parts(self, one: Tensor, two: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Return both networks' losses on labelled crops."""
+    def labelled_parts(
+        self, one: Tensor, two: Tensor, labels: Tensor, labels_two: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return both networks' losses on labelled crops; ``labels_two`` where the second differs.
+
+        ``one`` and ``two`` are logits ``(B, C, H, W)``, labels ``(B, H, W)``, 255 = ignore.
+        """
         found = {}
-        for number, decoded in ((1, one), (2, two)):
-            for name, value in decoder_losses(decoded, self.pair, labels).items():
+        theirs = labels if labels_two is None else labels_two
+        for number, decoded, mine in ((1, one, labels), (2, two, theirs)):
+            for name, value in decoder_losses(decoded, self.pair, mine).items():
                 found[f"{name}_{number}"] = value
         return found

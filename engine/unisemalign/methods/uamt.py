@@ -35,10 +35,10 @@ class NoisyTeacher(Teacher):
                 norm.running_mean = norm.running_var = norm.num_batches_tracked = None
 
     @torch.no_grad()
-    def follow(self, student: Network) -> None:
+    def follow(self, *students: Network) -> None:
         """Move the parameters towards the student's."""
         alpha = min(1 - 1 / (self.step + 1), self.decay)
-        theirs = dict(student.named_parameters())
+        theirs = dict(students[0].named_parameters())
         for name, mine in self.network.named_parameters():
             if mine is not theirs[name]:
                 mine.lerp_(theirs[name], 1 - alpha)

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from tests.engine.methods.drawn import SMALL, batch_for, sure_method
 from unisemalign.methods import build_method
 from unisemalign.methods.corrmatch import Correlation
+from unisemalign.methods.csds import Bend
 from unisemalign.methods.losses import entropy, squared_dice
 from unisemalign.methods.unisemalign import PseudoLabels
 from unisemalign.model import build_network
@@ -268,3 +269,57 @@ def test_corrmatch_deploys_the_plain_network():
     again = build_network(["a", "b"], method.settings.model, method.settings.method)
     assert kept.state_dict().keys() == again.state_dict().keys()
     assert build_method(again, method.settings).correlation is not None
+
+
+# CSDS
+
+
+def test_csds_counts_what_its_teacher_doubts_less_or_more():
+    even = torch.full((1, 2, 4, 4), 0.5)
+    doubt = entropy(even)
+    assert doubt.mean().item() == pytest.approx(math.log(2), abs=1e-5)
+    plain = torch.full((1, 3, 4, 4), 0.5)
+    less, more = (method_of("csds", **{"method.doubt": d}) for d in ("less", "more"))
+    # Nothing varies and there is no edge: Ũ = U.
+    assert torch.equal(less.structure_doubt(doubt, plain), doubt)
+    assert less._counts(doubt).mean().item() == pytest.approx(0.5, abs=1e-5)
+    assert more._counts(doubt).mean().item() == pytest.approx(math.log(2), abs=1e-5)
+    edged = plain.clone()
+    edged[..., 2:] = 0.9  # grey: no colour varies, the edge lies at column 1
+    found = less.structure_doubt(doubt, edged)
+    assert torch.allclose(found[..., 1], doubt[..., 1] * 1.5)
+    assert torch.allclose(found[..., 3], doubt[..., 3])
+    tinted = plain.clone()
+    tinted[:, 0, :2, :2] = 1.0
+    found = less.colour_doubt(doubt, tinted)
+    assert found[0, 0, 0].item() == pytest.approx(1.5 * math.log(2), abs=1e-4)
+    assert found[0, 3, 3].item() == pytest.approx(math.log(2), abs=1e-4)
+
+
+def test_a_bend_moves_labels_as_it_moves_pixels():
+    torch.manual_seed(0)
+    plane = (torch.arange(64) >= 30).long().expand(2, 64, 64)
+    images = plane.unsqueeze(1).float().expand(2, 3, 64, 64)
+    still = Bend.drawn(images, 0.0)
+    assert torch.equal(still.plane(plane, 2, 255), plane)
+    assert torch.allclose(still.image(images), images, atol=1e-4)
+    bend = Bend.drawn(images, 0.25)
+    bent = bend.plane(plane, 2, 255)
+    assert (bent == 255).any()
+    inside = bent != 255
+    assert (bent[inside] != plane[inside]).float().mean() > 0.01
+    assert ((bend.image(images)[:, 0] - bent).abs()[inside] <= 0.5 + 1e-3).all()
+    # Smooth, and nowhere further than said.
+    move = (bend.grid - still.grid).abs()
+    assert move.max().item() == pytest.approx(0.5, rel=1e-4)
+    assert (move[:, 1:] - move[:, :-1]).abs().max() < 0.5 / 2
+
+
+def test_the_teacher_of_csds_follows_the_mean_of_both():
+    method = method_of("csds")
+    with torch.no_grad():
+        method.first.decoder.classify.bias.fill_(1.0)
+        method.second.decoder.classify.bias.fill_(3.0)
+    method.after_step()  # the first step copies
+    assert torch.equal(method.teacher.network.decoder.classify.bias, torch.tensor([2.0, 2.0]))
+    assert list(method.candidates()) == ["colour student", "structure student", "teacher"]

@@ -8,6 +8,7 @@ from unisemalign.settings.methods.base import MethodSettings
 from unisemalign.settings.methods.corrmatch import CorrMatchSettings
 from unisemalign.settings.methods.cps import CPSSettings
 from unisemalign.settings.methods.cross_teaching import CrossTeachingSettings
+from unisemalign.settings.methods.csds import CSDSSettings
 from unisemalign.settings.methods.fixmatch import FixMatchSettings
 from unisemalign.settings.methods.supervised import SupervisedSettings
 from unisemalign.settings.methods.uamt import UAMTSettings
@@ -67,3 +68,4 @@ register_method(CorrMatchSettings, "unisemalign.methods.corrmatch:CorrMatch")
 register_method(CPSSettings, "unisemalign.methods.cps:CPS")
 register_method(CrossTeachingSettings, "unisemalign.methods.cross_teaching:CrossTeaching")
 register_method(UAMTSettings, "unisemalign.methods.uamt:UAMT")
+register_method(CSDSSettings, "unisemalign.methods.csds:CSDS")
