@@ -16,6 +16,8 @@ FORMATS = {
     "ome-tiff": "OME-TIFF",
     "ome-zarr": "OME-Zarr",
     "coco": "COCO",
+    "imagescope": "XML of ImageScope",
+    "asap": "XML of ASAP",
 }
 SOURCES = {
     "best": "Labels, and the prediction elsewhere",

@@ -27,6 +27,8 @@ from unisemalign.geometry import parse_point, parse_rect
 from unisemalign.metrics import SCORE_NAMES
 from unisemalign.project import Project, RegionState, Round, Split
 from unisemalign.protocol import (
+    AddDone,
+    AddedSlide,
     BenchmarkDone,
     EvaluateDone,
     ExportDone,
@@ -65,6 +67,11 @@ Overrides = Annotated[
 Preset = Annotated[str, typer.Option(help=f"A complete set of numbers: {', '.join(PRESETS)}.")]
 MethodName = Annotated[
     str | None, typer.Option("--method", help=f"How tissue is used: {', '.join(METHODS)}.")
+]
+
+ClassMap = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="THEIRS=OURS", help="A class of outlines; '' leaves it out."),
 ]
 
 ENCODER_HELP = "embedded, a name of 'weights list', a timm name, or NAME=PATH."
@@ -149,7 +156,8 @@ def add(
     project: ProjectPath,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Slides or folders.")],
     masks: Annotated[
-        Path | None, typer.Option(help="Folder with a mask of the same name for each slide.")
+        Path | None,
+        typer.Option(help="Folder with a mask, GeoJSON or XML of the same name for each slide."),
     ] = None,
     split: Annotated[Split, typer.Option(help="What the slides are for.")] = Split.TRAIN,
     spacing_um: Annotated[
@@ -165,10 +173,12 @@ def add(
     profile: Annotated[
         bool, typer.Option("--profile/--no-profile", help="Apply colour profiles (ICC).")
     ] = True,
+    mapping: ClassMap = None,
     as_json: AsJson = False,
 ) -> None:
     """Add slides, and masks that label them, to a project."""
     from unisemalign.cli.adding import add_slides
+    from unisemalign.cli.importing import parse_mapping
 
     with errors_as_sentences(as_json), Project.open(project) as opened:
         added = add_slides(
@@ -180,12 +190,38 @@ def add(
             choose_events(as_json),
             series=series,
             profile=profile,
+            mapping=parse_mapping(mapping or []),
         )
-    labelled = sum(1 for each in added.slides if each.labelled)
+    labelled = sum(1 for each in added if each["labelled"])
     if as_json:
-        say_done(added)
+        say_done(AddDone(slides=tuple(AddedSlide(**each) for each in added)))
     else:
-        say(f"Added {len(added.slides)} slides ({labelled} labelled) for {split.value}.")
+        say(f"Added {len(added)} slides ({labelled} labelled) for {split.value}.")
+
+
+@app.command("import")
+def import_(
+    project: ProjectPath,
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE…", help="Masks, GeoJSON, ImageScope's or ASAP's XML."),
+    ],
+    slide: Annotated[
+        str | None, typer.Option(help="The slide of a single file that is not called like it.")
+    ] = None,
+    mapping: ClassMap = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take labels made elsewhere: files called like their slides, whole or not at all."""
+    from unisemalign.cli.importing import import_files
+
+    with errors_as_sentences(as_json), Project.open(project) as opened:
+        done = import_files(opened, paths, slide, mapping or [], choose_events(as_json))
+    if as_json:
+        say_done(done)
+    else:
+        for each in done.files:
+            say(f"'{each.slide}': {each.regions} regions from {each.path}.")
 
 
 @app.command()

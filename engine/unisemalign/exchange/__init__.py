@@ -1,20 +1,38 @@
 """Labels into the project, results out of it."""
 
+from unisemalign.exchange.annotation_xml import import_xml
 from unisemalign.exchange.areas import area_by_class
 from unisemalign.exchange.exporting import Format, export_labels
-from unisemalign.exchange.geojson import import_geojson
-from unisemalign.exchange.masks import check_mask, import_mask
+from unisemalign.exchange.geojson import geojson_classes, import_geojson
+from unisemalign.exchange.importing import check_labels, import_labels, is_mask
+from unisemalign.exchange.masks import (
+    MaskConvention,
+    check_mask,
+    find_convention,
+    import_mask,
+    level_0_shape,
+)
+from unisemalign.exchange.outlines import UnknownClassesError
 from unisemalign.exchange.pixels import Source
 from unisemalign.exchange.tissue import export_tissue, import_tissue
 
 __all__ = [
     "Format",
+    "MaskConvention",
     "Source",
+    "UnknownClassesError",
     "area_by_class",
+    "check_labels",
     "check_mask",
     "export_labels",
     "export_tissue",
+    "find_convention",
+    "geojson_classes",
     "import_geojson",
+    "import_labels",
     "import_mask",
     "import_tissue",
+    "import_xml",
+    "is_mask",
+    "level_0_shape",
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, get_args
 
 from unisemalign.errors import DataError
+from unisemalign.exchange.annotation_xml import write_asap, write_imagescope
 from unisemalign.exchange.coco import write_coco
 from unisemalign.exchange.geojson import write_geojson
 from unisemalign.exchange.ome_tiff import write_ome_tiff
@@ -15,18 +16,25 @@ from unisemalign.exchange.ome_zarr import write_ome_zarr
 from unisemalign.exchange.pixels import ExportPixels, Source, export_pixels, file_values
 from unisemalign.exchange.png import write_png
 from unisemalign.exchange.run_record import RunRecords
-from unisemalign.project import Project
+from unisemalign.project import ClassInfo, Project
 from unisemalign.protocol import PROJECT_FOLDERS, Message, Progress
 from unisemalign.runtime.events import Events, SilentEvents
 from unisemalign.runtime.results import Results, writing_results
 
-Format = Literal["png", "geojson", "ome-tiff", "ome-zarr", "coco"]
+Format = Literal["png", "geojson", "ome-tiff", "ome-zarr", "coco", "imagescope", "asap"]
 
 _SUFFIXES: dict[Format, str] = {
     "png": ".png",
     "geojson": ".geojson",
     "ome-tiff": ".ome.tif",
     "ome-zarr": ".ome.zarr",
+    "imagescope": ".imagescope.xml",
+    "asap": ".asap.xml",
+}
+_OUTLINES: dict[Format, Callable[[Path, ExportPixels, tuple[ClassInfo, ...]], None]] = {
+    "geojson": write_geojson,
+    "imagescope": write_imagescope,
+    "asap": write_asap,
 }
 _COCO_NAME = "annotations.coco.json"
 
@@ -55,7 +63,8 @@ def export_labels(
     fmt
         ``png``: class indices, 255 = ignore, at working spacing. ``ome-tiff`` and ``ome-zarr``:
         the same with a pyramid and the pixel size. ``geojson``: QuPath annotations in level-0
-        pixels. ``coco``: one file for all slides.
+        pixels; ``imagescope`` and ``asap``: the same as these programs' XML. ``coco``: one file
+        for all slides.
     source
         ``labels``: what a person stands behind. ``prediction``: what the round says. ``best``:
         labels where there are some, the prediction elsewhere.
@@ -139,12 +148,16 @@ def _chosen(
         pixels = export_pixels(project, slide, source, number)
         if not pixels.empty:
             chosen.append(pixels)
+            if number is not None and pixels.prediction is None and source == "best":
+                told = f"Slide '{slide.name}' has no prediction of round {number}: labels alone."
+                events.emit(Message(text=told))
         elif names is None:
             events.emit(Message(text=f"Slide '{slide.name}' has nothing to export yet."))
         else:
+            wanted_of_it = "a prediction" if source == "prediction" else "labels or a prediction"
             raise DataError(
-                f"An export of slide '{slide.name}' wants labels or a prediction, found neither. "
-                f"Label or segment it first."
+                f"An export of slide '{slide.name}' wants {wanted_of_it}, found none. Label or "
+                f"segment it first."
             )
     if not chosen:
         raise DataError(
@@ -163,8 +176,8 @@ def _write(part: Path, fmt: Format, slides: Sequence[ExportPixels], project: Pro
     if fmt == "png":
         bands = (file_values(band) for band in pixels.iter_bands())
         write_png(part, pixels.shape_yx, bands)
-    elif fmt == "geojson":
-        write_geojson(part, pixels, info.classes)
+    elif fmt in _OUTLINES:
+        _OUTLINES[fmt](part, pixels, info.classes)
     elif fmt == "ome-tiff":
         write_ome_tiff(part, pixels, info.classes, info.spacing_um)
     else:

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import shapely
-from shapely.geometry import Polygon, box
+from shapely.geometry import Polygon
 from shapely.geometry.polygon import orient
 
 from unisemalign.errors import DataError
+from unisemalign.exchange.json_stream import NoJsonError, iter_features
+from unisemalign.exchange.outlines import Outline, Tally, checked_ring, import_outlines
 from unisemalign.exchange.pixels import ExportPixels
-from unisemalign.exchange.polygons import Ring, fill, trace
-from unisemalign.geometry import Rect
-from unisemalign.project import ClassInfo, LabelEdit, Origin, Project, Region, RegionState
+from unisemalign.exchange.polygons import Ring, trace
+from unisemalign.project import ClassInfo, Project, Region, RegionState
 from unisemalign.project.colors import rgb
+from unisemalign.runtime import Events
 
-_TILE_PX = 8192
 _DECIMALS = 4
+_DERIVED = ": "
+"""Between the parts of a class that QuPath derives from another: ``Tumor: Positive``."""
+_DEEPEST_COLLECTION = 4
 
 
 def import_geojson(
@@ -32,21 +34,29 @@ def import_geojson(
     path: Path | str,
     *,
     state: RegionState = RegionState.ACCEPTED,
+    mapping: Mapping[str, str] | None = None,
+    events: Events | None = None,
 ) -> list[Region]:
     """Take polygons with classes as labels of origin ``imported``.
 
     Where polygons overlap the later one holds. Pixels outside keep the labels they had. Labels and
-    regions are one act: whole, also after a kill, and one to undo.
+    regions are one act: whole, also after a kill, and one to undo. What is no area, or has no
+    class, is left out and counted.
 
     Parameters
     ----------
     project, slide_name
         Where the labels go.
     path
-        A FeatureCollection (or a list of features) of Polygons and MultiPolygons, in level-0
-        pixels, each with ``properties.classification.name``.
+        A FeatureCollection, a list of features or one feature, plain, in a gzip or in a zip.
+        Polygons and MultiPolygons are in level-0 pixels; a class is ``properties.classification``:
+        a text, an object with ``name``, or one with the ``names`` of a derived class.
     state
         State of the regions.
+    mapping
+        Class of the file → class of the project, or an empty text where it is not wanted.
+    events
+        Takes what is to be told as ``message``; without it that is a warning.
 
     Returns
     -------
@@ -55,41 +65,115 @@ def import_geojson(
 
     Raises
     ------
+    UnknownClassesError
+        If the file names classes that are neither the project's nor mapped.
     DataError
-        If the file is no such GeoJSON, names an unknown class, or lies outside the slide.
-        Nothing is then imported.
+        If the file is no such GeoJSON or lies outside the slide. Nothing is then imported.
     """
-    path = Path(path)
-    slide = project.slide(slide_name)
-    scale = slide.spacing_um / project.info.spacing_um
-    shapes = list(_read_shapes(path, project.info.class_names, scale))
-    whole = Rect(0, 0, *slide.shape_yx)
-    bounds = [shape.bounds.intersect(whole) for shape in shapes]
-    inside = [each for each in bounds if each.area]
-    if not inside:
-        raise DataError(
-            f"'{path.name}' wants at least one polygon on slide '{slide_name}', found none among "
-            f"{len(shapes)}. Coordinates are pixels of the slide's finest level; choose the file "
-            f"of this slide."
-        )
-    edits = []
-    for tile in _tiles(whole):
-        here = [
-            (shape, rect)
-            for shape, each in zip(shapes, bounds, strict=True)
-            if (rect := each.intersect(tile)).area
-        ]
-        if here:
-            edits.append(partial(_edit, here))
-    regions = tuple(_joined(inside))
-    last = len(edits) - 1
-    return project.accept(
+    path, tally = Path(path), Tally()
+    return import_outlines(
+        project,
         slide_name,
-        (edit(regions if number == last else ()) for number, edit in enumerate(edits)),
-        action="import",
+        path,
+        read_geojson(path, tally),
+        tally,
+        mapping=mapping,
         state=state,
-        reason="imported",
+        events=events,
     )
+
+
+def geojson_classes(path: Path | str) -> Counter[str]:
+    """Return the classes a GeoJSON names, and how many areas each has: for a choice of a mapping.
+
+    Raises
+    ------
+    DataError
+        If the file is no GeoJSON.
+    """
+    outlines = read_geojson(Path(path), Tally())
+    return Counter(outline.name for outline in outlines if outline.name is not None)
+
+
+def read_geojson(path: Path, tally: Tally) -> Iterator[Outline]:
+    """Yield the areas of a GeoJSON; what is left out is counted in ``tally``."""
+    empty = True
+    try:
+        for feature in iter_features(path):
+            empty = False
+            if not isinstance(feature, dict):
+                tally.left_out["that is no feature"] += 1
+                continue
+            yield from _outlines(feature, tally)
+    except NoJsonError as error:
+        raise DataError(
+            f"'{path.name}' wants to be GeoJSON, found text that is none: {error}. Export it again."
+        ) from error
+    if empty:
+        raise DataError(
+            f"'{path.name}' wants a FeatureCollection with at least one feature, found none. "
+            f"In QuPath: File, Export objects as GeoJSON, as FeatureCollection."
+        )
+
+
+def _outlines(feature: dict[str, Any], tally: Tally) -> Iterator[Outline]:
+    name = _class_name(feature)
+    areas = list(_areas(feature.get("geometry"), tally, _DEEPEST_COLLECTION))
+    if areas and name is not None:
+        _count_not_kept(feature, tally)
+    for rings in areas:
+        yield Outline(rings, name)
+
+
+def _class_name(feature: dict[str, Any]) -> str | None:
+    """Return a feature's class; the parts of a derived one are joined as QuPath shows them."""
+    properties = feature.get("properties")
+    places = (properties, feature) if isinstance(properties, dict) else (feature,)
+    for place in places:
+        said = place.get("classification")
+        if isinstance(said, dict):
+            names = said.get("names")
+            if isinstance(names, list) and names and all(isinstance(n, str) for n in names):
+                said = _DERIVED.join(names)
+            else:
+                said = said.get("name")
+        if isinstance(said, str) and said.strip():
+            return said
+    return None
+
+
+def _count_not_kept(feature: dict[str, Any], tally: Tally) -> None:
+    properties = feature.get("properties")
+    said = properties if isinstance(properties, dict) else {}
+    for key, what in (("measurements", "measurements"), ("name", "names"), ("metadata", "notes")):
+        tally.not_kept[what] += bool(said.get(key))
+    tally.not_kept["nuclei inside"] += bool(feature.get("nucleusGeometry"))
+    tally.not_kept += Counter()  # without those of none
+
+
+def _areas(geometry: Any, tally: Tally, depth: int) -> Iterator[list[Ring]]:
+    """Yield the rings of each polygon of a geometry."""
+    kind = geometry.get("type") if isinstance(geometry, dict) else None
+    if kind == "GeometryCollection" and depth:
+        parts = geometry.get("geometries")
+        for part in parts if isinstance(parts, list) else []:
+            yield from _areas(part, tally, depth - 1)
+        return
+    coordinates = geometry.get("coordinates") if isinstance(geometry, dict) else None
+    if kind not in {"Polygon", "MultiPolygon"}:
+        known = kind if isinstance(kind, str) else "no geometry"
+        tally.left_out[f"without an area ({known[:40]})"] += 1
+        return
+    polygons = [coordinates] if kind == "Polygon" else coordinates
+    for rings in polygons if isinstance(polygons, list) else [None]:
+        found = [checked_ring(ring) for ring in rings] if isinstance(rings, list) else []
+        sound = [ring for ring in found if ring is not None]
+        if not sound or found[0] is None:
+            tally.left_out["without a ring of at least three points of two numbers"] += 1
+            continue
+        if len(sound) < len(found):
+            tally.left_out["that are holes of less than three points"] += len(found) - len(sound)
+        yield sound
 
 
 def write_geojson(path: Path, pixels: ExportPixels, classes: tuple[ClassInfo, ...]) -> None:
@@ -112,132 +196,13 @@ def level_0_rings(polygon: Polygon, downsample: float) -> list[list[list[float]]
 
 
 def _feature(polygon: Polygon, info: ClassInfo, downsample: float) -> dict[str, Any]:
+    parts = [part.strip() for part in info.name.split(_DERIVED.strip())]
+    derived = {"names": parts} if len(parts) > 1 and all(parts) else {}
     return {
         "type": "Feature",
         "geometry": {"type": "Polygon", "coordinates": level_0_rings(polygon, downsample)},
         "properties": {
             "objectType": "annotation",
-            "classification": {"name": info.name, "color": list(rgb(info.color))},
+            "classification": {"name": info.name, **derived, "color": list(rgb(info.color))},
         },
     }
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """One polygon at working spacing with the label value of its class."""
-
-    rings: list[Ring]
-    label: int
-
-    @property
-    def bounds(self) -> Rect:
-        """The pixels it may cover."""
-        outer = self.rings[0]
-        x, y = (math.floor(side) for side in outer.min(axis=0))
-        x1, y1 = (math.ceil(side) for side in outer.max(axis=0))
-        return Rect(y, x, y1 - y, x1 - x)
-
-
-def _read_shapes(path: Path, names: tuple[str, ...], scale: float) -> Iterator[_Shape]:
-    labels = {name.strip().casefold(): index + 1 for index, name in enumerate(names)}
-    for number, feature in enumerate(_read_features(path), start=1):
-        where = f"'{path.name}', feature {number}"
-        name = _class_name(feature)
-        label = labels.get(name.strip().casefold()) if name is not None else None
-        if label is None:
-            found = "none" if name is None else f"'{name}'"
-            raise DataError(
-                f"{where}: wants one of the project's classes {', '.join(names)}; found {found}. "
-                f"Rename it in the file, or add the class to project.toml."
-            )
-        for rings in _polygons(feature, where):
-            yield _Shape([ring * scale for ring in rings], label)
-
-
-def _read_features(path: Path) -> list[Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(
-            f"Cannot read '{path}': {error.strerror}. Choose a GeoJSON file."
-        ) from error
-    except ValueError as error:
-        raise DataError(
-            f"'{path.name}' wants to be GeoJSON, found text that is none: {error}. Export it again."
-        ) from error
-    if isinstance(content, dict):
-        content = content.get("features", [content] if content.get("type") == "Feature" else None)
-    if not isinstance(content, list) or not content:
-        raise DataError(
-            f"'{path.name}' wants a FeatureCollection with at least one feature, found none. "
-            f"In QuPath: File, Export objects as GeoJSON, as FeatureCollection."
-        )
-    return content
-
-
-def _class_name(feature: Any) -> str | None:
-    properties = feature.get("properties") if isinstance(feature, dict) else None
-    classification = properties.get("classification") if isinstance(properties, dict) else None
-    name = classification.get("name") if isinstance(classification, dict) else None
-    return name if isinstance(name, str) else None
-
-
-def _polygons(feature: dict[str, Any], where: str) -> Iterator[list[Ring]]:
-    geometry = feature.get("geometry")
-    kind = geometry.get("type") if isinstance(geometry, dict) else None
-    coordinates = geometry.get("coordinates") if isinstance(geometry, dict) else None
-    if kind not in {"Polygon", "MultiPolygon"} or not isinstance(coordinates, list):
-        raise DataError(
-            f"{where}: wants a Polygon or MultiPolygon, found {kind or 'no geometry'}. "
-            f"Export areas only."
-        )
-    for rings in [coordinates] if kind == "Polygon" else coordinates:
-        try:
-            found = [np.array(ring, np.float64)[:, :2] for ring in rings]
-        except (ValueError, TypeError, IndexError) as error:
-            raise _bad_ring(where) from error
-        if not found or any(
-            len(ring) < 3 or ring.shape[1] != 2 or not (np.abs(ring) < 1e9).all() for ring in found
-        ):
-            raise _bad_ring(where)
-        yield found
-
-
-def _bad_ring(where: str) -> DataError:
-    return DataError(
-        f"{where}: wants rings of at least three points with two numbers each, found something "
-        f"else. Export it again."
-    )
-
-
-def _tiles(whole: Rect) -> Iterator[Rect]:
-    for y in range(0, whole.h, _TILE_PX):
-        for x in range(0, whole.w, _TILE_PX):
-            yield Rect(y, x, _TILE_PX, _TILE_PX).intersect(whole)
-
-
-def _edit(here: list[tuple[_Shape, Rect]], regions: tuple[Rect, ...]) -> LabelEdit:
-    rect = _around([rect for _, rect in here])
-    labels, covered = np.zeros(rect.shape, np.uint8), np.zeros(rect.shape, bool)
-    for shape, part in here:
-        inside = fill(shape.rings, part)
-        where = part.relative_to(rect).slices
-        labels[where][inside] = shape.label
-        covered[where] |= inside
-    return LabelEdit(rect, labels, Origin.IMPORTED, covered, regions)
-
-
-def _around(rects: list[Rect]) -> Rect:
-    y, x = min(each.y for each in rects), min(each.x for each in rects)
-    return Rect(y, x, max(each.y1 for each in rects) - y, max(each.x1 for each in rects) - x)
-
-
-def _joined(rects: list[Rect]) -> list[Rect]:
-    """Return rectangles that cover ``rects`` and do not overlap."""
-    while True:
-        union = shapely.union_all([box(each.x, each.y, each.x1, each.y1) for each in rects])
-        bounds = [part.bounds for part in shapely.get_parts(union)]
-        joined = sorted(Rect(int(y), int(x), int(y1 - y), int(x1 - x)) for x, y, x1, y1 in bounds)
-        if len(joined) == len(rects):
-            return joined
-        rects = joined

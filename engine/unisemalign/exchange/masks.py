@@ -2,27 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from unisemalign.errors import DataError
+from unisemalign.exchange.mask_files import MaskFile, open_mask
 from unisemalign.exchange.pixels import present
 from unisemalign.geometry import Rect
 from unisemalign.metrics import IGNORE
 from unisemalign.project import LabelEdit, Origin, Project, Region, RegionState
 
-INDEX_NOTE = "class index, 255 = ignore"
-"""Written into exported masks, so that one of 0 and 255 alone is not taken for black and white."""
-
 _BAND_AREA_PX = 64_000_000
+_BLACK_AND_WHITE = {0, IGNORE}
+
+
+@dataclass(frozen=True)
+class MaskConvention:
+    """What the numbers in masks mean: decided over all masks that belong together.
+
+    Attributes
+    ----------
+    white
+        In a project of two classes: 255 is the second class; else it is ignored.
+    shown
+        Where a file's numbers are not the grey that viewers show (a palette, white as zero, few
+        bits), the grey counts; else the stored number.
+    told
+        A sentence for the person; empty where nothing was to be decided.
+    """
+
+    white: bool = False
+    shown: bool = True
+    told: str = ""
+
+
+def find_convention(paths: Iterable[Path], class_names: Sequence[str]) -> MaskConvention:
+    """Return what the numbers mean in the masks of one call.
+
+    Raises
+    ------
+    DataError
+        If one of them is no mask.
+    """
+    stored: set[int] = set()
+    shown: set[int] = set()
+    plain: set[int] = set()
+    for path in paths:
+        mask = open_mask(path)
+        if mask.bits or not mask.grey or (mask.plain and len(class_names) != 2):
+            continue  # nothing to be decided
+        found = _numbers(mask)
+        if mask.plain:
+            plain |= set() if mask.indexed else found
+        else:
+            stored |= found
+            shown |= {int(mask.shown[number]) for number in found}
+    as_shown = not shown or _fit(shown, len(class_names))
+    values = plain | (shown if as_shown else stored)
+    white = len(class_names) == 2 and IGNORE in values <= _BLACK_AND_WHITE
+    return MaskConvention(white, as_shown, _told(values, white, class_names))
+
+
+def _told(values: set[int], white: bool, class_names: Sequence[str]) -> str:
+    if white:
+        return (
+            f"The masks hold 0 and 255 alone: 255 is read as '{class_names[1]}', 0 as "
+            f"'{class_names[0]}'. Where 255 is to be ignored, write 0 and 1 for the classes."
+        )
+    if IGNORE in values and len(class_names) == 2:
+        return (
+            "The masks hold class indices: 255 is read as ignored in all of them, since some hold "
+            "other numbers."
+        )
+    return ""
+
+
+def _fit(values: set[int], n_classes: int) -> bool:
+    """Tell whether values are class indices, or black and white for two classes."""
+    black_and_white = n_classes == 2 and values <= _BLACK_AND_WHITE
+    return black_and_white or values <= {*range(n_classes), IGNORE}
 
 
 def import_mask(
@@ -32,6 +95,7 @@ def import_mask(
     *,
     values: Mapping[int, int] | None = None,
     state: RegionState = RegionState.ACCEPTED,
+    convention: MaskConvention | None = None,
 ) -> Region:
     """Take a mask of a whole slide as labels of origin ``imported``.
 
@@ -43,13 +107,16 @@ def import_mask(
     project, slide_name
         Where the labels go.
     mask_path
-        PNG, TIFF or another image of one channel, as large as the slide at working spacing or at
-        its finest level. Values are class indices 0…C−1, 255 is ignored. In a project of two
-        classes an image of 0 and 255, or of 1 bit, means class 1 and class 2.
+        PNG, TIFF, OME-Zarr or another image of one channel, as large as the slide at working
+        spacing or at its finest level. Values are class indices 0…C−1, 255 is ignored. In a project
+        of two classes an image of 0 and 255, or of 1 bit, means class 1 and class 2. Of a palette
+        of greys the grey counts, of one of colours the number.
     values
         File value → label value (0 not labelled, 1…C), instead of the rule above.
     state
         State of the region.
+    convention
+        Of the masks this one belongs to; found from this one alone when ``None``.
 
     Returns
     -------
@@ -67,8 +134,9 @@ def import_mask(
         mask_path,
         slide.name,
         slide.shape_yx,
-        partial(_level_0, project, slide_name),
+        partial(level_0_shape, project, slide_name),
         values=values,
+        convention=convention,
     )
     (region,) = project.accept(
         slide_name, labels.iter_edits(), action="import", state=state, reason="imported"
@@ -82,30 +150,59 @@ class MaskLabels:
 
     Attributes
     ----------
-    pixels
-        ``(Y, X)`` uint8, as the file has them.
+    mask
+        Where its numbers come from.
     table
-        The label value of every file value, ``(256,)`` uint8; 0 is not labelled.
-    rect
-        The rectangle around the labels.
+        The label value of every stored number, ``(256,)`` uint8; 0 is not labelled.
+    rows, columns
+        Which row and column of the mask each row and column of the slide is.
     """
 
-    pixels: NDArray[np.uint8]
+    mask: MaskFile
     table: NDArray[np.uint8]
-    rect: Rect
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+
+    def iter_bands(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Yield the first row and the labels, ``(h, width)`` uint8, of bands from top to bottom."""
+        top = 0
+        all_columns = len(self.columns) == self.mask.shape_yx[1]
+        for band in self.mask.iter_bands():
+            first, last = np.searchsorted(self.rows, (top, top + len(band)))
+            if first < last:
+                picked = band[self.rows[first:last] - top]
+                yield int(first), self.table[picked if all_columns else picked[:, self.columns]]
+            top += len(band)
+
+    def bounds(self) -> Rect | None:
+        """Return the rectangle around what is labelled."""
+        labelled_rows = np.zeros(len(self.rows), bool)
+        labelled_columns = np.zeros(len(self.columns), bool)
+        for y, labels in self.iter_bands():
+            for start in range(0, len(labels), 64):
+                part = labels[start : start + 64] > 0
+                labelled_rows[y + start : y + start + len(part)] = part.any(axis=1)
+                labelled_columns |= part.any(axis=0)
+        ys, xs = np.flatnonzero(labelled_rows), np.flatnonzero(labelled_columns)
+        if not len(ys):
+            return None
+        return Rect(int(ys[0]), int(xs[0]), int(ys[-1] - ys[0]) + 1, int(xs[-1] - xs[0]) + 1)
 
     def iter_edits(self) -> Iterator[LabelEdit]:
         """Yield the labels band by band; the last one accepts the region."""
-        rect = self.rect
-        rows = max(1, _BAND_AREA_PX // rect.w)
-        for y in range(rect.y, rect.y1, rows):
-            band = Rect(y, rect.x, min(rows, rect.y1 - y), rect.w)
-            labels = self.table[self.pixels[band.slices]]
-            new = labels > 0
-            # The last row of all holds labels.
-            if new.any():
-                regions = (rect,) if band.y1 == rect.y1 else ()
-                yield LabelEdit(band, labels, Origin.IMPORTED, new, regions)
+        rect = self.bounds()
+        if rect is None:
+            return
+        for y, labels in self.iter_bands():
+            rows = max(1, _BAND_AREA_PX // rect.w)
+            for start in range(0, len(labels), rows):
+                band = Rect(y + start, rect.x, min(rows, len(labels) - start), rect.w)
+                inside = band.intersect(rect)
+                part = labels[inside.y - y : inside.y1 - y, rect.x : rect.x1]
+                # The last row of all holds labels.
+                if part.any():
+                    regions = (rect,) if inside.y1 == rect.y1 else ()
+                    yield LabelEdit(inside, part, Origin.IMPORTED, part > 0, regions)
 
 
 def check_mask(
@@ -116,186 +213,116 @@ def check_mask(
     level_0: Callable[[], tuple[int, int]],
     *,
     values: Mapping[int, int] | None = None,
+    convention: MaskConvention | None = None,
 ) -> MaskLabels:
     """Return the labels in a mask of a slide; :class:`DataError` as :func:`import_mask` raises.
 
     Nothing is written, and the slide need not be in the project yet: ``name`` is for sentences,
     ``shape_yx`` its size at working spacing, and ``level_0`` returns the one at its finest level.
+    The size is compared before any pixel is read.
     """
     path = Path(mask_path)
-    mask = read_mask(path)
-    table = _label_table(mask, values, len(project.info.classes), path)
-    pixels = _fitted(mask.pixels, name, shape_yx, level_0, project.info.spacing_um, path)
-    rect = _bounds(pixels, table)
-    if rect is None:
+    mask = open_mask(path)
+    rows, columns = _fitted(mask, name, shape_yx, level_0, project.info.spacing_um)
+    if convention is None:
+        convention = find_convention([path], project.info.class_names)
+    table = _label_table(mask, values, len(project.info.classes), convention)
+    labels = MaskLabels(mask, table, rows, columns)
+    if labels.bounds() is None:
         raise DataError(
             f"The mask '{path.name}' wants at least one pixel with a class, found none. "
             f"Choose another file."
         )
-    return MaskLabels(pixels, table, rect)
+    return labels
 
 
-def _level_0(project: Project, name: str) -> tuple[int, int]:
+def level_0_shape(project: Project, name: str) -> tuple[int, int]:
+    """Return ``(height, width)`` of a slide's finest level; :class:`SlideError` if it is gone."""
     spaced = project.open_slide(name)
     spaced.slide.close()
     return spaced.slide.shape_yx
 
 
-@dataclass(frozen=True)
-class MaskFile:
-    """Pixels ``(Y, X)`` as the file has them.
-
-    Attributes
-    ----------
-    bits
-        Whether they are 0 and 1 because the file knows no other values.
-    indexed
-        Whether the file says that they are class indices.
-    """
-
-    pixels: NDArray[np.uint8]
-    bits: bool
-    indexed: bool
-
-
-def read_mask(path: Path) -> MaskFile:
-    """Read an image of one channel; :class:`DataError` when it is something else."""
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "nothing"
-        raise DataError(
-            f"A mask wants to be an image file, found {found} at '{path}'. Choose the mask's file."
-        )
-    try:
-        return _read_tiff(path)
-    except tifffile.TiffFileError:
-        return _read_image(path)
-
-
-def _read_tiff(path: Path) -> MaskFile:
-    with tifffile.TiffFile(path) as tiff:
-        try:
-            indexed = INDEX_NOTE in (tiff.pages.first.description or "")
-            return _mask(np.squeeze(tiff.series[0].asarray()), indexed, path)
-        except (ValueError, RuntimeError, LookupError) as error:
-            raise _unreadable(path, error) from error
-
-
-def _read_image(path: Path) -> MaskFile:
-    try:
-        with _any_size(), Image.open(path) as image:
-            if len(image.getbands()) > 1:
-                raise DataError(
-                    f"The mask '{path.name}' wants one channel, found {image.mode}. Save it as an "
-                    f"8-bit grey image of class indices; colours do not tell which class is meant."
-                )
-            indexed = INDEX_NOTE in str(image.info.get("Description", ""))
-            return _mask(np.asarray(image), indexed, path)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _mask(pixels: NDArray[np.generic], indexed: bool, path: Path) -> MaskFile:
-    if pixels.ndim != 2 or pixels.dtype.kind not in "bui" or not pixels.size:
-        raise DataError(
-            f"The mask '{path.name}' wants one channel of whole numbers, found "
-            f"{pixels.dtype} of shape {pixels.shape}. Save it as an 8-bit grey image of class "
-            f"indices."
-        )
-    wrong = [value for value in (int(pixels.max()), int(pixels.min())) if not 0 <= value <= IGNORE]
-    if wrong:
-        raise DataError(
-            f"The mask '{path.name}' wants values 0…255, found {wrong[0]}. Is it an image of "
-            f"instances? Save one of class indices."
-        )
-    return MaskFile(pixels.astype(np.uint8), pixels.dtype == bool, indexed)
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(
-        f"The mask '{path.name}' cannot be read as an image: {error}. Save it as PNG or TIFF."
-    )
-
-
-@contextmanager
-def _any_size() -> Iterator[None]:
-    # Pillow refuses images as large as slides. The mask's size is compared with the slide's.
-    limit = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+def _numbers(mask: MaskFile) -> set[int]:
+    """Return the stored numbers that occur."""
+    found: set[int] = set()
+    for band in mask.iter_bands():
+        found |= present(band)
+    return found
 
 
 def _label_table(
-    mask: MaskFile, values: Mapping[int, int] | None, n_classes: int, path: Path
+    mask: MaskFile,
+    values: Mapping[int, int] | None,
+    n_classes: int,
+    convention: MaskConvention,
 ) -> NDArray[np.uint8]:
-    """Return the label value of every file value, ``(256,)``."""
-    found = present(mask.pixels)
-    if values is not None:
-        wrong = [label for label in values.values() if not 0 <= label <= n_classes]
-        if wrong:
-            raise DataError(f"Label values want 0…{n_classes}, found {wrong[0]}.")
-        known = {int(value): int(label) for value, label in values.items()}
-    elif mask.bits:
-        if n_classes != 2:
-            raise DataError(
-                f"The 1-bit mask '{path.name}' wants a project of two classes, found {n_classes}. "
-                f"Save it as 8-bit grey with class indices 0…{n_classes - 1}."
-            )
-        known = {0: 1, 1: 2}
-    elif n_classes == 2 and not mask.indexed and 255 in found <= {0, 255}:
-        known = {0: 1, 255: 2}
-    else:
-        known = {index: index + 1 for index in range(n_classes)}
+    """Return the label value of every stored number, ``(256,)``."""
+    numbers = _numbers(mask)
+    as_shown = mask.bits or (mask.grey and convention.shown)
+    value_of = mask.shown if as_shown else np.arange(256, dtype=np.uint8)
+    known = _known_values(mask, values, n_classes, convention)
+    found = {int(value_of[number]) for number in numbers}
     unknown = sorted(found - set(known) - {IGNORE})
     if unknown:
         wanted = ", ".join(str(value) for value in sorted({*known, IGNORE}))
         raise DataError(
-            f"The mask '{path.name}' wants the values {wanted} (255 = ignore), found "
+            f"The mask '{mask.path.name}' wants the values {wanted} (255 = ignore), found "
             f"{', '.join(str(value) for value in unknown[:5])}. Correct the file, or say which "
             f"class each value means."
         )
-    table = np.zeros(256, np.uint8)
+    labels = np.zeros(256, np.uint8)
     for value, label in known.items():
         if 0 <= value < 256:
-            table[value] = label
-    return table
+            labels[value] = label
+    return labels[value_of]
+
+
+def _known_values(
+    mask: MaskFile,
+    values: Mapping[int, int] | None,
+    n_classes: int,
+    convention: MaskConvention,
+) -> dict[int, int]:
+    """Return the label of each value a mask may hold."""
+    if values is not None:
+        wrong = [label for label in values.values() if not 0 <= label <= n_classes]
+        if wrong:
+            raise DataError(f"Label values want 0…{n_classes}, found {wrong[0]}.")
+        return {int(value): int(label) for value, label in values.items()}
+    if mask.bits:
+        if n_classes != 2:
+            raise DataError(
+                f"The 1-bit mask '{mask.path.name}' wants a project of two classes, found "
+                f"{n_classes}. Save it as 8-bit grey with class indices 0…{n_classes - 1}."
+            )
+        return {0: 1, IGNORE: 2}
+    if n_classes == 2 and convention.white and mask.grey and not mask.indexed:
+        return {0: 1, IGNORE: 2}
+    return {index: index + 1 for index in range(n_classes)}
 
 
 def _fitted(
-    pixels: NDArray[np.uint8],
+    mask: MaskFile,
     name: str,
     shape_yx: tuple[int, int],
     level_0: Callable[[], tuple[int, int]],
     spacing_um: float,
-    path: Path,
-) -> NDArray[np.uint8]:
-    """Return the mask at working spacing, ``(Y, X)`` uint8."""
-    if pixels.shape == shape_yx:
-        return pixels
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return which rows and columns of the mask are those of the slide at working spacing."""
+    if mask.shape_yx == shape_yx:
+        rows, columns = (np.arange(side) for side in shape_yx)
+        return rows, columns
     finest = level_0()
-    if pixels.shape != finest:
+    if mask.shape_yx != finest:
         raise DataError(
-            f"The mask '{path.name}' wants the size of slide '{name}', "
+            f"The mask '{mask.path.name}' wants the size of slide '{name}', "
             f"{shape_yx[0]} × {shape_yx[1]} at {spacing_um:g} µm or "
             f"{finest[0]} × {finest[1]} at level 0, found "
-            f"{pixels.shape[0]} × {pixels.shape[1]}. Choose the mask of this slide."
+            f"{mask.shape_yx[0]} × {mask.shape_yx[1]}. Choose the mask of this slide."
         )
     rows, columns = (
         np.minimum(((np.arange(n) + 0.5) * full / n).astype(np.int64), full - 1)
         for n, full in zip(shape_yx, finest, strict=True)
     )
-    return pixels[rows[:, None], columns]
-
-
-def _bounds(pixels: NDArray[np.uint8], table: NDArray[np.uint8]) -> Rect | None:
-    """Return the rectangle around the pixels that mean a class."""
-    rows = np.array([table[row].any() for row in pixels])
-    if not rows.any():
-        return None
-    columns = np.zeros(pixels.shape[1], bool)
-    for row in np.flatnonzero(rows):
-        columns |= table[pixels[row]] > 0
-    y, x = np.flatnonzero(rows), np.flatnonzero(columns)
-    return Rect(int(y[0]), int(x[0]), int(y[-1] - y[0]) + 1, int(x[-1] - x[0]) + 1)
+    return rows, columns

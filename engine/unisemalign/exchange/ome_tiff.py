@@ -12,7 +12,7 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 
-from unisemalign.exchange.masks import INDEX_NOTE
+from unisemalign.exchange.mask_files import INDEX_NOTE
 from unisemalign.exchange.ome_zarr import write_ome_zarr
 from unisemalign.exchange.pixels import ExportPixels
 from unisemalign.metrics import IGNORE

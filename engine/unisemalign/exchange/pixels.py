@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from unisemalign.errors import DataError, ProjectError
+from unisemalign.errors import DataError
 from unisemalign.geometry import Rect
 from unisemalign.project import LabelStore, PredictionStore, Project, SlideRecord
 
@@ -79,7 +79,7 @@ def export_pixels(
     DataError
         If ``source`` is unknown.
     ProjectError
-        If a prediction is asked for and there is none.
+        If there is no such round.
     """
     if source not in get_args(Source):
         raise DataError(
@@ -88,11 +88,6 @@ def export_pixels(
     store = None
     if source != "labels":
         round_number, store = _prediction(project, slide.name, round_number)
-        if store is None and source == "prediction":
-            raise ProjectError(
-                f"No round has a prediction of slide '{slide.name}'. Segment it first, or export "
-                f"labels instead."
-            )
     return ExportPixels(
         slide=slide,
         downsample=project.info.spacing_um / slide.spacing_um,
@@ -122,6 +117,9 @@ def _prediction(
     project: Project, name: str, round_number: int | None
 ) -> tuple[int | None, PredictionStore | None]:
     if round_number is not None:
+        project.round(round_number)  # says so where there is no such round
+        if not project.has_prediction(round_number, name):
+            return round_number, None
         return round_number, project.predictions(round_number, name)
     for each in reversed(project.rounds()):
         if project.has_prediction(each.number, name):

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from unisemalign.exchange.masks import INDEX_NOTE
+from unisemalign.exchange.mask_files import INDEX_NOTE
 
 
 def write_png(path: Path, shape_yx: tuple[int, int], bands: Iterable[NDArray[np.uint8]]) -> None:

@@ -16,6 +16,7 @@ from unisemalign.exchange.pixels import present
 from unisemalign.geometry import Rect
 
 BLOCK_PX = 2048
+_MOST_CROSSED = 4_000_000
 
 Ring = NDArray[np.float64]
 """A closed line, ``(n, 2)``, ``x, y``."""
@@ -76,7 +77,8 @@ def polygons_in(geometry: shapely.Geometry) -> list[Polygon]:
 def fill(rings: Sequence[Ring], rect: Rect) -> NDArray[np.bool_]:
     """Return which pixels of ``rect`` have their centre inside ``rings``, ``(h, w)``.
 
-    Even–odd: an outer ring with its holes is one call.
+    Even–odd: an outer ring with its holes is one call. Rows that edges cross are noted in parts, so
+    that memory is bounded however long the rings are.
     """
     turns = np.zeros((rect.h, rect.w + 1), np.uint8)
     ends = np.cumsum([len(ring) for ring in rings])
@@ -87,12 +89,26 @@ def fill(rings: Sequence[Ring], rect: Rect) -> NDArray[np.bool_]:
     # Rows whose centre lies in [low, high): shared corners count once.
     first = np.clip(np.ceil(np.minimum(y0, y1)), 0, rect.h).astype(np.int64)
     count = np.clip(np.ceil(np.maximum(y0, y1)), 0, rect.h).astype(np.int64) - first
-    edge = np.repeat(np.arange(len(start)), count)
-    row = np.arange(edge.size) - np.repeat(np.cumsum(count) - count, count) + first[edge]
-    cross = x0[edge] + (row - y0[edge]) * (x1 - x0)[edge] / (y1 - y0)[edge]
-    column = np.clip(np.ceil(cross), 0, rect.w).astype(np.int64)
-    np.add.at(turns, (row, column), 1)
+    for part in _parts(count):
+        edge = np.repeat(np.arange(part.start, part.stop), count[part])
+        before = np.cumsum(count[part]) - count[part]
+        row = np.arange(edge.size) - np.repeat(before, count[part]) + first[edge]
+        cross = x0[edge] + (row - y0[edge]) * (x1 - x0)[edge] / (y1 - y0)[edge]
+        column = np.clip(np.ceil(cross), 0, rect.w).astype(np.int64)
+        np.add.at(turns, (row, column), 1)
     return (np.cumsum(turns[:, :-1], axis=1, dtype=np.uint8) & 1).astype(bool)
+
+
+def _parts(count: NDArray[np.int64]) -> Iterator[slice]:
+    """Yield runs of edges that cross at most :data:`_MOST_CROSSED` rows together, or one edge."""
+    total = np.cumsum(count)
+    start = 0
+    while start < len(count):
+        done = total[start - 1] if start else 0
+        stop = int(np.searchsorted(total, done + _MOST_CROSSED, side="right"))
+        stop = max(start + 1, stop)
+        yield slice(start, stop)
+        start = stop
 
 
 def without_holes(polygon: Polygon) -> list[Polygon]:

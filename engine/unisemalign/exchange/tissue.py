@@ -10,7 +10,7 @@ from PIL import Image
 
 from unisemalign.errors import DataError
 from unisemalign.exchange.exporting import writing_project_results
-from unisemalign.exchange.masks import read_mask
+from unisemalign.exchange.mask_files import open_mask, read_whole
 from unisemalign.exchange.pixels import present
 from unisemalign.exchange.run_record import about_project
 from unisemalign.project import Project, TissueChange, TissueStore
@@ -60,7 +60,7 @@ def import_tissue(project: Project, name: str, path: Path | str) -> None:
         If the slide is not there, or cannot be read.
     """
     path = Path(path)
-    pixels = read_mask(path).pixels
+    pixels = read_whole(open_mask(path))
     values = present(pixels) - {0}
     if len(values) > 1:
         raise DataError(

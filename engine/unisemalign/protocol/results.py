@@ -58,6 +58,21 @@ class AddDone(Done):
     slides: tuple[AddedSlide, ...]
 
 
+class ImportedFile(ProtocolModel):
+    """A file of :class:`ImportDone`: whose labels it was, and how many regions stand for them."""
+
+    slide: str
+    path: str
+    regions: int
+
+
+class ImportDone(Done):
+    """Labels were imported."""
+
+    verb: Literal["import"] = "import"
+    files: tuple[ImportedFile, ...]
+
+
 class RelocateDone(Done):
     """A slide's file was found again."""
 

@@ -6,7 +6,8 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.parsers import expat
 
-MOST_BYTES = 512 * 2**20
+MOST_BYTES = 128 * 2**20
+"""Ten times as much is held in memory while a text is read."""
 _DEEPEST = 100
 
 

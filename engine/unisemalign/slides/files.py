@@ -58,7 +58,8 @@ def check_regular(
         mode = path.stat().st_mode
     except FileNotFoundError as error:
         raise error_type(
-            f"There is no {what} at '{path}'. Check the path, or that its disk is connected."
+            f"There is no {what} at '{path}': found nothing. Check the path, or that its disk is "
+            f"connected."
         ) from error
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         reason = getattr(error, "strerror", None) or error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,16 @@ import pytest
 import tifffile
 import zarr
 from PIL import Image, ImageCms
+from typer.testing import CliRunner
 
 from unisemalign.cli.adding import add_slides
-from unisemalign.errors import DataError, SlideError, SpacingError
-from unisemalign.exchange import export_labels
+from unisemalign.cli.app import app
+from unisemalign.cli.importing import import_files
+from unisemalign.errors import DataError, SettingsError, SlideError, SpacingError
+from unisemalign.exchange import UnknownClassesError, export_labels
 from unisemalign.geometry import Rect
 from unisemalign.project import Origin, Project, Split
+from unisemalign.protocol import Event, Message
 from unisemalign.runtime import SilentEvents
 from unisemalign.slides import Opening
 
@@ -30,9 +35,9 @@ class Told(SilentEvents):
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def emit(self, event: str, **fields: Any) -> None:
-        if event == "message":
-            self.said.append(fields["text"])
+    def emit(self, event: Event) -> None:
+        if isinstance(event, Message):
+            self.said.append(event.text)
 
 
 @pytest.fixture
@@ -100,7 +105,7 @@ def test_a_pipe_among_slides_adds_nothing(project: Project, tmp_path: Path) -> N
     assert project.slides() == []
 
 
-@pytest.mark.parametrize("fmt", ["png", "ome-tiff"])
+@pytest.mark.parametrize("fmt", ["png", "ome-tiff", "ome-zarr", "geojson", "imagescope", "asap"])
 @pytest.mark.parametrize("name", ["case1.ome.tif", "CASE2.OME.TIFF", "a b.tif"])
 def test_own_exports_are_found_again(name: str, fmt: Any, project: Project, tmp_path: Path) -> None:
     path = tmp_path / "s" / name
@@ -184,3 +189,71 @@ def test_slides_added_before_openings_were_kept(project: Project, tmp_path: Path
     project.open_slide("a").slide.close()
     project.remove_slide("a")
     assert project.slides() == []
+
+
+def test_masks_of_a_folder_are_read_alike(project: Project, tmp_path: Path) -> None:
+    rim, only_rim = np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, np.uint8)
+    rim[50:], only_rim[50:], rim[10:20] = 255, 255, 1
+    for name, mask in (("a", rim), ("b", only_rim)):
+        save(tmp_path / "s" / f"{name}.png")
+        save(tmp_path / "m" / f"{name}.png", mask)
+    said = add(project, tmp_path / "s", masks=tmp_path / "m")
+    assert any("255 is read as ignored in all of them" in text for text in said)
+    assert set(np.unique(project.labels("b").read(Rect(0, 0, *SHAPE)))) == {0, 1}
+
+
+def outlines(path: Path, name: str) -> Path:
+    ring = [[0, 0], [40, 0], [40, 40], [0, 40]]
+    geometry = {"type": "Polygon", "coordinates": [ring]}
+    one = {"type": "Feature", "geometry": geometry, "properties": {"classification": name}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([one]))
+    return path
+
+
+def test_outlines_are_added_with_slides_and_mapped(project: Project, tmp_path: Path) -> None:
+    slide = save(tmp_path / "s" / "a.png")
+    outlines(tmp_path / "m" / "A.GEOJSON", "Tumor")
+    with pytest.raises(UnknownClassesError, match='--map "Tumor=gland"'):
+        add(project, slide, masks=tmp_path / "m")
+    assert project.slides() == []
+    add(project, slide, masks=tmp_path / "m", mapping={"Tumor": "gland"})
+    assert np.count_nonzero(project.labels("a").read(Rect(0, 0, *SHAPE)) == 2) == 1600
+
+
+def test_import_takes_labels_made_elsewhere(project: Project, tmp_path: Path) -> None:
+    add(project, save(tmp_path / "s" / "a.png"), save(tmp_path / "s" / "b.png"))
+    first = outlines(tmp_path / "a.geojson", "Tumor")
+    second = save(tmp_path / "b.png", np.ones(SHAPE, np.uint8))
+    events = Told()
+    with pytest.raises(DataError, match="needs the name of one slide; 0 have it"):
+        import_files(project, [first, outlines(tmp_path / "z.json", "gland")], None, [], events)
+    with pytest.raises(UnknownClassesError):
+        import_files(project, [second, first], None, [], events)
+    assert project.journal() == []
+    done = import_files(project, [first, second], None, ["Tumor=gland"], events)
+    assert [(each.slide, each.regions) for each in done.files] == [("a", 1), ("b", 1)]
+    named = outlines(tmp_path / "z.json", "gland")
+    assert import_files(project, [named], "b", [], events).files[0].slide == "b"
+    with pytest.raises(DataError, match="--slide goes with one file"):
+        import_files(project, [first, second], "a", [], events)
+    with pytest.raises(SettingsError, match="THEIRS=OURS"):
+        import_files(project, [first], None, ["Tumor"], events)
+
+
+def test_the_verbs_by_name(tmp_path: Path) -> None:
+    with Project.create(tmp_path / "p", classes=["background", "gland"]):
+        pass
+    slide = save(tmp_path / "s" / "a.png")
+    path = outlines(tmp_path / "a.geojson", "Tumor")
+    run = CliRunner()
+    added = run.invoke(
+        app, ["add", str(tmp_path / "p"), str(slide), "--spacing-um", "0.5", "--json"]
+    )
+    assert added.exit_code == 0, added.output
+    result = run.invoke(
+        app, ["import", str(tmp_path / "p"), str(path), "--map", "Tumor=gland", "--json"]
+    )
+    assert result.exit_code == 0, result.output
+    done = json.loads(result.stdout.splitlines()[-1])
+    assert done["files"] == [{"slide": "a", "path": str(path), "regions": 1}]

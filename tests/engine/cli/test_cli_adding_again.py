@@ -38,7 +38,7 @@ def project(tmp_path: Path):
 def add(project: Project, folders: tuple[Path, Path]) -> list[str]:
     images, masks = folders
     done = add_slides(project, [images], masks, Split.TRAIN, 0.5, SilentEvents())
-    return [row.name for row in done.slides]
+    return [row["name"] for row in done]
 
 
 @pytest.mark.parametrize("bad", ["size", "value", "empty", "no image"])

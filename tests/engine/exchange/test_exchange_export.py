@@ -25,6 +25,7 @@ from unisemalign.exchange import (
 )
 from unisemalign.geometry import Rect
 from unisemalign.project import Origin
+from unisemalign.protocol import Message
 from unisemalign.runtime.results import content_sha256
 
 WHOLE = Rect(0, 0, 300, 620)
@@ -179,7 +180,7 @@ def test_the_newest_round_that_saw_the_slide_is_taken(project, tmp_path):
     project.new_round(method="m", preset="p")
     (path,) = export_labels(project, tmp_path / "out", "png")
     assert json.loads(path.with_name(f"{path.name}.run.json").read_text())["round"] == first.number
-    with pytest.raises(ProjectError, match="Round 2 has no prediction"):
+    with pytest.raises(DataError, match="found 1 slide"):
         export_labels(project, tmp_path / "out", "png", round=2)
 
 
@@ -206,11 +207,11 @@ def test_a_note_without_a_round(labelled, tmp_path):
 
 
 def test_nothing_to_export(project, tmp_path):
-    with pytest.raises(DataError, match="found 1 slides without"):
+    with pytest.raises(DataError, match="found 1 slide"):
         export_labels(project, tmp_path / "out", "png")
-    with pytest.raises(DataError, match="wants labels or a prediction, found neither"):
+    with pytest.raises(DataError, match="wants labels or a prediction, found none"):
         export_labels(project, tmp_path / "out", "png", slides=["a"])
-    with pytest.raises(ProjectError, match="No round has a prediction"):
+    with pytest.raises(DataError, match="found 1 slide"):
         export_labels(project, tmp_path / "out", "png", source="prediction")
     with pytest.raises(ProjectError, match="no slide 'x'"):
         export_labels(project, tmp_path / "out", "png", slides=["x"])
@@ -337,3 +338,33 @@ def test_a_tissue_mask_a_person_changed_is_not_written_over(project, tmp_path):
     Image.new("L", (4, 4)).save(path)
     with pytest.raises(DataError, match="changed since"):
         export_tissue(project, "a", path)
+
+
+def test_a_slide_without_a_prediction_is_told_and_the_others_exported(labelled, tmp_path):
+    project, _ = labelled
+    Image.new("RGB", (1240, 600)).save(tmp_path / "b.png")
+    project.add_slide(tmp_path / "b.png", spacing_um=0.25)
+    number = project.new_round(method="unisemalign", preset="recommended").number
+    rect = Rect(0, 0, 10, 10)
+    ones = np.ones((10, 10), np.uint8)
+    store = project.predictions(number, "a", create=True)
+    store.write(rect, classes=ones, confidence=ones, disagreement=ones)
+    events = Told()
+    for more in ({}, {"round": number}):
+        (path,) = export_labels(
+            project, tmp_path / "o", "png", source="prediction", events=events, **more
+        )
+        assert path.name == "a.png"
+    assert events.said == ["Slide 'b' has nothing to export yet."] * 2
+    with pytest.raises(ProjectError, match="round 7"):
+        export_labels(project, tmp_path / "o", "png", source="prediction", round=7)
+
+
+class Told:
+    """Keeps the sentences of messages."""
+
+    def __init__(self):
+        self.said = []
+
+    def emit(self, event):
+        self.said += [event.text] if isinstance(event, Message) else []

@@ -10,9 +10,9 @@ import tifffile
 from PIL import Image
 
 from unisemalign.errors import DataError
-from unisemalign.exchange import geojson as geojson_module
 from unisemalign.exchange import import_geojson, import_mask
 from unisemalign.exchange import masks as masks_module
+from unisemalign.exchange import outlines as outlines_module
 from unisemalign.geometry import Rect
 from unisemalign.project import Origin, Project, RegionState
 
@@ -209,7 +209,7 @@ def test_polygons_with_holes_become_labels(project, tmp_path):
 
 
 def test_tiles_give_the_same(project, tmp_path, monkeypatch):
-    monkeypatch.setattr(geojson_module, "_TILE_PX", 64)
+    monkeypatch.setattr(outlines_module, "_TILE_PX", 64)
     path = _collection(tmp_path / "a.geojson", _feature("Polygon", [_square(100, 100, 300)]))
     import_geojson(project, "a", path)
     labels = project.labels("a").read(WHOLE)
@@ -237,7 +237,7 @@ def test_rectangles_that_touch_are_one_region(project, tmp_path):
         ),
         ([_feature("Polygon", [_square(0, 0, 9)], None)], "found none"),
         ([{"type": "Feature"}], "found none"),
-        ([_feature("Point", [1, 2])], "found Point"),
+        ([_feature("Point", [1, 2])], "1 without an area (Point)"),
         ([_feature("Polygon", [[[0, 0], [1, 1]]])], "at least three points"),
         ([_feature("Polygon", [[[0, "x"], [1, 1], [2, 2]]])], "at least three points"),
         ([_feature("Polygon", [[[0], [1], [2]]])], "at least three points"),
@@ -246,7 +246,7 @@ def test_rectangles_that_touch_are_one_region(project, tmp_path):
         ([_feature("Polygon", [_square(0, 1e30, 9)])], "at least three points"),
         (
             [_feature("Polygon", [_square(0, 0, 9)]), _feature("Polygon", [_square(0, 0, 9)], "x")],
-            "feature 2: wants one of",
+            "found 'x' (1). Say what each means with",
         ),
     ],
 )
@@ -262,5 +262,5 @@ def test_files_that_are_no_geojson(project, tmp_path, content):
     (tmp_path / "a.geojson").write_bytes(content)
     with pytest.raises(DataError, match=r"GeoJSON|FeatureCollection"):
         import_geojson(project, "a", tmp_path / "a.geojson")
-    with pytest.raises(DataError, match="Choose a GeoJSON file"):
+    with pytest.raises(DataError, match="There is no GeoJSON at"):
         import_geojson(project, "a", tmp_path / "none.geojson")
