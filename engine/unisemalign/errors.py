@@ -36,6 +36,10 @@ class BusyError(ProjectError):
     """Another process holds what this one needs (a second training, a second viewer)."""
 
 
+class UnwritableError(ProjectError):
+    """A place cannot be written: the disk is full, or may only be read."""
+
+
 class KnownSlideError(ProjectError):
     """A slide that is to be added is in the project already."""
 

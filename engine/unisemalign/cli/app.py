@@ -18,7 +18,14 @@ from unisemalign.benchmark import (
     run_benchmark,
     spread_text,
 )
-from unisemalign.cli.output import FAILED, choose_events, errors_as_sentences, say, say_done
+from unisemalign.cli.output import (
+    FAILED,
+    choose_events,
+    errors_as_sentences,
+    open_project,
+    say,
+    say_done,
+)
 from unisemalign.cli.queueing import queue_done
 from unisemalign.cli.segmenting import segment_elsewhere, segment_here, tell_results
 from unisemalign.errors import DataError, SettingsError
@@ -180,7 +187,7 @@ def add(
     from unisemalign.cli.adding import add_slides
     from unisemalign.cli.importing import parse_mapping
 
-    with errors_as_sentences(as_json), Project.open(project) as opened:
+    with errors_as_sentences(as_json), open_project(project) as opened:
         added = add_slides(
             opened,
             paths,
@@ -227,7 +234,7 @@ def import_(
 @app.command()
 def relocate(project: ProjectPath, name: str, path: Path, as_json: AsJson = False) -> None:
     """Tell a project where a slide that was moved is now."""
-    with errors_as_sentences(as_json), Project.open(project) as opened:
+    with errors_as_sentences(as_json), open_project(project) as opened:
         opened.relocate_slide(name, path)
     if as_json:
         say_done(RelocateDone(slide=name, path=str(path)))
@@ -252,7 +259,7 @@ def tissue(
     """Tell how much of a slide is tissue; the rest (glass, pen, folds) is skipped everywhere."""
     from unisemalign.cli.tissue import look_at_tissue, sentence
 
-    with errors_as_sentences(as_json), Project.open(project) as opened:
+    with errors_as_sentences(as_json), open_project(project) as opened:
         done = look_at_tissue(opened, slide, mask_in=mask_in, mask_out=mask_out, as_found=as_found)
     say_done(done) if as_json else say(sentence(done))
 
@@ -278,7 +285,7 @@ def segment(
     as_json: AsJson = False,
 ) -> None:
     """Segment slides with the newest round's model. What is finished is not done again."""
-    with errors_as_sentences(as_json), Project.open(project) as opened:
+    with errors_as_sentences(as_json), open_project(project) as opened:
         rect = parse_rect(region) if region else None
         if rect and len(slides or []) != 1:
             raise DataError("A region wants exactly one slide. Name it: segment PROJECT SLIDE.")
@@ -329,7 +336,7 @@ def guess(
     """
     from unisemalign.cli.guessing import make_guess, parse_names, sentences
 
-    with errors_as_sentences(as_json), Project.open(project) as opened:
+    with errors_as_sentences(as_json), open_project(project) as opened:
         events = choose_events(as_json)
         with cancel_on_signals(CancelToken()) as token:
             done = make_guess(
@@ -359,7 +366,7 @@ def queue(
     """List the regions most worth a look, best first, with the reason."""
     from unisemalign.active import rank_regions
 
-    with errors_as_sentences(as_json), Project.open(project) as opened:
+    with errors_as_sentences(as_json), open_project(project) as opened:
         found = opened.doubting_round()
         if found is None:
             raise DataError(
@@ -396,7 +403,7 @@ def train(
 
     On several GPUs or machines: accelerate launch -m unisemalign train PROJECT …
     """
-    with errors_as_sentences(as_json), Project.open(project) as opened:
+    with errors_as_sentences(as_json), open_project(project) as opened:
         from unisemalign.training import gather_team, train_round
 
         team = gather_team()
@@ -427,7 +434,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Score a round's model on held-out regions."""
-    with errors_as_sentences(as_json), Project.open(project) as opened:
+    with errors_as_sentences(as_json), open_project(project) as opened:
         from unisemalign.inference import load_predictor, score_split
 
         predictor, found = load_predictor(opened, round_number, overrides or [])
@@ -468,7 +475,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write masks and outlines other programs read."""
-    with errors_as_sentences(as_json), Project.open(project) as opened:
+    with errors_as_sentences(as_json), open_project(project) as opened:
         paths = export_labels(
             opened, out, fmt, source=source, slides=slides, events=choose_events(as_json)
         )
@@ -528,7 +535,7 @@ def benchmark(
 @app.command()
 def serve(project: ProjectPath, overrides: Overrides = None) -> None:
     """Answer a viewer's requests: JSON lines in, events out."""
-    with errors_as_sentences(as_json=True), Project.open(project) as opened:
+    with errors_as_sentences(as_json=True), open_project(project) as opened:
         from unisemalign.cli.serving import serve_requests
 
         serve_requests(opened, overrides or [])
@@ -607,7 +614,7 @@ def _at_hand(kind: str, others: str) -> dict[str, str]:
 
 
 def _about_project(path: Path) -> dict[str, Any]:
-    with Project.open(path) as opened:
+    with open_project(path) as opened:
         about = opened.info
     advice = spacing_advice(about.encoder, about.spacing_um, Settings().model.zoom)
     return {

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from unisemalign.errors import CancelledError, UnisemalignError
+from unisemalign.project import Project
 from unisemalign.protocol import Cancelled, Done, Failed
 from unisemalign.runtime import Events, JsonLinesEvents, ProgressBarEvents
 
@@ -26,6 +28,14 @@ def say(text: str) -> None:
 def say_done(done: Done) -> None:
     """Print a verb's result as JSON on stdout."""
     JsonLinesEvents().emit(done)
+
+
+def open_project(root: Path) -> Project:
+    """Open a project and say, on stderr, what the person should know of it."""
+    project = Project.open(root)
+    for remark in project.remarks:
+        sys.stderr.write(remark + "\n")
+    return project
 
 
 @contextmanager

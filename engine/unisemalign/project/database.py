@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
+import shutil
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from unisemalign.errors import BusyError, ProjectError
-from unisemalign.runtime.files import disk_full_told
+from unisemalign.errors import BusyError, ProjectError, UnwritableError
+from unisemalign.runtime.files import FULL, disk_full_told, write_refusal
 
 SCHEMA_VERSION = 1
+_MAYBE_UNWRITABLE = {
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM,
+}
+"""What SQLite says when its files beside the tables find no room, or when it is not allowed."""
 
 _SCHEMA = """
 CREATE TABLE facts (key TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
@@ -74,14 +85,26 @@ class Database:
         From every method: the file is damaged, read-only, or the disk is full.
     BusyError
         If another process keeps the tables locked for longer than ten seconds.
+
+    Attributes
+    ----------
+    read_only
+        Why nothing can be written, as a sentence; ``None`` where it can.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: str | None = None) -> None:
+        self.read_only = read_only
         self._path = path
         self._lock = threading.RLock()
+        self._copy = contextlib.ExitStack()
         with self._errors_told():
+            place = str(path) if read_only is None else self._place_to_read()
             self._connection = sqlite3.connect(
-                path, timeout=10, isolation_level=None, check_same_thread=False
+                place,
+                timeout=10,
+                isolation_level=None,
+                check_same_thread=False,
+                uri=read_only is not None,
             )
             self._connection.row_factory = sqlite3.Row
 
@@ -106,7 +129,17 @@ class Database:
                 f"Cannot open the project: '{path}' is missing. It holds slides, regions and "
                 f"rounds: take it from a backup."
             )
-        database = cls(path)
+        if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+            return cls._checked(cls(path, read_only=_read_only_sentence(path)))
+        try:
+            return cls._checked(cls(path))
+        except UnwritableError as error:
+            # SQLite writes beside the tables even to read them. A person can look, and export.
+            return cls._checked(cls(path, read_only=str(error)))
+
+    @classmethod
+    def _checked(cls, database: Database) -> Database:
+        path = database._path
         try:
             with database._errors_told():
                 database._set_up()
@@ -131,6 +164,7 @@ class Database:
         """Close the connection. A second call does nothing."""
         with self._lock:
             self._connection.close()
+            self._copy.close()
 
     def __enter__(self) -> Database:
         return self
@@ -146,6 +180,8 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Yield a connection whose changes are kept whole, or not at all if the block raises."""
+        if self.read_only is not None:
+            raise UnwritableError(self.read_only)
         with self._lock, self._errors_told():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -164,6 +200,17 @@ class Database:
         self._connection.execute("PRAGMA checkpoint_fullfsync = ON")
         self._connection.execute("PRAGMA foreign_keys = ON")
 
+    def _place_to_read(self) -> str:
+        """Return where SQLite reads the tables without writing anything beside them."""
+        log = self._path.with_name(f"{self._path.name}-wal")
+        if not log.exists() or log.stat().st_size == 0:
+            return f"{self._path.as_uri()}?mode=ro&immutable=1"
+        # The newest changes are in the log still, and only a writer can bring both together.
+        folder = self._copy.enter_context(tempfile.TemporaryDirectory(prefix="unisemalign-"))
+        for each in (self._path, log):
+            shutil.copy(each, folder)
+        return (Path(folder) / self._path.name).as_uri()
+
     @contextmanager
     def _errors_told(self) -> Iterator[None]:
         with disk_full_told(self._path):
@@ -173,17 +220,34 @@ class Database:
                 code = getattr(error, "sqlite_errorcode", 0) & 0xFF
                 if code == sqlite3.SQLITE_FULL:
                     raise OSError(errno.ENOSPC, str(error)) from error
+                if code in _MAYBE_UNWRITABLE and (refusal := write_refusal(self._path.parent)):
+                    if refusal.errno in FULL:
+                        raise refusal from error
+                    raise UnwritableError(_read_only_sentence(self._path)) from error
                 raise _told(self._path, code, error) from error
 
 
+def _read_only_sentence(path: Path) -> str:
+    return (
+        f"The project '{path.parent}' can be read and exported, not changed: its folder or "
+        f"'{path.name}' may only be read. Give yourself the right to write there, or copy the "
+        f"project to where you have it."
+    )
+
+
 def _told(path: Path, code: int, error: sqlite3.Error) -> ProjectError:
+    if code == sqlite3.SQLITE_IOERR:
+        return ProjectError(
+            f"The disk or the network failed while '{path}' was in use: {error}. Nothing says that "
+            f"the project is damaged. See that the disk is there and sound, then open it again."
+        )
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return BusyError(
             f"Another process keeps '{path.name}' locked for longer than ten seconds. "
             f"Wait until it is done, then try again."
         )
     if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
-        return ProjectError(
+        return UnwritableError(
             f"Cannot write '{path}': {error}. Give yourself the right to write in that folder."
         )
     if isinstance(error, sqlite3.IntegrityError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -71,7 +71,7 @@ class LabelEditor:
     Attributes
     ----------
     remarks
-        Sentences about edits that could not be completed.
+        Sentences about edits that could not be taken back.
     """
 
     def __init__(
@@ -141,7 +141,13 @@ class LabelEditor:
         return self._turn("undone", "redoing", newest=False)
 
     def recover(self) -> None:
-        """Finish what a killed process began. Somebody who is writing right now is left alone."""
+        """Take back what a killed process began. Who is writing right now is left alone.
+
+        Raises
+        ------
+        ProjectError
+            If the disk is full or may only be read.
+        """
         if self._journal.interrupted():
             with contextlib.suppress(BusyError), self._lock.held():
                 self._recover()
@@ -153,44 +159,57 @@ class LabelEditor:
             return None if act is None else self._carry_out(act)[0]
 
     def _recover(self) -> None:
+        if not self._journal.interrupted():
+            return
+        self._journal.drop_staged()
         for act in self._journal.unfinished():
             try:
-                store = self._store_of(act.entries[0].slide)
+                self._store_of(act.entries[0].slide)
             except ProjectError as error:
-                # It is completed when the labels are back.
+                # It is taken back when the labels are there again.
                 self._remark(f"An edit of slide '{act.entries[0].slide}' waits: {error}")
                 continue
             readable = []
             for entry in act.entries:
                 try:
-                    with disk_full_told(store.folder):
-                        self._put(entry)
+                    self._put(entry, back=True)
                     readable.append(entry)
                 except UnreadableEditError as error:
                     self._set_aside(entry, error)
-            self._journal.finish(replace(act, entries=tuple(readable)))
+            self._journal.take_back(replace(act, entries=tuple(readable)))
 
     def _carry_out(self, act: Act) -> list[JournalEntry]:
         begun: list[JournalEntry] = []
         try:
             for entry in act.entries:
                 begun.append(entry)
-                with disk_full_told(self._store_of(entry.slide).folder):
-                    self._put(entry)
+                self._put(entry)
+            return self._journal.finish(act)
         except UnreadableEditError as error:
-            # What was read of the act is completed, and the next undo takes the one before.
-            self._set_aside(begun[-1], error)
-            self._recover()
+            # The rest of the act stays as it was, and the next undo takes that.
+            self._set_aside(spoilt := begun.pop(), error)
+            rest = tuple(entry for entry in act.entries if entry != spoilt)
+            self._take_back(replace(act, entries=rest), begun, error)
             raise UnreadableEditError(self.remarks[-1]) from error
-        except (OSError, ProjectError):
-            # Put back what was there. If even that fails, the journal still holds the edit, and
-            # the next one (or the next opening) completes it.
-            with contextlib.suppress(OSError, ProjectError):
-                for entry in reversed(begun):
-                    self._put(entry, back=True)
-                self._journal.take_back(act)
+        except (OSError, ProjectError) as error:
+            self._take_back(act, begun, error)
             raise
-        return self._journal.finish(act)
+
+    def _take_back(
+        self, act: Act, begun: Sequence[JournalEntry], error: OSError | ProjectError
+    ) -> None:
+        """Put back what was there. Where even that fails the next edit or opening does it."""
+        for entry in reversed(begun):
+            try:
+                self._put(entry, back=True)
+            except (OSError, ProjectError):
+                raise ProjectError(
+                    f"{error} The edit was not made; a part of it shows under y, x, h, w = "
+                    f"{entry.rect} of '{entry.slide}' until there is room: the next edit, or "
+                    f"opening the project, takes it back."
+                ) from error
+        with contextlib.suppress(OSError, ProjectError):
+            self._journal.take_back(act)
 
     def _put(self, entry: JournalEntry, *, back: bool = False) -> None:
         store = self._store_of(entry.slide)
@@ -198,7 +217,8 @@ class LabelEditor:
             raise UnreadableEditError(f"{entry.rect} does not lie on the slide")
         to_before = (entry.state == "undoing") != back
         pixels = self._journal.pixels(entry, "before" if to_before else "after")
-        store.put(entry.rect, pixels.labels, pixels.origin)
+        with disk_full_told(store.folder):
+            store.put(entry.rect, pixels.labels, pixels.origin)
 
     def _set_aside(self, entry: JournalEntry, error: UnreadableEditError) -> None:
         self._journal.set_aside(entry)

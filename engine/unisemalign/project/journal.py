@@ -100,12 +100,12 @@ class Act:
     ----------
     entries
         In the order in which they are carried out.
-    made
-        Regions that are there because of it.
+    wishes
+        The regions of each, for an act that is new: they change when it is done.
     """
 
     entries: tuple[JournalEntry, ...]
-    made: tuple[int, ...] = ()
+    wishes: tuple[RegionWish, ...] = ()
 
 
 class Journal:
@@ -113,9 +113,10 @@ class Journal:
 
     The edits of one act have the same time. An edit is written down as ``pending`` (or ``undoing``,
     ``redoing``) with the pixels on both sides before any chunk changes, and as ``done``
-    (``undone``) after the last one has. Whatever kills the process between, the row tells what the
-    chunks are to hold. Edits of an act of several are ``staged`` one by one before: what is staged
-    has changed nothing and is dropped after a kill.
+    (``undone``) after the last one is on the disk: only then is it acknowledged. Whatever ends it
+    between, the row tells what the chunks held before, and the act is taken back: what was said to
+    have failed never happens later. Edits of an act of several are ``staged`` one by one before:
+    what is staged has changed nothing and is dropped after a kill.
 
     An edit of one region names it in its own row; one of many, in rows of ``edit_regions``.
     """
@@ -154,7 +155,7 @@ class Journal:
             connection.execute("DELETE FROM journal WHERE state = 'staged'")
 
     def start(self, staged: Sequence[tuple[int, RegionWish]]) -> Act:
-        """Make ``pending`` what was staged: from here on the act is completed, even by others."""
+        """Make ``pending`` what was staged: whoever finds it half done takes it back."""
         with self._database.transaction() as connection:
             return self._start(connection, staged)
 
@@ -193,6 +194,8 @@ class Journal:
         with self._database.transaction() as connection:
             if any(entry.state == "pending" for entry in act.entries):
                 connection.execute("UPDATE journal SET state = 'superseded' WHERE state = 'undone'")
+            for entry, wish in zip(act.entries, act.wishes, strict=False):
+                self._join(connection, entry, wish)
             return [self._finish(connection, entry) for entry in act.entries]
 
     def take_back(self, act: Act) -> None:
@@ -206,8 +209,6 @@ class Journal:
                     connection.execute(
                         "UPDATE journal SET state = ? WHERE id = ?", (earlier, entry.id)
                     )
-            for region_id in act.made:
-                connection.execute("DELETE FROM regions WHERE id = ?", (region_id,))
 
     def set_aside(self, entry: JournalEntry) -> None:
         """Keep an edit that cannot be read, but never carry it out."""
@@ -215,28 +216,22 @@ class Journal:
             connection.execute("UPDATE journal SET state = 'set aside' WHERE id = ?", (entry.id,))
 
     def interrupted(self) -> bool:
-        """Tell whether a kill left something to complete or to drop, or somebody writes now."""
+        """Tell whether a kill left something to take back or to drop, or somebody writes now."""
         states = ", ".join(f"'{state}'" for state in ("staged", *_ON_THE_WAY))
         return bool(
             self._database.rows(f"SELECT 1 FROM journal WHERE state IN ({states}) LIMIT 1")  # noqa: S608
         )
 
     def unfinished(self) -> list[Act]:
-        """Return the acts a kill interrupted, oldest first; what was only staged is dropped."""
-        if not self.interrupted():
-            return []
-        self.drop_staged()
+        """Return the acts that a kill or a full disk left half done, newest first."""
         states = ", ".join(f"'{state}'" for state in _ON_THE_WAY)
         rows = self._database.rows(
-            f"SELECT {_COLUMNS} {_FROM} WHERE state IN ({states}) ORDER BY journal.id"
+            f"SELECT {_COLUMNS} {_FROM} WHERE state IN ({states}) ORDER BY journal.id DESC"
         )
-        acts = []
-        for _, group in itertools.groupby(
+        acts = itertools.groupby(
             map(_entry, rows), lambda each: (each.time, each.slide, each.state)
-        ):
-            entries = tuple(group)
-            acts.append(Act(entries[::-1] if entries[0].state == "undoing" else entries))
-        return acts
+        )
+        return [Act(tuple(entries)) for _, entries in acts]
 
     def pixels(self, entry: JournalEntry, side: Literal["before", "after"]) -> Pixels:
         """Return the pixels on one side of an edit.
@@ -252,30 +247,33 @@ class Journal:
     def _start(
         self, connection: sqlite3.Connection, staged: Sequence[tuple[int, RegionWish]]
     ) -> Act:
-        made: list[int] = []
-        entries = []
-        for entry_id, wish in staged:
-            state = None if wish.state is None else wish.state.value
-            found, new = find_or_insert(connection, wish.regions)
-            made += new
-            if len(found) > 1:
-                connection.execute(_EDIT_REGIONS)
-                connection.executemany(
-                    "INSERT INTO edit_regions (edit_id, region_id, before, after) "
-                    "VALUES (?, ?, (SELECT state FROM regions WHERE id = ?), ?)",
-                    [(entry_id, region_id, region_id, state) for region_id in found],
-                )
-            one = found[0] if len(found) == 1 else None
-            connection.execute(
-                "UPDATE journal SET state = 'pending', region_id = ?, region_after = ?, "
-                "region_before = (SELECT state FROM regions WHERE id = ?) WHERE id = ?",
-                (one, state, one, entry_id),
+        connection.executemany(
+            "UPDATE journal SET state = 'pending' WHERE id = ?", [(each,) for each, _ in staged]
+        )
+        entries = tuple(self._get(connection, entry_id) for entry_id, _ in staged)
+        return Act(entries, tuple(wish for _, wish in staged))
+
+    def _join(self, connection: sqlite3.Connection, entry: JournalEntry, wish: RegionWish) -> None:
+        """Write down which regions an edit belongs to, made now where there are none."""
+        state = None if wish.state is None else wish.state.value
+        found = find_or_insert(connection, wish.regions)
+        if len(found) > 1:
+            connection.execute(_EDIT_REGIONS)
+            connection.executemany(
+                "INSERT INTO edit_regions (edit_id, region_id, before, after) "
+                "VALUES (?, ?, (SELECT state FROM regions WHERE id = ?), ?)",
+                [(entry.id, region_id, region_id, state) for region_id in found],
             )
-            entries.append(self._get(connection, entry_id))
-        return Act(tuple(entries), tuple(made))
+        one = found[0] if len(found) == 1 else None
+        connection.execute(
+            "UPDATE journal SET region_id = ?, region_after = ?, "
+            "region_before = (SELECT state FROM regions WHERE id = ?) WHERE id = ?",
+            (one, state, one, entry.id),
+        )
 
     def _finish(self, connection: sqlite3.Connection, entry: JournalEntry) -> JournalEntry:
         back = entry.state == "undoing"
+        entry = self._get(connection, entry.id)
         if entry.region_id is not None:
             rows = connection.execute(
                 "SELECT region_before, region_after FROM journal WHERE id = ?", (entry.id,)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from unisemalign.errors import BusyError
+from unisemalign.errors import BusyError, UnwritableError
 from unisemalign.protocol import LockHolder, lock_holder
-from unisemalign.runtime.files import read_json, write_json
+from unisemalign.runtime.files import disk_full_told, read_json, write_json
 
 
 class ProcessLock:
@@ -42,17 +42,26 @@ class ProcessLock:
         ------
         BusyError
             If another holder does not let go within ``timeout_s``.
+        UnwritableError
+            If the disk is full, or nothing may be written there.
         """
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         lock = self._lock()
         try:
-            lock.acquire(timeout=timeout_s, poll_interval=0.02)
+            with disk_full_told(self._path):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                lock.acquire(timeout=timeout_s, poll_interval=0.02)
         except Timeout as error:
             pid = self._pid_told()
             holder = "another process" if pid is None else f"process {pid}"
             raise BusyError(self._busy.format(holder=holder)) from error
+        except PermissionError as error:
+            raise UnwritableError(
+                f"'{self._path.parent.parent}' can be read, not changed: you may not write to "
+                f"'{self._path.parent}'. Give yourself the right, or copy the project."
+            ) from error
         try:
-            write_json(self._holder, LockHolder(pid=os.getpid()).model_dump(), durable=False)
+            with suppress(UnwritableError):  # a lock that does not say whose it is locks as well
+                write_json(self._holder, LockHolder(pid=os.getpid()).model_dump(), durable=False)
             yield
         finally:
             self._holder.unlink(missing_ok=True)
@@ -67,6 +76,8 @@ class ProcessLock:
             lock.acquire(timeout=0)
         except Timeout:
             return self._pid_told()
+        except OSError:  # where nothing can be written nobody works
+            return None
         lock.release()
         return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from shlex import quote
 from types import TracebackType
@@ -70,13 +70,15 @@ class Project:
     Raises
     ------
     ProjectError
-        From every method that writes, when the disk is full; what was there is then unchanged.
+        From every method that writes, when the disk is full or may only be read
+        (:class:`UnwritableError`); what was there is then unchanged.
     """
 
     def __init__(self, root: Path, info: ProjectInfo, database: Database) -> None:
         self.root = root
         self.layout = ProjectLayout(root)
         self.info = info
+        self._remarks: list[str] = [database.read_only] if database.read_only else []
         self._database = database
         self._slides = SlideTable(database, root)
         self._regions = RegionTable(database)
@@ -163,7 +165,9 @@ class Project:
 
     @classmethod
     def open(cls, root: Path | str) -> Self:
-        """Open the project in ``root`` and finish edits that a killed process left half done.
+        """Open the project in ``root`` and take back edits that a killed process left half done.
+
+        Where nothing can be written it can be read, and :attr:`remarks` says so.
 
         Raises
         ------
@@ -186,7 +190,7 @@ class Project:
         try:
             _check_facts(database, info)
             project = cls(root, info, database)
-            project._editor.recover()
+            project._recover()
         except BaseException:
             database.close()
             raise
@@ -210,8 +214,11 @@ class Project:
     # Locks
 
     def lock_editing(self) -> AbstractContextManager[None]:
-        """Hold the right to edit while the block runs; :class:`BusyError` names who has it."""
-        return self._editing.held()
+        """Hold the right to edit while the block runs; :class:`BusyError` names who has it.
+
+        Where nothing can be written there is nothing to hold.
+        """
+        return self._editing.held() if self._database.read_only is None else nullcontext()
 
     def lock_training(self) -> AbstractContextManager[None]:
         """Hold the right to train while the block runs; :class:`BusyError` names who has it."""
@@ -513,8 +520,8 @@ class Project:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a person is to be told of edits that could not be completed."""
-        return tuple(self._editor.remarks)
+        """What a person is to be told: why it can only be read, edits that could not be mended."""
+        return (*self._remarks, *self._editor.remarks)
 
     def undo(self) -> JournalEntry | None:
         """Take the newest act back, also one of an earlier session; ``None`` if there is none."""
@@ -665,6 +672,20 @@ class Project:
 
     # Inside
 
+    def _recover(self) -> None:
+        """Take back what was left half done; what cannot be is told, and the rest is usable."""
+        if self._database.read_only is None:
+            try:
+                self._editor.recover()
+                return
+            except (ProjectError, OSError) as error:
+                self._remarks.append(f"An edit that was cut short is not taken back yet. {error}")
+        elif acts := self._journal.unfinished():
+            self._remarks.append(
+                f"An edit of '{acts[0].entries[0].slide}' was cut short, and a part of it may "
+                f"show: it is taken back once the project can be changed."
+            )
+
     def _process_lock(self, name: str, busy: str) -> ProcessLock:
         return ProcessLock(self.layout.lock(name), busy)
 
@@ -735,7 +756,7 @@ def _check_facts(database: Database, info: ProjectInfo) -> None:
             f"project.toml: 'classes' wants the {n_classes} classes that labels may use, found "
             f"{len(info.classes)}. Put the missing ones back; names and colours may change."
         )
-    if len(info.classes) > n_classes:
+    if len(info.classes) > n_classes and database.read_only is None:
         with database.transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO facts (key, value) VALUES ('n_classes', ?)",

@@ -72,14 +72,12 @@ class RegionTable:
         return [self.get(region_id) for region_id in ids]
 
 
-def find_or_insert(
-    connection: sqlite3.Connection, regions: Sequence[Region]
-) -> tuple[list[int], list[int]]:
-    """Return the ids of regions of one slide, and of these the new ones: ``unlabelled``.
+def find_or_insert(connection: sqlite3.Connection, regions: Sequence[Region]) -> list[int]:
+    """Return the ids of regions of one slide; new ones are ``unlabelled``.
 
     A region is found by its id or, where that is 0, by its rectangle.
     """
-    ids, new = [each.id for each in regions], []
+    ids = [each.id for each in regions]
     if not all(ids):
         slide = connection.execute("SELECT id FROM slides WHERE name = ?", (regions[0].slide,))
         slide_id = slide.fetchone()["id"]
@@ -92,9 +90,8 @@ def find_or_insert(
             if not region.id and rect not in known:
                 fresh = replace(region, state=RegionState.UNLABELLED)
                 known[rect] = _insert(connection, slide_id, fresh)
-                new.append(known[rect])
             ids[place] = region.id or known[rect]
-    return ids, new
+    return ids
 
 
 def _insert(connection: sqlite3.Connection, slide_id: int, region: Region) -> int:

@@ -21,11 +21,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from unisemalign.errors import ProjectError
+from unisemalign.errors import ProjectError, UnwritableError
 
 ON_WINDOWS = os.name == "nt"
 _PATIENCE_S = 5.0
 """How long a file that somebody holds open is waited for. Virus scanners let go within a second."""
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the system answers when there is no room: the disk is full, or a person's share of it."""
+_SMALL_CHANGE_BYTES = 256 * 1024
 _NO_FLUSH_OF_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES}
 """What some network file systems answer, and folders that may be written but not read."""
 
@@ -162,16 +165,49 @@ def flush_folder(path: Path) -> None:
 
 @contextmanager
 def disk_full_told(path: Path) -> Iterator[None]:
-    """Turn "no space left" inside the block into a sentence naming ``path``'s folder."""
+    """Turn "no space left" inside the block into a sentence naming ``path``'s folder.
+
+    Likewise "read-only file system".
+
+    Raises
+    ------
+    UnwritableError
+        With the sentence.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-            raise
-        raise ProjectError(
-            f"Cannot write '{path.name}': the disk that holds '{path.parent}' is full. "
-            f"What was saved before is intact. Free some space there, then repeat the last step."
-        ) from error
+        if error.errno in FULL:
+            raise UnwritableError(
+                f"Cannot write '{path.name}': the disk that holds '{path.parent}' is full. What "
+                f"was saved before is intact. Free some space there, then repeat the last step."
+            ) from error
+        if error.errno == errno.EROFS:
+            raise UnwritableError(
+                f"Cannot write '{path.name}': the disk that holds '{path.parent}' may only be "
+                f"read. Copy the project to a disk that can be written, and open it there."
+            ) from error
+        raise
+
+
+def write_refusal(folder: Path) -> OSError | None:
+    """Return why the system lets nobody write to ``folder`` now; ``None``: it can be written.
+
+    It is tried, with as much as a small change of a project takes: rights and free space tell
+    little of quotas, network disks and other systems' rules.
+    """
+    part = part_beside(folder / "room")
+    try:
+        with part.open("wb") as file:
+            file.write(bytes(_SMALL_CHANGE_BYTES))
+            file.flush()
+            flush_handle(file.fileno())
+    except OSError as error:
+        return error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+    return None
 
 
 def write_json(path: Path, value: Any, *, durable: bool = True) -> None:

@@ -191,7 +191,7 @@ def test_a_kill_at_any_moment_leaves_all_or_nothing_and_a_repeat(
 
 @pytest.mark.parametrize(
     "spoilt",
-    ["after = x'00ff'", "after = 'text'", "h = 'high'", "y = 100000", "before = 1, after = 2.5"],
+    ["before = x'00ff'", "before = 'text'", "h = 'high'", "y = 100000", "before = 1, after = 2.5"],
 )
 def test_an_edit_that_cannot_be_read_is_set_aside(project, spoilt):
     project.write_labels("a", ONE, np.ones(ONE.shape, np.uint8), Origin.DRAWN, action="draw")
