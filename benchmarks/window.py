@@ -68,8 +68,8 @@ def open_window(root: Path | None) -> tuple[napari.Viewer, DockWidget | None]:
     if root is not None:
         dock = DockWidget(viewer)
         viewer.window.add_dock_widget(dock, name="Segment slides", area="right")
-        dock.bench.open_project(root)
-        _live(lambda: dock is not None and dock.bench.session.slide is not None, PATIENCE_S)
+        dock.controller.open_project(root)
+        _live(lambda: dock is not None and dock.controller.session.slide is not None, PATIENCE_S)
     viewer.screenshot(canvas_only=True, flash=False)
     return viewer, dock
 
@@ -160,9 +160,9 @@ def measure_lag(root: Path, seconds: float) -> dict[str, dict[str, float]]:
     viewer, dock = open_window(root)
     if dock is None:
         raise SystemExit("No dock.")
-    bench, session = dock.bench, dock.bench.session
+    controller, session = dock.controller, dock.controller.session
     failures: list[str] = []
-    bench.failed.connect(lambda _section, sentence: failures.append(sentence))
+    controller.failed.connect(lambda _section, sentence: failures.append(sentence))
     report = {}
 
     def painted(going: Callable[[], bool]) -> dict[str, float]:
@@ -175,10 +175,10 @@ def measure_lag(root: Path, seconds: float) -> dict[str, dict[str, float]]:
     brush = Brush(viewer)
     _live(seconds=3)
     report["idle"] = lag(seconds)
-    bench.layers.look_at(Rect(1500, 1500, REGION_PX, REGION_PX))
-    bench.mark_region(REGION_PX)
-    _live(lambda: session.work is not None, 10)
-    layer = bench.layers.editing()
+    controller.layers.look_at(Rect(1500, 1500, REGION_PX, REGION_PX))
+    controller.mark_region(REGION_PX)
+    _live(lambda: session.edit is not None, 10)
+    layer = controller.layers.editing()
     if layer is None:
         raise SystemExit(f"No region opened: {failures}")
     report["painting"] = painted(lambda: True)
@@ -189,7 +189,7 @@ def measure_lag(root: Path, seconds: float) -> dict[str, dict[str, float]]:
     _live(lambda: len(session.curve.loss) > 5, PATIENCE_S)
     report["training"] = lag(seconds, lambda: session.training is not None)
     report["painting while training"] = painted(lambda: session.training is not None)
-    bench.cancel_training()
+    controller.cancel_training()
     _live(lambda: session.training is None, PATIENCE_S)
     dock.segment.slide.click()
     _live(lambda: bool(session.segmenting and session.segmenting.done), PATIENCE_S)
@@ -197,7 +197,7 @@ def measure_lag(root: Path, seconds: float) -> dict[str, dict[str, float]]:
     report["painting while segmenting"] = painted(lambda: session.segmenting is not None)
     if session.segmenting is None:
         failures.append("The slide was done before painting was: fewer --seconds are wanted.")
-    bench.segmenter.cancel()
+    controller.segmenter.cancel()
     _live(lambda: session.segmenting is None, PATIENCE_S)
     if failures:
         raise SystemExit("\n".join(failures))

@@ -44,9 +44,9 @@ class Stage:
         self.viewer.window.resize(*WINDOW_PX)
         self.dock = DockWidget(self.viewer)
         self.viewer.window.add_dock_widget(self.dock, name="Segment slides", area="right")
-        self.session = self.dock.bench.session
+        self.session = self.dock.controller.session
         self.panels: list[tuple[str, Image.Image]] = []
-        self.dock.bench.failed.connect(self._on_failed)
+        self.dock.controller.failed.connect(self._on_failed)
 
     def wait(self, until: Callable[[], bool] = lambda: False, seconds: float = 0.6) -> None:
         """Let the window live until something holds, at most ``seconds``."""
@@ -72,18 +72,18 @@ class Stage:
 
     def label(self, rect: Rect, caption: str | None = None) -> None:
         """Mark a region, paint its truth, and accept it."""
-        bench = self.dock.bench
-        bench.layers.look_at(rect)
+        controller = self.dock.controller
+        controller.layers.look_at(rect)
         self.wait(seconds=0.2)
-        self.press(self.dock.review.mark, lambda: self.session.work is not None)
-        layer, work = bench.layers.editing(), self.session.work
-        if layer is None or work is None:
+        self.press(self.dock.review.mark, lambda: self.session.edit is not None)
+        layer, edit = controller.layers.editing(), self.session.edit
+        if layer is None or edit is None:
             raise SystemExit("No region opened: see the sentence above.")
-        seen = truth(work.region.rect, size_px=SIZE_PX, seed=0)
+        seen = truth(edit.region.rect, size_px=SIZE_PX, seed=0)
         layer.data = np.where(np.arange(len(seen))[:, None] < 0.8 * len(seen), seen, 0)
         if caption:
             self.take(caption)
-        self.press(self.dock.review.accept, lambda: self.session.work is None)
+        self.press(self.dock.review.accept, lambda: self.session.edit is None)
 
     def _on_failed(self, section: str, sentence: str) -> None:
         print(f"{section}: {sentence}", file=sys.stderr)  # noqa: T201
@@ -91,8 +91,8 @@ class Stage:
 
 def play(stage: Stage, folder: Path, steps: int) -> None:
     """Go once round the loop."""
-    bench, dock, session = stage.dock.bench, stage.dock, stage.session
-    bench.create_project(folder / "study.unisem", classes=list(CLASSES))
+    controller, dock, session = stage.dock.controller, stage.dock, stage.session
+    controller.create_project(folder / "study.unisem", classes=list(CLASSES))
     dock.open.add_slide(draw_slide(folder / "colon.tif", size_px=SIZE_PX))
     stage.label(Rect(700, 640, 256, 256))
     stage.label(Rect(384, 384, 256, 256), "1  Label what you know")
@@ -103,14 +103,14 @@ def play(stage: Stage, folder: Path, steps: int) -> None:
     stage.wait(lambda: session.training is None, PATIENCE_S)
     stage.press(dock.segment.slide, lambda: bool(session.area) and session.segmenting is None)
     stage.take("3  Segment the slide")
-    stage.press(dock.review.next, lambda: session.work is not None)
+    stage.press(dock.review.next, lambda: session.edit is not None)
     stage.take("4  Correct what the model doubts, train on")
 
 
 def guess(stage: Stage, folder: Path, out: Path) -> None:
     """Make a first guess, name its clusters as a person would, and take both."""
-    bench, dock, session = stage.dock.bench, stage.dock, stage.session
-    bench.create_project(folder / "guess.unisem", classes=list(CLASSES))
+    controller, dock, session = stage.dock.controller, stage.dock, stage.session
+    controller.create_project(folder / "guess.unisem", classes=list(CLASSES))
     dock.open.add_slide(draw_slide(folder / "guess.tif", size_px=SIZE_PX))
     stage.press(dock.segment.slide, lambda: session.segmenting is None)
     stage.take("1  Before any label: what looks alike")
@@ -129,7 +129,7 @@ def guess(stage: Stage, folder: Path, out: Path) -> None:
 
 def weights(stage: Stage, out: Path) -> None:
     """Show the dialog of the published weights."""
-    dialog = WeightsDialog(stage.dock.bench, stage.dock)
+    dialog = WeightsDialog(stage.dock.controller, stage.dock)
     dialog.choose("kaiko-s16")
     dialog.show()
     stage.wait(seconds=1.0)

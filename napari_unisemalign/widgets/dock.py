@@ -9,15 +9,15 @@ from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
 
-from napari_unisemalign.state import DockState, resolve_state
-from napari_unisemalign.timers import single_shot
+from napari_unisemalign.actions.controller import Controller
+from napari_unisemalign.engine.timers import single_shot
+from napari_unisemalign.session.dock_state import DockState, resolve_state
 from napari_unisemalign.widgets.export_section import ExportWidget
 from napari_unisemalign.widgets.open_section import OpenWidget
 from napari_unisemalign.widgets.parts import ACCENT, SectionWidget
 from napari_unisemalign.widgets.review_section import ReviewWidget
 from napari_unisemalign.widgets.segment_section import SegmentWidget
 from napari_unisemalign.widgets.train_section import TrainWidget
-from napari_unisemalign.workbench import Workbench
 from unisemalign.errors import UnisemalignError
 
 RENDER_MS = 40
@@ -30,24 +30,24 @@ class DockWidget(QWidget):
     ----------
     napari_viewer
         The viewer; napari knows the parameter by this name.
-    bench
+    controller
         What the buttons act on; made here unless given.
     """
 
-    def __init__(self, napari_viewer: Viewer, *, bench: Workbench | None = None) -> None:
+    def __init__(self, napari_viewer: Viewer, *, controller: Controller | None = None) -> None:
         super().__init__()
-        self.bench = bench or Workbench(napari_viewer)
+        self.controller = controller or Controller(napari_viewer)
         self.next_step = QLabel()
         self.next_step.setWordWrap(True)
         self.next_step.setTextFormat(Qt.TextFormat.PlainText)
         self.next_step.setStyleSheet(
             f"QLabel {{ background: {ACCENT}; color: white; border-radius: 4px; padding: 6px; }}"
         )
-        self.open = OpenWidget(self.bench)
-        self.segment = SegmentWidget(self.bench)
-        self.review = ReviewWidget(self.bench)
-        self.train = TrainWidget(self.bench)
-        self.export = ExportWidget(self.bench)
+        self.open = OpenWidget(self.controller)
+        self.segment = SegmentWidget(self.controller)
+        self.review = ReviewWidget(self.controller)
+        self.train = TrainWidget(self.controller)
+        self.export = ExportWidget(self.controller)
         self.sections: dict[str, SectionWidget] = {
             "open": self.open,
             "segment": self.segment,
@@ -58,13 +58,13 @@ class DockWidget(QWidget):
         self._shown: DockState | None = None
         self._build()
         self._render_soon = single_shot(self, RENDER_MS, self.render_now)
-        self.bench.session.changed.connect(self._on_changed)
-        self.bench.session.project_changed.connect(self._on_acted)
-        self.bench.session.region_changed.connect(self._on_acted)
-        self.bench.failed.connect(self._on_failed)
-        self.bench.began.connect(self._on_began)
-        # The viewer closes without a closeEvent here; a partial keeps the bench alive until then.
-        self.destroyed.connect(partial(_shut_down, self.bench))
+        self.controller.session.changed.connect(self._on_changed)
+        self.controller.session.project_changed.connect(self._on_acted)
+        self.controller.session.region_changed.connect(self._on_acted)
+        self.controller.failed.connect(self._on_failed)
+        self.controller.began.connect(self._on_began)
+        # No closeEvent comes when the viewer closes; a partial keeps the controller alive.
+        self.destroyed.connect(partial(_shut_down, self.controller))
         self.render_now()
 
     def _build(self) -> None:
@@ -91,7 +91,7 @@ class DockWidget(QWidget):
         """Show the session as it is."""
         self._render_soon.stop()
         try:
-            state = resolve_state(self.bench.session)
+            state = resolve_state(self.controller.session)
         except UnisemalignError as error:
             self._on_failed("open", str(error))
             return
@@ -143,5 +143,5 @@ class DockWidget(QWidget):
         QTimer.singleShot(0, partial(self._reveal, name))
 
 
-def _shut_down(bench: Workbench, *_: object) -> None:
-    bench.shut_down()
+def _shut_down(controller: Controller, *_: object) -> None:
+    controller.shut_down()

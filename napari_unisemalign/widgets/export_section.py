@@ -6,9 +6,9 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QWidget
 
-from napari_unisemalign.state import DockState
-from napari_unisemalign.widgets.parts import ActButton, SectionWidget, SentenceWidget
-from napari_unisemalign.workbench import Workbench
+from napari_unisemalign.actions.controller import Controller
+from napari_unisemalign.session.dock_state import DockState
+from napari_unisemalign.widgets.parts import ActionButton, SectionWidget, SentenceWidget
 
 FORMATS = {
     "geojson": "GeoJSON (QuPath)",
@@ -29,17 +29,17 @@ SOURCES = {
 class ExportWidget(SectionWidget):
     """Choose what and where, and write it."""
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, controller: Controller) -> None:
         super().__init__("Export")
-        self.bench = bench
+        self.controller = controller
         self.format = _choice(FORMATS, "What the results are written as.")
         self.source = _choice(SOURCES, "What is written.")
         self.folder = QLineEdit()
         self.folder.setPlaceholderText("the project's export folder")
         self.folder.setToolTip("Where the results are written.")
-        self.browse = ActButton("Choose…", self._on_browse)
-        self.export = ActButton("Export", self._on_export)
-        self.told = SentenceWidget(dim=True)
+        self.browse = ActionButton("Choose…", self._on_browse)
+        self.export = ActionButton("Export", self._on_export)
+        self.status = SentenceWidget(dim=True)
         where = QWidget()
         row = QHBoxLayout(where)
         row.setContentsMargins(0, 0, 0, 0)
@@ -52,13 +52,13 @@ class ExportWidget(SectionWidget):
         form.addRow("Folder", where)
         self.rows.addLayout(form)
         self.rows.addWidget(self.export)
-        self.rows.addWidget(self.told)
-        bench.exported.connect(self._on_exported)
+        self.rows.addWidget(self.status)
+        controller.exported.connect(self._on_exported)
 
     def follow(self, state: DockState) -> None:
         """Show ``state``."""
         self.export.follow(state.export)
-        if self.bench.exporting:
+        if self.controller.exporting:
             self.export.setEnabled(False)
             self.export.setText("Exporting…")
         else:
@@ -67,7 +67,7 @@ class ExportWidget(SectionWidget):
     def out_folder(self) -> Path | None:
         """Return where to write: what is typed, or ``export`` in the project."""
         typed = self.folder.text().strip()
-        project = self.bench.session.project
+        project = self.controller.session.project
         if typed:
             return Path(typed).expanduser()
         return None if project is None else project.root / "export"
@@ -80,13 +80,15 @@ class ExportWidget(SectionWidget):
     def _on_export(self) -> None:
         out = self.out_folder()
         if out is not None:
-            self.told.say("")
-            self.bench.export(out, str(self.format.currentData()), str(self.source.currentData()))
+            self.status.say("")
+            self.controller.export(
+                out, str(self.format.currentData()), str(self.source.currentData())
+            )
 
     def _on_exported(self, paths: list[str]) -> None:
         out = self.out_folder()
         count = f"{len(paths)} files" if len(paths) != 1 else "1 file"
-        self.told.say(f"Wrote {count} to {out}." if paths else f"Wrote the results to {out}.")
+        self.status.say(f"Wrote {count} to {out}." if paths else f"Wrote the results to {out}.")
 
 
 def _choice(choices: dict[str, str], tooltip: str) -> QComboBox:

@@ -15,12 +15,12 @@ from qtpy.QtWidgets import (
     QTreeWidgetItem,
 )
 
-from napari_unisemalign.io import drawn_slide, read_slides
-from napari_unisemalign.state import DockState, SlideItem
+from napari_unisemalign.actions.controller import Controller
+from napari_unisemalign.canvas.reader import drawn_slide, read_slides
+from napari_unisemalign.session.dock_state import DockState, SlideItem
 from napari_unisemalign.widgets.dialogs import NewProjectDialog, SpacingDialog
-from napari_unisemalign.widgets.parts import ActButton, SectionWidget, SentenceWidget
+from napari_unisemalign.widgets.parts import ActionButton, SectionWidget, SentenceWidget
 from napari_unisemalign.widgets.weights_dialog import WeightsDialog
-from napari_unisemalign.workbench import Workbench
 from unisemalign.errors import SpacingError
 from unisemalign.project import Split
 from unisemalign.slides import SLIDE_SUFFIXES
@@ -33,22 +33,22 @@ LABEL_FILES = "Masks and GeoJSON (*.png *.tif *.tiff *.geojson *.json)"
 class OpenWidget(SectionWidget):
     """Open a slide or a project; list the slides and what they are for."""
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, controller: Controller) -> None:
         super().__init__("Open")
-        self.bench = bench
-        self.new_project = ActButton("New project…", self._on_new_project)
+        self.controller = controller
+        self.new_project = ActionButton("New project…", self._on_new_project)
         self.new_project.setToolTip("Name the classes and choose a folder.")
-        self.open_project = ActButton("Open project…", self._on_open_project)
+        self.open_project = ActionButton("Open project…", self._on_open_project)
         self.open_project.setToolTip("Choose a project's folder.")
-        self.weights = ActButton("Weights…", self._on_weights)
+        self.weights = ActionButton("Weights…", self._on_weights)
         self.weights.setToolTip("Encoders and text towers: which are here, their terms, fetching.")
-        self.open_slide = ActButton("Open slide…", self._on_open_slide)
-        self.drawn = ActButton("Drawn slide", self._on_drawn)
+        self.open_slide = ActionButton("Open slide…", self._on_open_slide)
+        self.drawn = ActionButton("Drawn slide", self._on_drawn)
         self.drawn.setToolTip("Show a slide drawn by this package: glands, stroma, pen and glass.")
-        self.import_labels = ActButton("Import labels…", self._on_import)
-        self.relocate = ActButton("Relocate…", self._on_relocate)
+        self.import_labels = ActionButton("Import labels…", self._on_import)
+        self.relocate = ActionButton("Relocate…", self._on_relocate)
         self.relocate.setToolTip("Tell the project where the chosen slide's file is now.")
-        self.add_shown = ActButton("Add the shown slide to the project", self._on_add_shown)
+        self.add_shown = ActionButton("Add the shown slide to the project", self._on_add_shown)
         self.add_shown.setToolTip("A slide was opened through napari's menu or dropped in.")
         self.about = SentenceWidget(dim=True)
         self.slides = QTreeWidget()
@@ -105,21 +105,21 @@ class OpenWidget(SectionWidget):
 
     def add_slide(self, path: Path) -> None:
         """Add a slide to the project, asking for the pixel size when the file does not say."""
-        bench = self.bench
-        with bench.telling("open"):
-            if bench.session.project is None:
+        controller = self.controller
+        with controller.reporting("open"):
+            if controller.session.project is None:
                 self._show_loose(path)
                 return
             try:
-                bench.session.add_slide(path)
+                controller.session.add_slide(path)
             except SpacingError:
                 dialog = SpacingDialog(path.name, self)
                 if dialog.exec():
-                    bench.session.add_slide(path, spacing_um=dialog.spacing.value())
+                    controller.session.add_slide(path, spacing_um=dialog.spacing.value())
 
     def _show_loose(self, path: Path) -> None:
         for data, keywords, _kind in read_slides(str(path)):
-            self.bench.viewer.add_image(data, **keywords)
+            self.controller.viewer.add_image(data, **keywords)
 
     def _on_new_project(self) -> None:
         dialog = NewProjectDialog(self, on_weights=self._on_weights)
@@ -128,7 +128,7 @@ class OpenWidget(SectionWidget):
             dialog.problem.say(self.error.text())
 
     def _on_weights(self, name: str = "") -> None:
-        dialog = WeightsDialog(self.bench, self)
+        dialog = WeightsDialog(self.controller, self)
         if name in dialog.items:
             dialog.choose(name)
         dialog.exec()
@@ -136,8 +136,8 @@ class OpenWidget(SectionWidget):
 
     def create(self, dialog: NewProjectDialog) -> bool:
         """Make the project that ``dialog`` describes; False when that failed, which is told."""
-        loose = self.bench.loose_slides()
-        made = self.bench.create_project(
+        loose = self.controller.loose_slides()
+        made = self.controller.create_project(
             dialog.root(),
             classes=dialog.classes(),
             spacing_um=dialog.spacing.value(),
@@ -153,12 +153,12 @@ class OpenWidget(SectionWidget):
             self.add_slide(path)
 
     def _on_add_shown(self) -> None:
-        self._add_all(self.bench.loose_slides())
+        self._add_all(self.controller.loose_slides())
 
     def _on_open_project(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Folder of the project")
         if chosen:
-            self.bench.open_project(Path(chosen))
+            self.controller.open_project(Path(chosen))
 
     def _on_open_slide(self) -> None:
         pattern = " ".join(f"*{suffix}" for suffix in SLIDE_SUFFIXES)
@@ -169,7 +169,7 @@ class OpenWidget(SectionWidget):
             self.add_slide(Path(path))
 
     def _on_drawn(self) -> None:
-        with self.bench.telling("open"):
+        with self.controller.reporting("open"):
             self.add_slide(drawn_slide())
 
     def _on_import(self) -> None:
@@ -180,25 +180,27 @@ class OpenWidget(SectionWidget):
             LABEL_FILES,
         )
         if path:
-            with self.bench.telling("open"):
-                self.bench.session.import_labels(Path(path))
+            with self.controller.reporting("open"):
+                self.controller.session.import_labels(Path(path))
 
     def _on_relocate(self) -> None:
         items = self.slides.selectedItems()
         if not items:
-            self.bench.tell("open", "Press the slide that moved in the list, then Relocate….")
+            self.controller.report(
+                "open", "Press the slide that moved in the list, then Relocate…."
+            )
             return
         name = str(items[0].data(NAME, Qt.ItemDataRole.UserRole))
         path, _ = QFileDialog.getOpenFileName(self, f"Where '{name}' is now")
         if path:
-            with self.bench.telling("open"):
-                self.bench.session.relocate_slide(name, Path(path))
+            with self.controller.reporting("open"):
+                self.controller.session.relocate_slide(name, Path(path))
 
     def _on_slide_clicked(self, item: QTreeWidgetItem, column: int) -> None:
         if column == NAME:
-            self.bench.show_slide(str(item.data(NAME, Qt.ItemDataRole.UserRole)))
+            self.controller.show_slide(str(item.data(NAME, Qt.ItemDataRole.UserRole)))
 
     def _on_held(self, held: bool) -> None:
         name = str(self.sender().property("slide"))
-        with self.bench.telling("open"):
-            self.bench.session.set_split(name, Split.VAL if held else Split.TRAIN)
+        with self.controller.reporting("open"):
+            self.controller.session.set_split(name, Split.VAL if held else Split.TRAIN)

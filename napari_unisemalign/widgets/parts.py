@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_unisemalign.state import Act, ClassItem
+from napari_unisemalign.session.dock_state import ClassItem, Permission
 
 ACCENT = "#2f7de1"
 ERROR = "#e5605a"
@@ -98,7 +98,7 @@ class SectionWidget(QWidget):
         )
 
 
-class ActButton(QPushButton):
+class ActionButton(QPushButton):
     """A button that is possible or says why not."""
 
     def __init__(self, text: str, on_press: Callable[[], None]) -> None:
@@ -106,7 +106,7 @@ class ActButton(QPushButton):
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.clicked.connect(lambda _checked=False: on_press())
 
-    def follow(self, act: Act) -> None:
+    def follow(self, act: Permission) -> None:
         """Enable or disable the button and explain it."""
         self.setEnabled(act.possible)
         self.setToolTip(act.why)

@@ -12,14 +12,14 @@ from qtpy.QtWidgets import (
     QPushButton,
 )
 
-from napari_unisemalign.state import DockState, QueueItem
+from napari_unisemalign.actions.controller import Controller
+from napari_unisemalign.session.dock_state import DockState, QueueItem
 from napari_unisemalign.widgets.parts import (
-    ActButton,
+    ActionButton,
     ClassButtonsWidget,
     SectionWidget,
     SentenceWidget,
 )
-from napari_unisemalign.workbench import Workbench
 
 SIDES_PX = (128, 256, 512, 1024, 2048)
 FIRST_SIDE_PX = 256
@@ -35,11 +35,11 @@ EXPLAINED = {
 class ReviewWidget(SectionWidget):
     """Open a region, put it right, accept it."""
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, controller: Controller) -> None:
         super().__init__("Review")
-        self.bench = bench
-        self.next = ActButton("Next region (N)", bench.next_region)
-        self.mark = ActButton("Mark region", self._on_mark)
+        self.controller = controller
+        self.next = ActionButton("Next region (N)", controller.next_region)
+        self.mark = ActionButton("Mark region", self._on_mark)
         self.side = QComboBox()
         for side in SIDES_PX:
             self.side.addItem(f"{side} px", side)
@@ -49,13 +49,13 @@ class ReviewWidget(SectionWidget):
         self.classes = ClassButtonsWidget()
         self.classes.chosen.connect(self._on_class)
         self.modes: dict[str, QPushButton] = {}
-        self.undo = ActButton("Undo", bench.undo)
-        self.redo = ActButton("Redo", bench.redo)
-        self.accept = ActButton("Accept (C)", bench.accept)
-        self.skip = ActButton("Skip", bench.skip)
+        self.undo = ActionButton("Undo", controller.undo)
+        self.redo = ActionButton("Redo", controller.redo)
+        self.accept = ActionButton("Accept (C)", controller.accept)
+        self.skip = ActionButton("Skip", controller.skip)
         self.hold = QCheckBox("Hold out")
         self.hold.setToolTip("Keep this region for measuring: it is never trained on.")
-        self.hold.clicked.connect(bench.hold_out)
+        self.hold.clicked.connect(controller.hold_out)
         self.queue = QListWidget()
         self.queue.setWordWrap(True)
         self.queue.setToolTip("Regions worth a look, the most doubtful first. Press one.")
@@ -137,7 +137,7 @@ class ReviewWidget(SectionWidget):
 
     def _follow_layer(self) -> None:
         """Keep the class and mode buttons in step with the layer, whoever changes it."""
-        layer = self.bench.layers.editing()
+        layer = self.controller.layers.editing()
         if layer is not self._layer:
             self._layer = layer
             if layer is not None:
@@ -154,22 +154,22 @@ class ReviewWidget(SectionWidget):
             button.setChecked(str(layer.mode) == mode)
 
     def _on_class(self, value: int) -> None:
-        layer = self.bench.layers.editing()
+        layer = self.controller.layers.editing()
         if layer is not None:
             layer.selected_label = value
             if str(layer.mode) not in {"paint", "fill", "polygon"}:
                 layer.mode = "paint"
-            self.bench.viewer.layers.selection.active = layer
+            self.controller.viewer.layers.selection.active = layer
 
     def _on_mode(self) -> None:
-        layer = self.bench.layers.editing()
+        layer = self.controller.layers.editing()
         if layer is not None:
             layer.mode = str(self.sender().property("mode"))
-            self.bench.viewer.layers.selection.active = layer
+            self.controller.viewer.layers.selection.active = layer
         self._on_layer_changed()
 
     def _on_mark(self) -> None:
-        self.bench.mark_region(int(self.side.currentData()))
+        self.controller.mark_region(int(self.side.currentData()))
 
     def _on_queue_clicked(self, item: QListWidgetItem) -> None:
-        self.bench.open_region(int(item.data(Qt.ItemDataRole.UserRole)))
+        self.controller.open_region(int(item.data(Qt.ItemDataRole.UserRole)))

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QProgressBar, QPushButton, QWidget
 
-from napari_unisemalign.layers import ACCEPTED, DISAGREEMENT, PREDICTION, UNCERTAINTY
-from napari_unisemalign.state import ClassItem, DockState
-from napari_unisemalign.widgets.guess_part import GuessWidget
+from napari_unisemalign.actions.controller import Controller
+from napari_unisemalign.canvas.layer_manager import ACCEPTED, DISAGREEMENT, PREDICTION, UNCERTAINTY
+from napari_unisemalign.session.dock_state import ClassItem, DockState
+from napari_unisemalign.widgets.guess_panel import GuessPanelWidget
 from napari_unisemalign.widgets.parts import (
-    ActButton,
+    ActionButton,
     AreaBarWidget,
     SectionWidget,
     SentenceWidget,
     color_icon,
     duration,
 )
-from napari_unisemalign.widgets.tissue_part import TissueWidget
-from napari_unisemalign.workbench import Workbench
+from napari_unisemalign.widgets.tissue_panel import TissuePanelWidget
 
 SHOWN = {
     PREDICTION: "Prediction (T)",
@@ -35,20 +35,20 @@ EXPLAINED = {
 class SegmentWidget(SectionWidget):
     """Run the newest model, or make a first guess, and say how much each class takes."""
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, controller: Controller) -> None:
         super().__init__("Segment")
-        self.bench = bench
-        self.view = ActButton("View (S)", bench.segmenter.segment_view)
-        self.region = ActButton("Region", bench.segmenter.segment_region)
-        self.slide = ActButton("Slide", bench.segmenter.segment_slide)
+        self.controller = controller
+        self.view = ActionButton("View (S)", controller.segmenter.segment_view)
+        self.region = ActionButton("Region", controller.segmenter.segment_region)
+        self.slide = ActionButton("Slide", controller.segmenter.segment_slide)
         self.live = QCheckBox("Live")
-        self.live.clicked.connect(bench.segmenter.set_live)
+        self.live.clicked.connect(controller.segmenter.set_live)
         self.note = SentenceWidget(dim=True)
         self.progress = QProgressBar()
         self.progress.setTextVisible(True)
-        self.cancel = ActButton("Cancel", bench.segmenter.cancel)
+        self.cancel = ActionButton("Cancel", controller.segmenter.cancel)
         self.cancel.setToolTip("Stop; what was labelled so far is kept.")
-        self.guess = GuessWidget(bench)
+        self.guess = GuessPanelWidget(controller)
         self.bar = AreaBarWidget()
         self.legend = QWidget()
         self._legend_rows = QGridLayout(self.legend)
@@ -64,7 +64,7 @@ class SegmentWidget(SectionWidget):
         self.rows.addWidget(self.legend)
         self.toggles: dict[str, QPushButton] = {}
         self._add_toggles()
-        self.tissue = TissueWidget(bench)
+        self.tissue = TissuePanelWidget(controller)
         self.rows.addWidget(self.tissue)
 
     def _add_toggles(self) -> None:
@@ -110,7 +110,7 @@ class SegmentWidget(SectionWidget):
         self.bar.follow(state.classes)
         self._follow_legend(state)
         for role, button in self.toggles.items():
-            layer = self.bench.layers.layer(role)
+            layer = self.controller.layers.layer(role)
             button.setEnabled(layer is not None)
             button.setChecked(layer is not None and bool(layer.visible))
 
@@ -134,5 +134,5 @@ class SegmentWidget(SectionWidget):
         self._legend_rows.setColumnStretch(3, 1)
 
     def _on_toggle(self) -> None:
-        self.bench.layers.toggle(str(self.sender().property("role")))
-        self.bench.session.changed.emit()
+        self.controller.layers.toggle(str(self.sender().property("role")))
+        self.controller.session.changed.emit()

@@ -18,17 +18,17 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_unisemalign.jobviews import Curve
-from napari_unisemalign.state import DockState, RoundItem
+from napari_unisemalign.actions.controller import Controller
+from napari_unisemalign.session.dock_state import DockState, RoundItem
+from napari_unisemalign.session.progress import Curve
 from napari_unisemalign.widgets.form import SettingsForm
 from napari_unisemalign.widgets.parts import (
-    ActButton,
+    ActionButton,
     SectionWidget,
     SentenceWidget,
     WheelGuard,
     duration,
 )
-from napari_unisemalign.workbench import Workbench
 
 LOSS_COLOR = "#e69f00"
 DICE_COLOR = "#56b4e9"
@@ -82,16 +82,16 @@ class CurveWidget(pyqtgraph.PlotWidget):
 class TrainWidget(SectionWidget):
     """Start, watch, stop and resume a round."""
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, controller: Controller) -> None:
         super().__init__("Train")
-        self.bench = bench
+        self.controller = controller
         self.form = SettingsForm()
         self.settings = QWidget()
         self._guard = WheelGuard()
         self._lay_out_form()
-        self.start = ActButton("Start (Ctrl+T)", bench.train)
-        self.resume = ActButton("Resume", bench.resume)
-        self.cancel = ActButton("Cancel", bench.cancel_training)
+        self.start = ActionButton("Start (Ctrl+T)", controller.train)
+        self.resume = ActionButton("Resume", controller.resume)
+        self.cancel = ActionButton("Cancel", controller.cancel_training)
         self.cancel.setToolTip("Stop at the next step; the round can be resumed.")
         self.fold = QToolButton()
         self.fold.setText("Settings")
@@ -117,8 +117,8 @@ class TrainWidget(SectionWidget):
         self.rows.addWidget(self.measure)
         self._on_fold(False)
         self.curve.hide()
-        bench.use_train_options(self._options)
-        bench.curve_changed.connect(self._on_curve_changed)
+        controller.use_train_options(self._options)
+        controller.curve_changed.connect(self._on_curve_changed)
 
     def _lay_out_form(self) -> None:
         rows = QFormLayout(self.settings)
@@ -187,7 +187,7 @@ class TrainWidget(SectionWidget):
         self.settings.setVisible(open_)
 
     def _on_curve_changed(self) -> None:
-        curve = self.bench.session.curve
+        curve = self.controller.session.curve
         self.curve.setVisible(bool(curve.loss or curve.dice))
         self.curve.follow(curve)
 

@@ -20,9 +20,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_unisemalign.jobs import FINAL
-from napari_unisemalign.widgets.parts import ERROR, ActButton, SentenceWidget, button_row
-from napari_unisemalign.workbench import Workbench
+from napari_unisemalign.actions.controller import Controller
+from napari_unisemalign.engine.process import FINAL
+from napari_unisemalign.widgets.parts import ERROR, ActionButton, SentenceWidget, button_row
 from unisemalign.weights import PUBLISHED, Published, find_published, find_weights, is_here
 from unisemalign.weights.places import tokenizer_sentence
 
@@ -42,9 +42,9 @@ SIZE_PX = (820, 620)
 class WeightsDialog(QDialog):
     """Lists encoders and text towers, and fetches the chosen one once its terms are accepted."""
 
-    def __init__(self, bench: Workbench, parent: QWidget | None = None) -> None:
+    def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.bench = bench
+        self.controller = controller
         self.setWindowTitle("Weights")
         self.resize(*SIZE_PX)
         self.list = QTreeWidget()
@@ -58,18 +58,18 @@ class WeightsDialog(QDialog):
         self.about = SentenceWidget()
         self.accepted_terms = QCheckBox("I have read these terms and accept them.")
         self.accepted_terms.toggled.connect(self._follow)
-        self.page = ActButton("Open its page", self._on_page)
+        self.page = ActionButton("Open its page", self._on_page)
         self.page.setToolTip("Shows the terms in your browser.")
-        self.fetch = ActButton("Fetch", self._on_fetch)
-        self.cancel = ActButton("Cancel", bench.cancel_fetch)
+        self.fetch = ActionButton("Fetch", self._on_fetch)
+        self.cancel = ActionButton("Cancel", controller.cancel_fetch)
         self.cancel.setToolTip("Stop; what arrived is kept, and gone on with the next time.")
         self.progress = QProgressBar()
-        self.told = SentenceWidget()
+        self.status = SentenceWidget()
         self.problem = SentenceWidget(color=ERROR)
         self._build()
         self.list.currentItemChanged.connect(self._on_chosen)
-        bench.fetch_changed.connect(self._on_fetch_event)
-        self.list.setCurrentItem(self.items[bench.fetching or PUBLISHED[0].name])
+        controller.fetch_changed.connect(self._on_fetch_event)
+        self.list.setCurrentItem(self.items[controller.fetching or PUBLISHED[0].name])
         self._follow()
 
     def _build(self) -> None:
@@ -87,7 +87,7 @@ class WeightsDialog(QDialog):
         outer.addWidget(self.list, 1)
         outer.addWidget(self.about)
         outer.addLayout(row)
-        for widget in (self.progress, self.told, self.problem, close):
+        for widget in (self.progress, self.status, self.problem, close):
             outer.addWidget(widget)
 
     def chosen(self) -> Published | None:
@@ -116,7 +116,7 @@ class WeightsDialog(QDialog):
 
     def _follow(self) -> None:
         """Show what can be done with the chosen entry."""
-        entry, running = self.chosen(), self.bench.fetching is not None
+        entry, running = self.chosen(), self.controller.fetching is not None
         fetchable = entry is not None and entry.repo is not None and not is_here(entry)
         accepted = self.accepted_terms.isChecked()
         self.about.say("" if entry is None else _about(entry))
@@ -131,8 +131,8 @@ class WeightsDialog(QDialog):
     def _on_chosen(self) -> None:
         self.accepted_terms.setChecked(False)
         self.problem.say("")
-        if self.bench.fetching is None:
-            self.told.say("")
+        if self.controller.fetching is None:
+            self.status.say("")
         self._follow()
 
     def _on_page(self) -> None:
@@ -146,12 +146,12 @@ class WeightsDialog(QDialog):
             self.problem.say("")
             self.progress.setRange(0, 0)
             self.progress.setFormat("Starting")
-            self.bench.fetch_weights(entry.name)
+            self.controller.fetch_weights(entry.name)
 
     def _on_fetch_event(self, event: dict[str, Any]) -> None:
         kind = event.get("event")
         if kind == "start":
-            self.told.say(f"Fetching {event.get('what')}.")
+            self.status.say(f"Fetching {event.get('what')}.")
         elif kind == "progress":
             done, total = float(event.get("done") or 0), float(event.get("total") or 0)
             self.progress.setRange(0, 1000 if total else 0)
@@ -163,18 +163,18 @@ class WeightsDialog(QDialog):
             self._follow()
 
     def _finish(self, event: dict[str, Any]) -> None:
-        self.told.say("")
+        self.status.say("")
         for entry in PUBLISHED:
             for column, text in enumerate(_cells(entry)):
                 self.items[entry.name].setText(column, text)
         if event["event"] == "failed":
             self.problem.say(_refusal(event))
         elif event["event"] == "cancelled":
-            self.told.say("Stopped. What arrived is kept: Fetch goes on from there.")
+            self.status.say("Stopped. What arrived is kept: Fetch goes on from there.")
         else:
             fetched = find_published(str(event.get("name")))
             missing = fetched is not None and not is_here(fetched)
-            self.told.say(
+            self.status.say(
                 tokenizer_sentence(fetched, find_weights(fetched))
                 if fetched is not None and missing
                 else f"'{event.get('name')}' is here now, and works offline from now on. Choose it "

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from standins import FAKE_ENGINE, SIZE_PX
 
-from napari_unisemalign.session import Session
+from napari_unisemalign.actions.controller import Controller
+from napari_unisemalign.session.session import Session
 from napari_unisemalign.widgets.dock import DockWidget
-from napari_unisemalign.workbench import Workbench
 from unisemalign.geometry import Rect
 from unisemalign.project import Project
 from unisemalign.slides.synthetic import CLASSES, draw_slide, truth
@@ -80,25 +80,25 @@ def with_prediction() -> Callable[[Project, int, str], None]:
 @pytest.fixture
 def make_dock(make_napari_viewer, qtbot):
     """Return a function that shows a dock; everything it started is ended afterwards."""
-    benches = []
+    controllers = []
 
     def make(engine=FAKE_ENGINE, **keywords) -> DockWidget:
         viewer = make_napari_viewer(**keywords)
-        bench = Workbench(viewer, engine=engine)
-        benches.append(bench)
-        dock = DockWidget(viewer, bench=bench)
+        controller = Controller(viewer, engine=engine)
+        controllers.append(controller)
+        dock = DockWidget(viewer, controller=controller)
         viewer.window.add_dock_widget(dock, name="Segment slides")
         return dock
 
     yield make
-    for bench in benches:
-        bench.shut_down()
+    for controller in controllers:
+        controller.shut_down()
 
 
 @pytest.fixture
 def dock(make_dock, root) -> DockWidget:
     dock = make_dock()
-    dock.bench.open_project(root)
+    dock.controller.open_project(root)
     dock.render_now()
     return dock
 

@@ -14,15 +14,15 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QMessageBox
 from standins import FAKE_ENGINE, SHARED_SLIDES
 
-from napari_unisemalign.io import read_slides
-from napari_unisemalign.jobs import ENGINE
-from napari_unisemalign.jobviews import Curve
-from napari_unisemalign.layers import CLUSTERS, PREDICTION, UNCERTAINTY
+from napari_unisemalign.actions.controller import grown_curve
+from napari_unisemalign.canvas.layer_manager import CLUSTERS, PREDICTION, UNCERTAINTY
+from napari_unisemalign.canvas.reader import read_slides
+from napari_unisemalign.engine.process import ENGINE
+from napari_unisemalign.session.progress import Curve
 from napari_unisemalign.widgets import open_section, weights_dialog
 from napari_unisemalign.widgets.dialogs import NewProjectDialog, SpacingDialog
 from napari_unisemalign.widgets.dock import DockWidget
 from napari_unisemalign.widgets.weights_dialog import WeightsDialog
-from napari_unisemalign.workbench import grown_curve
 from unisemalign.geometry import Rect
 from unisemalign.project import Project, RegionState, Split, TissueChange, TissueStore
 from unisemalign.slides.synthetic import draw_slide
@@ -39,13 +39,13 @@ def _press(qtbot, dock: DockWidget, button) -> None:
 
 
 def _label(dock: DockWidget, value_rows: int = 5) -> None:
-    bench = dock.bench
-    bench.mark_region(256)
-    layer = bench.layers.editing()
-    for value in range(1, len(bench.session.project.info.classes) + 1):
+    controller = dock.controller
+    controller.mark_region(256)
+    layer = controller.layers.editing()
+    for value in range(1, len(controller.session.project.info.classes) + 1):
         layer.data[value * value_rows : (value + 1) * value_rows] = value
     layer.events.set_data()
-    bench.accept()
+    controller.accept()
     dock.render_now()
 
 
@@ -63,15 +63,15 @@ def test_the_dock_opens_through_the_manifest(make_napari_viewer, qtbot, root) ->
         "Export",
     ]
     # napari hands plugins a guarded viewer: the acts must do with its public side.
-    dock.bench.open_project(root)
-    dock.bench.mark_region(128)
-    dock.bench.layers.editing().paint((64, 64), 2)
-    dock.bench.accept()
-    dock.bench.toggle_prediction()
+    dock.controller.open_project(root)
+    dock.controller.mark_region(128)
+    dock.controller.layers.editing().paint((64, 64), 2)
+    dock.controller.accept()
+    dock.controller.toggle_prediction()
     dock.render_now()
-    assert dock.bench.session.labelled_values() == {2}
+    assert dock.controller.session.labelled_values() == {2}
     assert not dock.review.error.text()
-    dock.bench.shut_down()
+    dock.controller.shut_down()
     assert not len(viewer.layers)
 
 
@@ -86,23 +86,23 @@ def test_a_new_project_from_a_slide_already_open(make_dock, qtbot, drawn_path, t
     dialog._on_accept()
     assert dialog.result() == 1
     dock.open.create(dialog)
-    session = dock.bench.session
+    session = dock.controller.session
     assert [each.name for each in session.project.info.classes] == ["glass", "tissue", "vessel"]
     assert len({each.color for each in session.project.info.classes}) == 3
     assert session.slide == "a"
-    assert len(dock.bench.viewer.layers) == 2
+    assert len(dock.controller.viewer.layers) == 2
     dialog.deleteLater()
 
 
 def test_tissue_is_shown_corrected_and_kept_before_anything_begins(dock, qtbot) -> None:
-    bench, part = dock.bench, dock.segment.tissue
-    store = TissueStore(bench.session.project.root)
+    controller, part = dock.controller, dock.segment.tissue
+    store = TissueStore(controller.session.project.root)
     assert not part.show_tissue.isChecked()
     _press(qtbot, dock, part.show_tissue)
     dock.render_now()
     assert part.show_tissue.text() == "Looking for tissue…"
     assert not part.show_tissue.isEnabled()
-    qtbot.waitUntil(lambda: bench.tissue.layer is not None, timeout=10_000)
+    qtbot.waitUntil(lambda: controller.tissue.layer is not None, timeout=10_000)
     dock.render_now()
     assert part.show_tissue.isChecked()
     assert part.note.text().endswith("% of the slide is tissue.")
@@ -112,15 +112,15 @@ def test_tissue_is_shown_corrected_and_kept_before_anything_begins(dock, qtbot) 
     assert part.painting.isVisibleTo(dock)
     assert part.brushes[TissueChange.NOT_TISSUE].isChecked()
     _press(qtbot, dock, part.brushes[TissueChange.TISSUE])
-    assert bench.tissue.layer.selected_label == TissueChange.TISSUE
-    bench.tissue.layer.paint((10, 10), TissueChange.NOT_TISSUE)
+    assert controller.tissue.layer.selected_label == TissueChange.TISSUE
+    controller.tissue.layer.paint((10, 10), TissueChange.NOT_TISSUE)
     assert store.stamp("a") is None
     _press(qtbot, dock, dock.segment.view)
     assert store.stamp("a") is not None
-    qtbot.waitUntil(lambda: bench.session.segmenting is None, timeout=20_000)
+    qtbot.waitUntil(lambda: controller.session.segmenting is None, timeout=20_000)
     _press(qtbot, dock, part.as_found)
     assert store.stamp("a") is None
-    bench.session.mark_region(Rect(100, 100, 64, 64))
+    controller.session.mark_region(Rect(100, 100, 64, 64))
     dock.render_now()
     assert not part.correct.isEnabled()
     assert "Accept or Skip" in part.correct.toolTip()
@@ -130,11 +130,11 @@ def test_tissue_is_shown_corrected_and_kept_before_anything_begins(dock, qtbot) 
 def test_a_slide_dropped_in_can_be_added(dock, qtbot, tmp_path) -> None:
     path = draw_slide(tmp_path / "dropped.tif", size_px=512, seed=3)
     for data, keywords, _kind in read_slides(str(path)):
-        dock.bench.viewer.add_image(data, **keywords)
+        dock.controller.viewer.add_image(data, **keywords)
     dock.render_now()
     assert dock.open.add_shown.isVisibleTo(dock)
     _press(qtbot, dock, dock.open.add_shown)
-    assert dock.bench.session.slide == "dropped"
+    assert dock.controller.session.slide == "dropped"
     assert not dock.open.add_shown.isVisibleTo(dock)
 
 
@@ -187,7 +187,7 @@ def test_the_pixel_size_is_asked_for(dock, tmp_path, monkeypatch) -> None:
 
     monkeypatch.setattr(open_section.SpacingDialog, "exec", answer)
     dock.open.add_slide(path)
-    assert dock.bench.session.project.slide("plain").spacing_um == 1.0
+    assert dock.controller.session.project.slide("plain").spacing_um == 1.0
 
 
 @pytest.mark.skipif(not SHARED_SLIDES.exists(), reason="the shared slides are not here")
@@ -197,7 +197,7 @@ def test_bad_slides_are_told_beside_open(dock) -> None:
         dock.open.add_slide(SHARED_SLIDES / name)
         assert dock.open.error.text()
         assert not dock.open.error.isHidden()
-    assert len(dock.bench.session.project.slides()) == 1
+    assert len(dock.controller.session.project.slides()) == 1
 
 
 def test_a_second_viewer_is_told_who_has_the_project(make_dock, root) -> None:
@@ -215,19 +215,19 @@ def test_a_second_viewer_is_told_who_has_the_project(make_dock, root) -> None:
     try:
         assert holder.stdout.readline() == "held\n"
         dock = make_dock()
-        dock.bench.open_project(root)
+        dock.controller.open_project(root)
         assert "open for editing in another viewer" in dock.open.error.text()
-        assert dock.bench.session.project is None
+        assert dock.controller.session.project is None
     finally:
         holder.communicate()
-    dock.bench.open_project(root)
+    dock.controller.open_project(root)
     dock.render_now()
     assert dock.open.error.text() == ""
-    assert dock.bench.session.project is not None
+    assert dock.controller.session.project is not None
 
 
 def test_before_a_model_exists_segment_makes_a_first_guess(dock, qtbot) -> None:
-    bench, session, guess = dock.bench, dock.bench.session, dock.segment.guess
+    controller, session, guess = dock.controller, dock.controller.session, dock.segment.guess
     assert "for a first guess" in dock.next_step.text()
     assert not guess.isVisibleTo(dock)
     _press(qtbot, dock, dock.segment.slide)
@@ -237,7 +237,7 @@ def test_before_a_model_exists_segment_makes_a_first_guess(dock, qtbot) -> None:
     assert session.prediction() is None
     assert guess.table.rowCount() == 3
     assert guess.table.item(0, 1).text() == "33 %"
-    layer = bench.layers.layer(CLUSTERS)
+    layer = controller.layers.layer(CLUSTERS)
     assert layer.visible
     assert set(np.unique(layer.data[0][:, :])) <= {1, 2, 3}
     assert "Say in Segment what the clusters are" in dock.next_step.text()
@@ -251,25 +251,25 @@ def test_before_a_model_exists_segment_makes_a_first_guess(dock, qtbot) -> None:
     dock.render_now()
     assert not dock.segment.error.text()
     assert session.prediction_round() == 0
-    assert not bench.layers.layer(CLUSTERS).visible
+    assert not controller.layers.layer(CLUSTERS).visible
     names = session.project.info.class_names
-    shown = set(np.unique(bench.layers.layer(PREDICTION).data[0][:, :])) - {0}
+    shown = set(np.unique(controller.layers.layer(PREDICTION).data[0][:, :])) - {0}
     assert shown <= {names.index("glass") + 1, names.index("stroma") + 1}
     assert "Round 0: a first guess from clusters" in dock.segment.note.text()
     assert dock.train.table.item(0, 2).text() == "first guess"
     qtbot.mouseClick(guess.show_clusters, LEFT)
-    assert bench.layers.layer(CLUSTERS).visible
+    assert controller.layers.layer(CLUSTERS).visible
 
     _press(qtbot, dock, dock.review.next)
-    qtbot.waitUntil(lambda: session.work is not None, timeout=20_000)
-    assert session.work.predicted.any()
-    bench.accept()
+    qtbot.waitUntil(lambda: session.edit is not None, timeout=20_000)
+    assert session.edit.predicted.any()
+    controller.accept()
     assert session.project.journal()[0].round == 0
 
 
 def test_a_first_guess_with_other_clusters_and_one_that_fails(dock, qtbot, monkeypatch) -> None:
-    bench, session, guess = dock.bench, dock.bench.session, dock.segment.guess
-    bench.segmenter.segment_slide()
+    controller, session, guess = dock.controller, dock.controller.session, dock.segment.guess
+    controller.segmenter.segment_slide()
     qtbot.waitUntil(lambda: session.segmenting is None, timeout=20_000)
     dock.render_now()
     guess.count.setValue(5)
@@ -288,7 +288,7 @@ def test_a_first_guess_with_other_clusters_and_one_that_fails(dock, qtbot, monke
 def test_a_first_guess_can_be_stopped(dock, qtbot, monkeypatch) -> None:
     monkeypatch.setenv("FAKE_STEP_S", "30")
     _press(qtbot, dock, dock.segment.slide)
-    session = dock.bench.session
+    session = dock.controller.session
     qtbot.waitUntil(lambda: session.segmenting.what == "Guessing", timeout=20_000)
     _press(qtbot, dock, dock.segment.cancel)
     qtbot.waitUntil(lambda: session.segmenting is None, timeout=20_000)
@@ -297,30 +297,30 @@ def test_a_first_guess_can_be_stopped(dock, qtbot, monkeypatch) -> None:
 
 def test_strokes_on_the_canvas_and_autosave(dock, qtbot) -> None:
     _press(qtbot, dock, dock.review.mark)
-    bench = dock.bench
-    bench._autosave.setInterval(50)
-    bench.viewer.window._qt_window.show()
+    controller = dock.controller
+    controller._autosave.setInterval(50)
+    controller.viewer.window._qt_window.show()
     qtbot.wait(50)
     qtbot.mouseClick(dock.review.classes.buttons[3], LEFT)
-    layer = bench.layers.editing()
+    layer = controller.layers.editing()
     assert layer.selected_label == 3
-    canvas = bench.viewer.window._qt_viewer.canvas.native
+    canvas = controller.viewer.window._qt_viewer.canvas.native
     middle = QPoint(canvas.width() // 2, canvas.height() // 2)
     qtbot.mousePress(canvas, LEFT, pos=middle)
     for dx in (5, 15, 25):
         qtbot.mouseMove(canvas, middle + QPoint(dx, 0))
         qtbot.wait(10)
     qtbot.mouseRelease(canvas, LEFT, pos=middle + QPoint(25, 0))
-    values = bench.session.work.values
+    values = controller.session.edit.values
     assert values[128, 128] == 3
-    qtbot.waitUntil(lambda: bool(bench.session.drafts.region_ids()), timeout=3_000)
+    qtbot.waitUntil(lambda: bool(controller.session.drafts.region_ids()), timeout=3_000)
     qtbot.mouseClick(dock.review.undo, LEFT)
-    assert not bench.session.work.values.any()
+    assert not controller.session.edit.values.any()
 
 
 def test_class_and_mode_buttons_follow_the_layer(dock, qtbot) -> None:
     _press(qtbot, dock, dock.review.mark)
-    layer = dock.bench.layers.editing()
+    layer = dock.controller.layers.editing()
     layer.selected_label = 2
     assert dock.review.classes.buttons[2].isChecked()
     layer.mode = "fill"
@@ -331,9 +331,9 @@ def test_class_and_mode_buttons_follow_the_layer(dock, qtbot) -> None:
 
 def test_hot_keys_beat_the_layers_own(dock, qtbot) -> None:
     _label(dock)
-    viewer = dock.bench.viewer
+    viewer = dock.controller.viewer
     _press(qtbot, dock, dock.review.mark)
-    layer = dock.bench.layers.editing()
+    layer = dock.controller.layers.editing()
     layer.data[:] = 1
     layer.events.set_data()
     viewer.layers.selection.active = layer
@@ -341,23 +341,23 @@ def test_hot_keys_beat_the_layers_own(dock, qtbot) -> None:
     from app_model.types import KeyBinding
 
     handler.press_key(KeyBinding.from_str("C"))
-    assert dock.bench.session.work is None
+    assert dock.controller.session.edit is None
     heard = []
-    dock.bench.failed.connect(lambda section, _text: heard.append(section))
-    viewer.layers.selection.active = dock.bench.layers.layer("slide")
+    dock.controller.failed.connect(lambda section, _text: heard.append(section))
+    viewer.layers.selection.active = dock.controller.layers.layer("slide")
     handler.press_key(KeyBinding.from_str("S"))
     handler.press_key(KeyBinding.from_str("N"))
     assert heard == ["review"]
-    assert dock.bench.session.segmenting is not None
-    qtbot.waitUntil(lambda: dock.bench.session.segmenting is None, timeout=20_000)
+    assert dock.controller.session.segmenting is not None
+    qtbot.waitUntil(lambda: dock.controller.session.segmenting is None, timeout=20_000)
     viewer.layers.selection.active = None
     handler.press_key(KeyBinding.from_str("Ctrl+T"))
-    assert dock.bench.session.training is not None
-    qtbot.waitUntil(lambda: dock.bench.session.training is None, timeout=20_000)
+    assert dock.controller.session.training is not None
+    qtbot.waitUntil(lambda: dock.controller.session.training is None, timeout=20_000)
 
 
 def test_a_round_from_the_dock(dock, qtbot) -> None:
-    bench, session = dock.bench, dock.bench.session
+    controller, session = dock.controller, dock.controller.session
     _label(dock)
     dock.train.form.fields["training.steps"].value = 400
     _press(qtbot, dock, dock.train.start)
@@ -378,34 +378,34 @@ def test_a_round_from_the_dock(dock, qtbot) -> None:
     assert len(session.curve.loss) > before
     assert session.curve.loss[0][0] == 1
     assert dock.train.table.item(0, 3).text() == "83.0"
-    assert bench.layers.layer(PREDICTION) is None
+    assert controller.layers.layer(PREDICTION) is None
     _press(qtbot, dock, dock.segment.slide)
     qtbot.waitUntil(lambda: session.segmenting is None, timeout=20_000)
     dock.render_now()
-    assert np.asarray(bench.layers.layer(PREDICTION).data[0][500:510, 500:510]).all()
+    assert np.asarray(controller.layers.layer(PREDICTION).data[0][500:510, 500:510]).all()
     assert dock.segment.legend.isVisibleTo(dock)
-    bench.toggle_uncertainty()
-    assert bench.layers.layer(UNCERTAINTY).visible
+    controller.toggle_uncertainty()
+    assert controller.layers.layer(UNCERTAINTY).visible
     _press(qtbot, dock, dock.review.next)
-    qtbot.waitUntil(lambda: session.work is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: session.edit is not None, timeout=20_000)
     dock.render_now()
     assert "Decoder unsure on 34\u00a0%" in dock.review.title.text()
     dock.review.hold.click()
-    held = session.work.region.id
+    held = session.edit.region.id
     assert session.project.region(held).split is Split.VAL
     _press(qtbot, dock, dock.review.accept)
     assert session.project.region(held).state is RegionState.ACCEPTED
     dock.export.folder.setText(str(session.project.root / "out"))
     _press(qtbot, dock, dock.export.export)
-    qtbot.waitUntil(lambda: not bench.exporting, timeout=20_000)
-    assert "Wrote 1 file" in dock.export.told.text()
+    qtbot.waitUntil(lambda: not controller.exporting, timeout=20_000)
+    assert "Wrote 1 file" in dock.export.status.text()
 
 
 def test_a_failed_training_is_told_and_not_called_finished(dock, qtbot, monkeypatch) -> None:
     monkeypatch.setenv("FAKE_DIE_AT", "3")
     _label(dock)
     _press(qtbot, dock, dock.train.start)
-    qtbot.waitUntil(lambda: dock.bench.session.training is None, timeout=20_000)
+    qtbot.waitUntil(lambda: dock.controller.session.training is None, timeout=20_000)
     assert "CUDA out of memory" in dock.train.error.text()
     dock.render_now()
     assert dock.train.table.item(0, 1).text() == "stopped"
@@ -415,14 +415,14 @@ def test_a_failed_training_is_told_and_not_called_finished(dock, qtbot, monkeypa
 def test_closing_the_viewer_ends_its_processes(make_dock, root, qtbot, monkeypatch) -> None:
     monkeypatch.setenv("FAKE_STEP_S", "0.02")
     dock = make_dock()
-    dock.bench.open_project(root)
+    dock.controller.open_project(root)
     _label(dock)
     dock.train.form.fields["training.steps"].value = 5000
     _press(qtbot, dock, dock.train.start)
-    bench = dock.bench
-    qtbot.waitUntil(lambda: bench.session.training.step > 1, timeout=20_000)
-    bench.viewer.close()
-    qtbot.waitUntil(lambda: bench._closed, timeout=20_000)
+    controller = dock.controller
+    qtbot.waitUntil(lambda: controller.session.training.step > 1, timeout=20_000)
+    controller.viewer.close()
+    qtbot.waitUntil(lambda: controller._closed, timeout=20_000)
     with Project.open(root) as project:
         assert project.training_pid() is None
         assert project.rounds()[-1].state == "cancelled"
@@ -435,9 +435,9 @@ def test_a_training_found_running_is_shown(make_dock, root, qtbot, monkeypatch) 
     try:
         json.loads(process.stdout.readline())
         dock = make_dock()
-        dock.bench.open_project(root)
-        session = dock.bench.session
-        assert session.training.elsewhere
+        dock.controller.open_project(root)
+        session = dock.controller.session
+        assert session.training.in_other_process
         qtbot.waitUntil(lambda: session.training.step > 1, timeout=20_000)
         _press(qtbot, dock, dock.train.cancel)
         qtbot.waitUntil(lambda: session.training is None, timeout=20_000)
@@ -448,16 +448,16 @@ def test_a_training_found_running_is_shown(make_dock, root, qtbot, monkeypatch) 
 
 
 def test_an_engine_crash_while_segmenting_is_told(dock, qtbot, with_model) -> None:
-    with_model(dock.bench.session.project)
-    (dock.bench.session.project.root / "crash").touch()
+    with_model(dock.controller.session.project)
+    (dock.controller.session.project.root / "crash").touch()
     _press(qtbot, dock, dock.segment.slide)
-    qtbot.waitUntil(lambda: dock.bench.session.segmenting is None, timeout=20_000)
+    qtbot.waitUntil(lambda: dock.controller.session.segmenting is None, timeout=20_000)
     assert "Segmentation fault in the convolution" in dock.segment.error.text()
 
 
 def test_errors_are_never_boxes(dock, monkeypatch) -> None:
     monkeypatch.setattr(QMessageBox, "exec", lambda *_: pytest.fail("a box blocks the person"))
-    dock.bench.open_project(Path("/no/such/folder"))
+    dock.controller.open_project(Path("/no/such/folder"))
     assert "There is no project folder" in dock.open.error.text()
 
 
@@ -475,41 +475,42 @@ def test_a_resumed_curve_does_not_run_backwards() -> None:
 def test_a_deleted_editing_layer_closes_its_region(dock, qtbot) -> None:
     _label(dock)
     _press(qtbot, dock, dock.review.mark)
-    bench, session = dock.bench, dock.bench.session
-    layer = bench.layers.editing()
+    controller, session = dock.controller, dock.controller.session
+    layer = controller.layers.editing()
     layer.data[:] = 2
     layer.events.set_data()
-    region = session.work.region.id
-    bench.viewer.layers.remove(layer)
+    region = session.edit.region.id
+    controller.viewer.layers.remove(layer)
     dock.render_now()
-    assert session.work is None
+    assert session.edit is None
     assert not dock.review.accept.isVisibleTo(dock)
-    bench.open_region(region)
-    assert (bench.layers.editing().data == 2).all()
+    controller.open_region(region)
+    assert (controller.layers.editing().data == 2).all()
 
 
 def test_pressing_the_slide_brings_its_layers_back(dock, qtbot) -> None:
-    viewer = dock.bench.viewer
+    viewer = dock.controller.viewer
     viewer.layers.clear()
-    dock.bench.show_slide("a")
+    dock.controller.show_slide("a")
     assert [layer.name for layer in viewer.layers] == ["a", "accepted"]
 
 
 def test_strokes_are_kept_when_qt_goes_first(dock, monkeypatch) -> None:
-    from napari_unisemalign import segmenting, telling, workbench
+    from napari_unisemalign.actions import controller as controller_module
+    from napari_unisemalign.actions import error_reporter, segment
 
-    bench = dock.bench
-    bench.mark_region(128)
-    layer = bench.layers.editing()
+    controller = dock.controller
+    controller.mark_region(128)
+    layer = controller.layers.editing()
     layer.data[:] = 2
     layer.events.set_data()
-    drafts = bench.session.drafts
-    bench._autosave.stop()  # Qt would have taken the timer along
-    for module in (workbench, segmenting, telling):
+    drafts = controller.session.drafts
+    controller._autosave.stop()  # Qt would have taken the timer along
+    for module in (controller_module, segment, error_reporter):
         monkeypatch.setattr(module, "isalive", lambda _thing: False)
-    monkeypatch.setattr(telling.Teller, "began", None)
-    monkeypatch.setattr(telling.Teller, "failed", None)
-    bench.shut_down()
+    monkeypatch.setattr(error_reporter.ErrorReporter, "began", None)
+    monkeypatch.setattr(error_reporter.ErrorReporter, "failed", None)
+    controller.shut_down()
     assert drafts.region_ids()
 
 
@@ -542,54 +543,54 @@ def test_the_new_project_dialog_stays_until_it_is_made(make_dock, monkeypatch, t
     dock.open._on_new_project()
     assert len(shown) == 2
     assert "Cannot read or write" in shown[1]
-    assert dock.bench.session.project.root.name == "made"
+    assert dock.controller.session.project.root.name == "made"
     assert not dock.open.error.text()
 
 
 def test_keys_say_what_is_missing(make_dock) -> None:
     dock = make_dock()
-    dock.bench.train()
-    dock.bench.next_region()
+    dock.controller.train()
+    dock.controller.next_region()
     assert "project first" in dock.train.error.text()
     assert "project first" in dock.review.error.text()
 
 
 def test_doubts_are_not_asked_for_while_segmenting(dock, qtbot, with_model) -> None:
-    with_model(dock.bench.session.project)
-    dock.bench.segmenter.segment_slide()
+    with_model(dock.controller.session.project)
+    dock.controller.segmenter.segment_slide()
     dock.render_now()
     assert not dock.review.next.isEnabled()
-    dock.bench.next_region()
+    dock.controller.next_region()
     assert "A segmentation runs" in dock.review.error.text()
-    qtbot.waitUntil(lambda: dock.bench.session.segmenting is None, timeout=20_000)
+    qtbot.waitUntil(lambda: dock.controller.session.segmenting is None, timeout=20_000)
 
 
 def test_leaving_a_project_that_trains_is_told(dock, qtbot, monkeypatch, tmp_path) -> None:
-    from napari_unisemalign import workbench
+    from napari_unisemalign.actions import controller
 
-    told = []
-    monkeypatch.setattr(workbench, "show_info", told.append)
+    status = []
+    monkeypatch.setattr(controller, "show_info", status.append)
     monkeypatch.setenv("FAKE_STEP_S", "0.02")
     _label(dock)
     dock.train.form.fields["training.steps"].value = 3000
     _press(qtbot, dock, dock.train.start)
-    qtbot.waitUntil(lambda: dock.bench.session.training.step > 1, timeout=20_000)
-    root = dock.bench.session.project.root
-    assert dock.bench.create_project(tmp_path / "other", classes=["one", "two"])
-    assert "press Resume" in told[0]
-    assert dock.bench.session.training is None
-    dock.bench.open_project(root)
-    assert dock.bench.session.rounds()[-1].state == "cancelled"
+    qtbot.waitUntil(lambda: dock.controller.session.training.step > 1, timeout=20_000)
+    root = dock.controller.session.project.root
+    assert dock.controller.create_project(tmp_path / "other", classes=["one", "two"])
+    assert "press Resume" in status[0]
+    assert dock.controller.session.training is None
+    dock.controller.open_project(root)
+    assert dock.controller.session.rounds()[-1].state == "cancelled"
 
 
 def test_long_class_names_do_not_widen_the_dock(make_dock, qtbot, tmp_path, drawn_path) -> None:
     dock = make_dock()
-    dock.bench.create_project(tmp_path / "long", classes=["x" * 120, "y" * 120, "z" * 120])
+    dock.controller.create_project(tmp_path / "long", classes=["x" * 120, "y" * 120, "z" * 120])
     dock.open.add_slide(drawn_path)
-    dock.bench.mark_region(128)
+    dock.controller.mark_region(128)
     dock.render_now()
     assert dock.review.minimumSizeHint().width() < 400
-    dock.bench.viewer.window._qt_window.show()
+    dock.controller.viewer.window._qt_window.show()
     qtbot.wait(50)
     widths = [button.width() for button in dock.review.classes.buttons.values()]
     assert min(widths) > 100
@@ -598,7 +599,7 @@ def test_long_class_names_do_not_widen_the_dock(make_dock, qtbot, tmp_path, draw
 
 @pytest.fixture
 def weights(dock, qtbot):
-    dialog = WeightsDialog(dock.bench, dock)
+    dialog = WeightsDialog(dock.controller, dock)
     qtbot.addWidget(dialog)
     dialog.show()
     return dialog
@@ -625,8 +626,8 @@ def test_weights_are_listed_with_their_terms_and_fetched_once_these_are_accepted
     assert not weights.fetch.isVisible()
     assert weights.cancel.isVisible()
     monkeypatch.setattr(weights_dialog, "is_here", lambda entry: entry.name != "uni")
-    qtbot.waitUntil(lambda: weights.bench.fetching is None, timeout=20_000)
-    assert "'kaiko-s16' is here now" in weights.told.text()
+    qtbot.waitUntil(lambda: weights.controller.fetching is None, timeout=20_000)
+    assert "'kaiko-s16' is here now" in weights.status.text()
     assert weights.items["kaiko-s16"].text(5) == "here"
     assert not weights.progress.isVisible()
     weights.choose("uni")
@@ -638,7 +639,7 @@ def test_gated_weights_are_refused_in_three_steps(weights, qtbot, monkeypatch):
     weights.choose("uni")
     weights.accepted_terms.setChecked(True)
     qtbot.mouseClick(weights.fetch, LEFT)
-    qtbot.waitUntil(lambda: weights.bench.fetching is None, timeout=20_000)
+    qtbot.waitUntil(lambda: weights.controller.fetching is None, timeout=20_000)
     lines = weights.problem.text().splitlines()
     assert [line[:2] for line in lines[1:4]] == ["1.", "2.", "3."]
     assert weights.fetch.isVisible()
@@ -652,6 +653,6 @@ def test_fetching_shows_how_far_it_is_and_can_be_stopped(weights, qtbot, monkeyp
     qtbot.mouseClick(weights.fetch, LEFT)
     qtbot.waitUntil(lambda: "of 87 MB" in weights.progress.format(), timeout=20_000)
     qtbot.mouseClick(weights.cancel, LEFT)
-    qtbot.waitUntil(lambda: weights.bench.fetching is None, timeout=20_000)
-    assert "What arrived is kept" in weights.told.text()
+    qtbot.waitUntil(lambda: weights.controller.fetching is None, timeout=20_000)
+    assert "What arrived is kept" in weights.status.text()
     assert not weights.problem.text()

@@ -10,7 +10,7 @@ import sys
 import pytest
 from standins import FAKE_ENGINE
 
-from napari_unisemalign.jobs import (
+from napari_unisemalign.engine.process import (
     CommandJob,
     EngineServer,
     JsonLines,
@@ -99,7 +99,7 @@ def test_a_request_not_yet_sent_can_be_cancelled(server, project, qtbot) -> None
 
 def _train(project, qtbot, *options: str) -> tuple[TrainingJob, Heard]:
     job, heard = TrainingJob(project, options, engine=FAKE_ENGINE), Heard()
-    job.came.connect(heard.append)
+    job.event_received.connect(heard.append)
     job.finished.connect(heard.append)
     job.start()
     return job, heard
@@ -158,7 +158,7 @@ def test_stopping_a_training_leaves_a_round_to_resume(project, qtbot) -> None:
 
 
 @pytest.fixture
-def elsewhere(project, monkeypatch, qtbot):
+def in_other_process(project, monkeypatch, qtbot):
     """A training that somebody else started."""
     monkeypatch.setenv("FAKE_STEP_S", "0.02")
     process = subprocess.Popen(
@@ -176,13 +176,15 @@ def elsewhere(project, monkeypatch, qtbot):
 
 def _follow(project) -> tuple[TrainingFollower, Heard]:
     follower, heard = TrainingFollower(project, project.rounds()[-1].number), Heard()
-    follower.came.connect(heard.append)
+    follower.event_received.connect(heard.append)
     follower.finished.connect(heard.append)
     follower.start()
     return follower, heard
 
 
-def test_a_training_of_another_process_is_followed_and_stopped(project, elsewhere, qtbot) -> None:
+def test_a_training_of_another_process_is_followed_and_stopped(
+    project, in_other_process, qtbot
+) -> None:
     follower, heard = _follow(project)
     qtbot.waitUntil(lambda: any(each["event"] == "step" for each in heard), timeout=15_000)
     follower.cancel()
@@ -191,10 +193,10 @@ def test_a_training_of_another_process_is_followed_and_stopped(project, elsewher
     assert not follower.running
 
 
-def test_a_followed_training_that_is_killed_is_a_failure(project, elsewhere, qtbot) -> None:
+def test_a_followed_training_that_is_killed_is_a_failure(project, in_other_process, qtbot) -> None:
     _follower, heard = _follow(project)
     qtbot.waitUntil(lambda: any(each["event"] == "step" for each in heard), timeout=15_000)
-    os.kill(elsewhere.pid, signal.SIGKILL)
+    os.kill(in_other_process.pid, signal.SIGKILL)
     qtbot.waitUntil(lambda: heard.over, timeout=15_000)
     assert heard[-1]["event"] == "failed"
     assert "crashed" in heard[-1]["text"]

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_unisemalign.io import read_slides
-from napari_unisemalign.layers import (
+from napari_unisemalign.canvas.layer_manager import (
     ACCEPTED,
     DISAGREEMENT,
     EDITING,
@@ -15,7 +14,8 @@ from napari_unisemalign.layers import (
     UNCERTAINTY,
     LayerManager,
 )
-from napari_unisemalign.session import Session
+from napari_unisemalign.canvas.reader import read_slides
+from napari_unisemalign.session.session import Session
 from unisemalign.geometry import Rect
 from unisemalign.project import Origin
 from unisemalign.slides.synthetic import CLASSES, draw_slide
@@ -116,10 +116,10 @@ def test_painting_reaches_the_session(layers: LayerManager) -> None:
     assert editing.mode == "paint"
     editing.selected_label = 3
     editing.paint((64, 64), 3)
-    assert session.work.dirty
-    assert session.work.values[64, 64] == 3
+    assert session.edit.dirty
+    assert session.edit.values[64, 64] == 3
     editing.undo()
-    assert not session.work.values.any()
+    assert not session.edit.values.any()
     editing.redo()
     session.accept()
     assert layers.editing() is None
@@ -131,17 +131,17 @@ def test_filling_and_direct_edits_are_strokes_too(layers: LayerManager) -> None:
     session = layers.session
     session.mark_region(RECT)
     layers.editing().fill((5, 5), 2)
-    assert (session.work.values == 2).all()
+    assert (session.edit.values == 2).all()
     session.save_draft()
     layers.editing().data_setitem((np.array([3]), np.array([4])), 1)
-    assert session.work.dirty
-    assert session.work.values[3, 4] == 1
+    assert session.edit.dirty
+    assert session.edit.values[3, 4] == 1
 
 
 def test_a_replaced_array_is_painted_on(layers: LayerManager) -> None:
     layers.session.mark_region(RECT)
     layers.editing().data = np.full(RECT.shape, 4, np.int64)
-    assert layers.session.work.values.dtype == np.uint8
+    assert layers.session.edit.values.dtype == np.uint8
     layers.session.accept()
     assert (layers.session.project.labels("a").read(RECT) == 4).all()
 
@@ -228,5 +228,5 @@ def test_deleted_layers_are_put_back(layers, viewer, with_model, with_prediction
     layers.session.prediction_changed.emit()
     names = _names(viewer)
     viewer.layers.clear()
-    layers.put_back()
+    layers.recreate_layers()
     assert _names(viewer) == names

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_unisemalign.levels import (
+from napari_unisemalign.canvas.lazy_levels import (
     DoubtLevel,
     LabelLevel,
     label_levels,
@@ -66,7 +66,7 @@ def test_a_coarse_answer_shows_where_there_is_no_finer_one(tmp_path) -> None:
     expected[:200, :200] = 2
     doubt = prediction_levels(store, "confidence")
     for level in levels:
-        level.stand_in(store.coarse_answers())
+        level.set_coarse(store.coarse_answers())
     shown = np.asarray(levels[0])
     assert (shown[40:47, 80:89] == 1).all()
     away = np.ones(shown.shape, bool)

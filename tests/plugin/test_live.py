@@ -9,9 +9,9 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog
 
-from napari_unisemalign.live import Labelled, moved_on, next_rect
-from napari_unisemalign.session import Session
-from napari_unisemalign.state import resolve_state
+from napari_unisemalign.actions.live_rules import LabelledAreas, moved_on, next_rect
+from napari_unisemalign.session.dock_state import resolve_state
+from napari_unisemalign.session.session import Session
 from napari_unisemalign.widgets.dock import DockWidget
 from unisemalign.geometry import Rect
 from unisemalign.project import TissueChange
@@ -48,7 +48,7 @@ def test_what_is_missing_is_asked_for() -> None:
 
 
 def test_what_is_labelled_is_kept_apart_and_forgotten() -> None:
-    labelled = Labelled()
+    labelled = LabelledAreas()
     for rect in (Rect(0, 0, 9, 9), Rect(1, 1, 2, 2), Rect(0, 0, 20, 20)):
         labelled.add(1, "a", rect)
     assert list(labelled.of(1, "a")) == [Rect(0, 0, 20, 20)]
@@ -77,14 +77,14 @@ def test_live_says_what_it_waits_for(session: Session, with_model) -> None:
 
 @pytest.fixture
 def live(dock: DockWidget, with_model) -> DockWidget:
-    with_model(dock.bench.session.project)
+    with_model(dock.controller.session.project)
     look(dock, Rect(100, 100, 300, 300))
     return dock
 
 
 def look(dock: DockWidget, rect: Rect) -> Rect:
-    dock.bench.layers.look_at(rect)
-    return dock.bench.layers.visible_rect()
+    dock.controller.layers.look_at(rect)
+    return dock.controller.layers.visible_rect()
 
 
 def switch(dock: DockWidget) -> None:
@@ -94,7 +94,7 @@ def switch(dock: DockWidget) -> None:
 
 
 def asked(dock: DockWidget, verb: str = "segment") -> list[dict]:
-    path = dock.bench.session.project.root / "asked"
+    path = dock.controller.session.project.root / "asked"
     lines = path.read_text().splitlines() if path.exists() else []
     return [one for one in map(json.loads, lines) if one["verb"] == verb]
 
@@ -105,20 +105,20 @@ def until_asked(dock: DockWidget, qtbot, count: int) -> None:
 
 def until_idle(dock: DockWidget, qtbot, count: int) -> None:
     until_asked(dock, qtbot, count)
-    qtbot.waitUntil(lambda: dock.bench.session.segmenting is None, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: dock.controller.session.segmenting is None, timeout=PATIENCE_MS)
     qtbot.wait(600)
     assert len(asked(dock)) == count, "nothing is asked twice"
 
 
 def test_live_labels_what_the_window_shows_once(live, qtbot, with_model) -> None:
-    session = live.bench.session
-    view = live.bench.layers.visible_rect()
+    session = live.controller.session
+    view = live.controller.layers.visible_rect()
     switch(live)
     until_idle(live, qtbot, 1)
     one = asked(live)[0]
     assert Rect(*one["rect"]) == view
     assert one["focus"] == [view.y + view.h // 2, view.x + view.w // 2]
-    assert one["downsample"] == pytest.approx(live.bench.layers.downsample)
+    assert one["downsample"] == pytest.approx(live.controller.layers.downsample)
     assert (session.prediction().read(view) > 0).all()
     shifted = look(live, Rect(100, 180, 300, 300))
     until_idle(live, qtbot, 2)
@@ -139,7 +139,7 @@ def test_live_labels_what_the_window_shows_once(live, qtbot, with_model) -> None
 def test_live_labels_again_where_the_tissue_was_corrected(live, qtbot) -> None:
     switch(live)
     until_idle(live, qtbot, 1)
-    tissue = live.bench.tissue
+    tissue = live.controller.tissue
     tissue.toggle()
     qtbot.waitUntil(lambda: tissue.layer is not None, timeout=PATIENCE_MS)
     tissue.start()
@@ -154,12 +154,12 @@ def test_live_waits_for_a_round_and_for_dialogs(dock, qtbot, with_model) -> None
     switch(dock)
     qtbot.wait(500)
     assert not asked(dock)
-    assert dock.bench.session.segmenting is None, "first guesses are not live"
+    assert dock.controller.session.segmenting is None, "first guesses are not live"
     dialog = QDialog(dock)
     dialog.setModal(True)
     dialog.show()
-    with_model(dock.bench.session.project)
-    dock.bench.session.changed.emit()
+    with_model(dock.controller.session.project)
+    dock.controller.session.changed.emit()
     qtbot.wait(500)
     assert not asked(dock)
     dialog.close()
@@ -169,39 +169,39 @@ def test_live_waits_for_a_round_and_for_dialogs(dock, qtbot, with_model) -> None
 @pytest.fixture
 def slow(monkeypatch, live, qtbot) -> DockWidget:
     monkeypatch.setenv("FAKE_STEP_S", "0.4")
-    server = live.bench.segmenter.server
+    server = live.controller.segmenter.server
     server.warm_up()
     qtbot.waitUntil(lambda: server.ready, timeout=PATIENCE_MS)
     return live
 
 
 def test_a_view_is_dropped_when_it_moves_on_and_a_region_is_not(slow, qtbot) -> None:
-    bench, session = slow.bench, slow.bench.session
-    bench.segmenter.segment_view()
+    controller, session = slow.controller, slow.controller.session
+    controller.segmenter.segment_view()
     first = session.segmenting
     assert first.follows_view
     look(slow, Rect(120, 120, 300, 300))
     assert session.segmenting is not None, "most of it is still seen"
     look(slow, Rect(700, 700, 300, 300))
     assert session.segmenting is None
-    bench.segmenter.segment_view()
+    controller.segmenter.segment_view()
     assert session.segmenting.rect != first.rect
     qtbot.waitUntil(lambda: len(asked(slow, "cancel")) == 1, timeout=PATIENCE_MS)
-    bench.segmenter.segment_slide()
+    controller.segmenter.segment_slide()
     assert session.segmenting.rect is None, "a view gives way"
     look(slow, Rect(0, 0, 200, 200))
     assert session.segmenting is not None
     slow.render_now()
     assert not slow.segment.view.isEnabled()
-    bench.segmenter.segment_view()
+    controller.segmenter.segment_view()
     assert session.segmenting.rect is None
-    bench.segmenter.cancel()
+    controller.segmenter.cancel()
     qtbot.waitUntil(lambda: session.segmenting is None, timeout=PATIENCE_MS)
     assert [one["target"] for one in asked(slow, "cancel")] == [one["id"] for one in asked(slow)]
 
 
 def test_live_follows_the_view_and_next_region_does_not_wait_for_it(slow, qtbot) -> None:
-    bench, session = slow.bench, slow.bench.session
+    controller, session = slow.controller, slow.controller.session
     switch(slow)
     until_asked(slow, qtbot, 1)
     look(slow, Rect(700, 700, 300, 300))
@@ -211,19 +211,19 @@ def test_live_follows_the_view_and_next_region_does_not_wait_for_it(slow, qtbot)
     assert "labelling what the window shows" in slow.segment.note.text()
     assert slow.segment.view.isEnabled()
     assert slow.review.next.isEnabled()
-    bench.next_region()
+    controller.next_region()
     assert session.queueing
-    qtbot.waitUntil(lambda: session.work is not None, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: session.edit is not None, timeout=PATIENCE_MS)
     until_asked(slow, qtbot, 3)
     switch(slow)
     assert session.segmenting is None
 
 
 def test_what_was_stopped_or_failed_is_not_begun_again_by_itself(slow, qtbot) -> None:
-    bench, session = slow.bench, slow.bench.session
+    controller, session = slow.controller, slow.controller.session
     switch(slow)
     until_asked(slow, qtbot, 1)
-    bench.segmenter.cancel()
+    controller.segmenter.cancel()
     until_idle(slow, qtbot, 1)
     (session.project.root / "fails").touch()
     look(slow, Rect(500, 500, 300, 300))
@@ -233,29 +233,29 @@ def test_what_was_stopped_or_failed_is_not_begun_again_by_itself(slow, qtbot) ->
     (session.project.root / "fails").unlink()
     look(slow, Rect(100, 600, 300, 300))
     until_asked(slow, qtbot, 3)
-    bench.segmenter.cancel()
+    controller.segmenter.cancel()
     until_idle(slow, qtbot, 3)
 
 
 def test_labels_are_drawn_while_they_come_but_not_into_a_stroke(slow, qtbot, monkeypatch) -> None:
-    from napari_unisemalign import segmenting
+    from napari_unisemalign.actions import segment
 
-    bench, session = slow.bench, slow.bench.session
+    controller, session = slow.controller, slow.controller.session
     drawn = []
     session.prediction_changed.connect(lambda: drawn.append(session.segmenting))
     pressed = [Qt.MouseButton.LeftButton]
 
-    class Mouse(segmenting.QApplication):
+    class Mouse(segment.QApplication):
         mouseButtons = staticmethod(lambda: pressed[0])  # noqa: N815  Qt's name
 
-    monkeypatch.setattr(segmenting, "QApplication", Mouse)
+    monkeypatch.setattr(segment, "QApplication", Mouse)
     look(slow, Rect(0, 0, 1000, 1000))
-    bench.segmenter.segment_view()
+    controller.segmenter.segment_view()
     qtbot.wait(1200)
     assert not drawn
     pressed[0] = Qt.MouseButton.NoButton
     qtbot.waitUntil(lambda: bool(drawn), timeout=PATIENCE_MS)
     assert drawn[0] is not None, "before it is done"
-    assert np.asarray(bench.layers.layer("prediction").data[0][:, :]).any()
-    bench.segmenter.cancel()
+    assert np.asarray(controller.layers.layer("prediction").data[0][:, :]).any()
+    controller.segmenter.cancel()
     qtbot.waitUntil(lambda: session.segmenting is None, timeout=PATIENCE_MS)

@@ -10,7 +10,7 @@ from qtpy.QtCore import QPoint, Qt
 from scipy import ndimage
 from standins import SIZE_PX
 
-from napari_unisemalign.layers import PREDICTION
+from napari_unisemalign.canvas.layer_manager import PREDICTION
 from napari_unisemalign.widgets import open_section
 from napari_unisemalign.widgets.dock import DockWidget
 from unisemalign.geometry import Rect
@@ -26,8 +26,8 @@ class Person:
 
     def __init__(self, dock: DockWidget, qtbot) -> None:
         self.dock, self.qtbot = dock, qtbot
-        self.bench, self.session = dock.bench, dock.bench.session
-        self.canvas = dock.bench.viewer.window._qt_viewer.canvas.native
+        self.controller, self.session = dock.controller, dock.controller.session
+        self.canvas = dock.controller.viewer.window._qt_viewer.canvas.native
 
     def press(self, button) -> None:
         self.dock.render_now()
@@ -44,7 +44,7 @@ class Person:
         return self.dock.next_step.text()
 
     def go_to(self, rect: Rect) -> None:
-        self.bench.layers.look_at(rect)
+        self.controller.layers.look_at(rect)
 
     def stroke(self, value: int, y: int, x0: int, x1: int) -> None:
         """Choose a class and drag the mouse along a row of the region."""
@@ -58,9 +58,9 @@ class Person:
         self.qtbot.mouseRelease(self.canvas, LEFT, pos=end)
 
     def _at(self, y: int, x: int) -> QPoint:
-        rect = self.session.work.region.rect
+        rect = self.session.edit.region.rect
         spacing = self.session.project.info.spacing_um
-        camera = self.bench.viewer.scene.camera
+        camera = self.controller.viewer.scene.camera
         world = np.array([rect.y + y + 0.5, rect.x + x + 0.5]) * spacing
         offset = (world - np.asarray(camera.center)[-2:]) * camera.zoom
         return QPoint(
@@ -69,9 +69,9 @@ class Person:
 
     def label(self) -> set[int]:
         """Paint what is seen: two strokes through the thickest part of every class."""
-        rect = self.session.work.region.rect
+        rect = self.session.edit.region.rect
         seen = truth(rect, size_px=SIZE_PX, seed=0)
-        self.bench.layers.editing().brush_size = 9
+        self.controller.layers.editing().brush_size = 9
         painted = set()
         for value in np.unique(seen):
             depth = ndimage.distance_transform_edt(np.pad(seen == value, 1))[1:-1, 1:-1]
@@ -105,11 +105,11 @@ def person(make_napari_viewer, qtbot, monkeypatch, tmp_path, drawn_path):
     viewer.window.add_dock_widget(dock, name="Segment slides")
     qtbot.wait(50)
     yield Person(dock, qtbot)
-    dock.bench.shut_down()
+    dock.controller.shut_down()
 
 
 def test_open_segment_review_train_export(person: Person, tmp_path) -> None:
-    dock, session, bench = person.dock, person.session, person.bench
+    dock, session, controller = person.dock, person.session, person.controller
     torch_was_there = "torch" in sys.modules
 
     # Open
@@ -125,7 +125,7 @@ def test_open_segment_review_train_export(person: Person, tmp_path) -> None:
     for rect in (Rect(384, 384, 256, 256), Rect(700, 640, 256, 256)):
         person.go_to(rect)
         person.press(dock.review.mark)
-        assert session.work.region.rect.shape == (256, 256)
+        assert session.edit.region.rect.shape == (256, 256)
         seen |= person.label()
         assert "Accept" in person.reads()
         person.press(dock.review.accept)
@@ -162,17 +162,17 @@ def test_open_segment_review_train_export(person: Person, tmp_path) -> None:
     person.press(dock.segment.slide)
     person.wait(lambda: session.segmenting is None)
     assert not dock.segment.error.text()
-    shown = np.asarray(bench.layers.layer(PREDICTION).data[0][:, :])
+    shown = np.asarray(controller.layers.layer(PREDICTION).data[0][:, :])
     assert (shown > 0).mean() > 0.5
     assert len(np.unique(shown[shown > 0])) >= 2
     assert abs(sum(each or 0 for each in session.area.values()) - 1) < 0.02
 
     # Review what the model doubts
     person.press(dock.review.next)
-    person.wait(lambda: session.work is not None)
-    region = session.work.region
+    person.wait(lambda: session.edit is not None)
+    region = session.edit.region
     assert region.reason
-    assert session.work.values.any()
+    assert session.edit.values.any()
     person.label()
     person.press(dock.review.accept)
     origins = set(np.unique(session.project.labels("a").read_origin(region.rect)).tolist())
@@ -183,7 +183,7 @@ def test_open_segment_review_train_export(person: Person, tmp_path) -> None:
     dock.export.folder.setText(str(tmp_path / "out"))
     dock.export.format.setCurrentIndex(dock.export.format.findData("png"))
     person.press(dock.export.export)
-    person.wait(lambda: not bench.exporting)
+    person.wait(lambda: not controller.exporting)
     assert not dock.export.error.text()
     assert list((tmp_path / "out").rglob("*.png"))
     assert torch_was_there or "torch" not in sys.modules  # another test may have needed it
@@ -209,8 +209,8 @@ def test_a_first_guess_before_any_label(person: Person) -> None:
     right = (classes == seen)[classes > 0].mean()
     assert right > np.bincount(seen.ravel()).max() / seen.size, "no better than one class for all"
     person.press(dock.review.next)
-    person.wait(lambda: session.work is not None)
-    assert session.work.region.round == 0
-    assert session.work.region.reason
+    person.wait(lambda: session.edit is not None)
+    assert session.edit.region.round == 0
+    assert session.edit.region.reason
     person.press(dock.review.accept)
     assert session.project.journal()[0].round == 0

@@ -12,19 +12,19 @@ import sys
 from pathlib import Path
 import napari
 from napari_unisemalign.widgets.dock import DockWidget
-from napari_unisemalign.workbench import Workbench
+from napari_unisemalign.actions.controller import Controller
 
 root, engine = Path(sys.argv[1]), sys.argv[2:]
 viewer = napari.Viewer(show=False)
-dock = DockWidget(viewer, bench=Workbench(viewer, engine=engine))
+dock = DockWidget(viewer, controller=Controller(viewer, engine=engine))
 viewer.window.add_dock_widget(dock)
-dock.bench.open_project(root)
-dock.bench.mark_region(128)
-dock.bench.session.work.values[:] = 1
-dock.bench.accept()
-dock.bench.session.refresh_area()
+dock.controller.open_project(root)
+dock.controller.mark_region(128)
+dock.controller.session.edit.values[:] = 1
+dock.controller.accept()
+dock.controller.session.refresh_area()
 dock.render_now()
-assert dock.bench.session.slide == "a"
+assert dock.controller.session.slide == "a"
 viewer.close()
 heavy = {"torch", "torchvision", "timm", "open_clip", "triton"} & set(sys.modules)
 print("HEAVY", sorted(heavy))
@@ -43,7 +43,7 @@ def test_viewer_dock_and_project_without_torch(root) -> None:
 
 
 def test_rooms_below_the_widgets_import_no_qt() -> None:
-    rooms = ("session", "state", "work", "layers", "levels", "io", "keys", "jobviews")
+    rooms = ("session.dock_state", "session.session", "canvas.layer_manager", "canvas.reader")
     imports = ", ".join(f"napari_unisemalign.{room}" for room in rooms)
     code = (
         f"import sys, {imports}; "

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_unisemalign.jobviews import TrainingView
-from napari_unisemalign.session import Session
+from napari_unisemalign.session.progress import TrainingProgress
+from napari_unisemalign.session.session import Session
 from unisemalign.errors import BusyError, DataError, ProjectError, SlideError, SpacingError
 from unisemalign.geometry import Rect
 from unisemalign.project import Origin, RegionState, Split
@@ -18,7 +18,7 @@ RECT = Rect(100, 200, 128, 128)
 
 
 def _paint(session: Session, value: int = 2) -> None:
-    values = session.work.values
+    values = session.edit.values
     values[:64] = value
     session.strokes_made(values)
 
@@ -58,16 +58,16 @@ def test_accept_writes_labels_with_their_origin(session: Session) -> None:
     assert not labels.read(RECT)[64:].any()
     assert (labels.read_origin(RECT)[:64] == Origin.DRAWN).all()
     assert session.project.region(region.id).state is RegionState.ACCEPTED
-    assert session.work is None
+    assert session.edit is None
     assert session.labelled_values() == {2}
 
 
 def test_a_region_starts_from_the_prediction(session, with_model, with_prediction) -> None:
     with_prediction(session.project, with_model(session.project), "a")
     session.mark_region(RECT)
-    assert (session.work.values == 2).all()
-    session.work.values[:10] = 3
-    session.strokes_made(session.work.values)
+    assert (session.edit.values == 2).all()
+    session.edit.values[:10] = 3
+    session.strokes_made(session.edit.values)
     session.accept()
     origin = session.project.labels("a").read_origin(RECT)
     assert (origin[:10] == Origin.CORRECTED).all()
@@ -80,8 +80,8 @@ def test_earlier_labels_come_before_the_prediction(session, with_model, with_pre
     session.accept()
     with_prediction(session.project, with_model(session.project), "a")
     session.mark_region(RECT)
-    assert (session.work.values[:64] == 1).all()
-    assert (session.work.values[64:] == 2).all()
+    assert (session.edit.values[:64] == 1).all()
+    assert (session.edit.values[64:] == 2).all()
     session.accept()
     origin = session.project.labels("a").read_origin(RECT)
     assert (origin[:64] == Origin.DRAWN).all()
@@ -92,7 +92,7 @@ def test_an_empty_region_is_not_accepted(session: Session) -> None:
     session.mark_region(RECT)
     with pytest.raises(DataError, match="Nothing is painted"):
         session.accept()
-    assert session.work is not None
+    assert session.edit is not None
 
 
 def test_a_label_without_a_class_is_not_accepted(session: Session) -> None:
@@ -110,12 +110,12 @@ def test_strokes_survive_a_crash(session: Session) -> None:
     session._held.close()  # the process is gone: no goodbye
     again = Session()
     again.open(root)
-    assert again.work.region.id == region.id
-    assert again.work.restored
-    assert (again.work.values[:64] == 2).all()
+    assert again.edit.region.id == region.id
+    assert again.edit.restored
+    assert (again.edit.values[:64] == 2).all()
     assert not again.project.labels("a").labelled_rects()
     again.close()
-    session.project = session.work = None
+    session.project = session.edit = None
 
 
 def test_switching_regions_keeps_the_strokes(session: Session) -> None:
@@ -123,7 +123,7 @@ def test_switching_regions_keeps_the_strokes(session: Session) -> None:
     _paint(session)
     session.mark_region(Rect(500, 500, 128, 128))
     session.open_region(first.id)
-    assert (session.work.values[:64] == 2).all()
+    assert (session.edit.values[:64] == 2).all()
 
 
 def test_undo_brings_the_strokes_back_under_the_brush(session: Session) -> None:
@@ -133,11 +133,11 @@ def test_undo_brings_the_strokes_back_under_the_brush(session: Session) -> None:
     session.undo()
     assert not session.project.labels("a").read(RECT).any()
     assert session.project.region(region.id).state is RegionState.REVIEW
-    assert (session.work.values[:64] == 2).all()
+    assert (session.edit.values[:64] == 2).all()
     session.redo()
     assert (session.project.labels("a").read(RECT)[:64] == 2).all()
     assert session.project.region(region.id).state is RegionState.ACCEPTED
-    assert session.work is None
+    assert session.edit is None
     assert not session.drafts.region_ids()
 
 
@@ -243,10 +243,10 @@ def test_a_full_disk_keeps_the_strokes(session: Session, monkeypatch) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("napari_unisemalign.work.np.savez_compressed", full)
+        patch.setattr("napari_unisemalign.session.region_edit.np.savez_compressed", full)
         with pytest.raises(ProjectError, match="full"):
             session.save_draft()
-    assert session.work.dirty
+    assert session.edit.dirty
     assert not list(session.drafts._folder.glob("*"))
     session.save_draft()
     assert session.drafts.region_ids()
@@ -254,15 +254,15 @@ def test_a_full_disk_keeps_the_strokes(session: Session, monkeypatch) -> None:
 
 def test_opening_the_open_project_again_changes_nothing(session: Session, root) -> None:
     session.mark_region(RECT)
-    work, project = session.work, session.project
+    edit, project = session.edit, session.project
     session.open(root)
     assert session.project is project
-    assert session.work is work
+    assert session.edit is edit
 
 
 def test_a_project_moved_while_open_gets_no_half_of_its_labels(session: Session, root) -> None:
     session.mark_region(RECT)
-    session.work.values[:] = 1
+    session.edit.values[:] = 1
     moved = root.with_name("moved")
     root.rename(moved)
     with pytest.raises(ProjectError, match="Move it back"):
@@ -277,6 +277,6 @@ def test_a_round_that_still_learns_is_not_settled(session, with_model) -> None:
     assert session.settled_round() is None
     first, second = (with_model(session.project) for _ in range(2))
     assert session.settled_round().number == second
-    session.training = TrainingView(round=second)
+    session.training = TrainingProgress(round=second)
     assert session.settled_round().number == first
     assert session.latest_round().number == second

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from napari_unisemalign.jobviews import SegmentView, TrainingView
-from napari_unisemalign.session import Session
-from napari_unisemalign.state import NO_DOUBT, resolve_state
+from napari_unisemalign.session.dock_state import NOTHING_TO_REVIEW, resolve_state
+from napari_unisemalign.session.progress import SegmentProgress, TrainingProgress
+from napari_unisemalign.session.session import Session
 from unisemalign.geometry import Rect
 from unisemalign.project import FirstGuess, GuessNote, Project, RegionState
 
@@ -14,10 +14,10 @@ RECT = Rect(100, 200, 128, 128)
 def _label(session: Session, rect: Rect = RECT) -> None:
     session.mark_region(rect)
     count = len(session.project.info.classes)
-    session.work.values[:] = 1 + (session.work.values * 0).cumsum(0) % count
+    session.edit.values[:] = 1 + (session.edit.values * 0).cumsum(0) % count
     for value in range(1, count + 1):
-        session.work.values[value * 5 : value * 5 + 5] = value
-    session.strokes_made(session.work.values)
+        session.edit.values[value * 5 : value * 5 + 5] = value
+    session.strokes_made(session.edit.values)
     session.accept()
 
 
@@ -45,7 +45,7 @@ def test_the_way_from_a_slide_to_a_model(session: Session) -> None:
     assert not state.guessed
     session.mark_region(RECT)
     assert "press Accept" in resolve_state(session).next_step
-    session.work.values[:] = 1
+    session.edit.values[:] = 1
     session.accept()
     step = resolve_state(session).next_step
     assert "stroma, epithelium, lumen and lymphocytes" in step
@@ -72,7 +72,7 @@ def test_the_way_from_a_first_guess_to_labels(session: Session, with_prediction)
         (2, 0.3, None),
     ]
     assert len({each.color for each in state.clusters}) == 2
-    assert state.next_region.why == NO_DOUBT
+    assert state.next_region.why == NOTHING_TO_REVIEW
     guess.write_note(note.model_copy(update={"names": (2, 0)}))
     session.project.first_round(made_by="clusters")
     with_prediction(session.project, 0, "a")
@@ -143,8 +143,8 @@ def test_a_killed_round_is_not_shown_as_running(session: Session) -> None:
 def test_while_jobs_run(session: Session, with_model) -> None:
     _label(session)
     with_model(session.project)
-    session.training = TrainingView(round=2, step=3, total=9)
-    session.segmenting = SegmentView("a", None)
+    session.training = TrainingProgress(round=2, step=3, total=9)
+    session.segmenting = SegmentProgress("a", None)
     state = resolve_state(session)
     assert "The model is learning" in state.next_step
     assert not state.train.possible

@@ -9,10 +9,10 @@ import pytest
 from napari.components import ViewerModel
 from PIL import Image
 
-from napari_unisemalign import tissue as tissue_module
-from napari_unisemalign.layers import ACCEPTED, EDITING, TISSUE, LayerManager
-from napari_unisemalign.session import Session
-from napari_unisemalign.tissue import GLASS, TissueEditor
+from napari_unisemalign.actions import tissue as tissue_module
+from napari_unisemalign.actions.tissue import GLASS, TissueEditor
+from napari_unisemalign.canvas.layer_manager import ACCEPTED, EDITING, TISSUE, LayerManager
+from napari_unisemalign.session.session import Session
 from unisemalign.errors import UnisemalignError
 from unisemalign.geometry import Rect
 from unisemalign.project import Project, TissueChange, TissueStore
@@ -37,7 +37,7 @@ class Told(list):
     """What the person is told."""
 
     @contextmanager
-    def telling(self):
+    def reporting(self):
         try:
             yield
         except UnisemalignError as error:
@@ -45,15 +45,15 @@ class Told(list):
 
 
 @pytest.fixture
-def told():
+def status():
     return Told()
 
 
 @pytest.fixture
-def editor(study, qtbot, told):
+def editor(study, qtbot, status):
     session = Session()
     layers = LayerManager(ViewerModel(), session)
-    editor = TissueEditor(layers, told.telling)
+    editor = TissueEditor(layers, status.reporting)
     session.open(study)
     yield editor
     editor.shut_down()
@@ -231,12 +231,12 @@ def test_there_is_one_brush_at_a_time(shown) -> None:
     assert layers.layer(ACCEPTED).visible
 
 
-def test_what_goes_wrong_is_told(editor, told, study, qtbot, monkeypatch) -> None:
+def test_what_goes_wrong_is_told(editor, status, study, qtbot, monkeypatch) -> None:
     TissueStore(study).correct("a", np.ones(SHAPE, np.uint8), 8.0)
     (study / "tissue" / "a.npz").write_bytes(b"torn")
     editor.start()
-    qtbot.waitUntil(lambda: bool(told), timeout=5000)
-    assert "is damaged" in told[0]
+    qtbot.waitUntil(lambda: bool(status), timeout=5000)
+    assert "is damaged" in status[0]
     assert not editor.correcting
     assert editor.layer is None
     (study / "tissue" / "a.npz").unlink()
@@ -246,6 +246,6 @@ def test_what_goes_wrong_is_told(editor, told, study, qtbot, monkeypatch) -> Non
 
     monkeypatch.setattr(tissue_module, "reopen_slide", missing)
     editor.toggle()
-    qtbot.waitUntil(lambda: len(told) > 1, timeout=5000)
-    assert told[1] == "The disk sleeps."
+    qtbot.waitUntil(lambda: len(status) > 1, timeout=5000)
+    assert status[1] == "The disk sleeps."
     assert not editor.finding

@@ -6,8 +6,8 @@ import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from napari_unisemalign.jobviews import SegmentView, TrainingView
-from napari_unisemalign.session import Session
+from napari_unisemalign.session.progress import SegmentProgress, TrainingProgress
+from napari_unisemalign.session.session import Session
 from unisemalign.project import (
     FIRST_ROUND,
     NO_CLASS,
@@ -25,13 +25,13 @@ ENOUGH_ACCEPTED = 3
 NEED_PROJECT = "Open or make a project first."
 NEED_SLIDE = "Put a slide on show first: press its name in the list."
 NEED_REGION = "Open a region first: press Next region or Mark region."
-NO_DOUBT = "There is no model yet that could doubt. Press View in Segment, or Mark region."
+NOTHING_TO_REVIEW = "There is no model yet that could doubt. Press View in Segment, or Mark region."
 LIVE = "Label whatever the window shows, by itself, whenever it comes to rest. Off: press View."
-RANKED_AFTER = "A segmentation runs. What the model doubts is looked for when it is done."
+RANKING_WAITS = "A segmentation runs. What the model doubts is looked for when it is done."
 
 
 @dataclass(frozen=True)
-class Act:
+class Permission:
     """Whether something can be done now; ``why`` is the sentence for the button's tooltip."""
 
     possible: bool
@@ -112,26 +112,26 @@ class DockState:
     region_title: str
     region_held: bool
     round_shown: int | None
-    segmenting: SegmentView | None
-    training: TrainingView | None
+    segmenting: SegmentProgress | None
+    training: TrainingProgress | None
     segment_note: str
     measure_note: str
-    add_slide: Act
-    segment_view: Act
-    segment_region: Act
-    segment_slide: Act
-    live: Act
+    add_slide: Permission
+    segment_view: Permission
+    segment_region: Permission
+    segment_slide: Permission
+    live: Permission
     live_on: bool
-    name_clusters: Act
-    mark: Act
-    next_region: Act
-    edit: Act
-    undo: Act
-    redo: Act
-    train: Act
-    resume: Act
-    export: Act
-    import_labels: Act
+    name_clusters: Permission
+    mark: Permission
+    next_region: Permission
+    edit: Permission
+    undo: Permission
+    redo: Permission
+    train: Permission
+    resume: Permission
+    export: Permission
+    import_labels: Permission
 
 
 def resolve_state(session: Session) -> DockState:
@@ -145,7 +145,7 @@ def resolve_state(session: Session) -> DockState:
     guess = None if newest is not None else session.guess_note()
     trained = [each for each in rounds if each.number > FIRST_ROUND]
     step, section = _next_step(session, slides, trained, newest, queue, shown)
-    begun = session.work is not None
+    begun = session.edit is not None
     segmenting = _segment_act(session)
     what = "Segment" if newest is not None else "Make a first guess of"
     return DockState(
@@ -165,24 +165,26 @@ def resolve_state(session: Session) -> DockState:
         queue_note=_queue_note(session, queue),
         rounds=tuple(_round_item(each, session) for each in rounds),
         region_title=_region_title(session),
-        region_held=begun and session.work is not None and _held(session.work.region),
+        region_held=begun and session.edit is not None and _held(session.edit.region),
         round_shown=shown,
         segmenting=session.segmenting,
         training=session.training,
         segment_note=_segment_note(session, newest, guess, segmenting),
         measure_note=_measure_note(session, trained),
-        add_slide=Act(True, "Show a slide and, when a project is open, add it to the project."),
+        add_slide=Permission(
+            True, "Show a slide and, when a project is open, add it to the project."
+        ),
         segment_view=_or(segmenting, f"{what} what the window shows (S)."),
         segment_region=segmenting
         if not segmenting.possible
-        else Act(begun, f"{what} the open region." if begun else NEED_REGION),
+        else Permission(begun, f"{what} the open region." if begun else NEED_REGION),
         segment_slide=_or(segmenting, f"{what} the whole slide; it can be stopped at any time."),
         live=_on_slide(session, LIVE),
         live_on=session.live,
         name_clusters=_or(segmenting, "Make classes of the clusters; names can be changed later."),
         mark=_on_slide(session, "Make a region in the middle of the view and label it."),
         next_region=_next_act(session, queue),
-        edit=Act(begun, "" if begun else NEED_REGION),
+        edit=Permission(begun, "" if begun else NEED_REGION),
         undo=_undo_act(session),
         redo=_redo_act(session),
         train=_train_act(session),
@@ -213,7 +215,7 @@ def _next_step(
         return "Press Open slide… to add the project's first slide.", "open"
     if session.slide is None:
         return "Press a slide's name in the list to show it.", "open"
-    if session.work is not None:
+    if session.edit is not None:
         return _step_in_region(session), "review"
     if session.training is not None:
         return _step_in_training(newest, queue)
@@ -230,12 +232,12 @@ def _next_step(
 
 
 def _step_in_region(session: Session) -> str:
-    work = session.work
-    if work is not None and work.restored and not work.dirty:
+    edit = session.edit
+    if edit is not None and edit.restored and not edit.dirty:
         return "Your strokes from last time are here: go on painting, then press Accept (C)."
-    if work is not None and not work.values.any():
+    if edit is not None and not edit.values.any():
         return "Choose a class and paint what you know in the region, then press Accept (C)."
-    if work is not None and work.predicted.any():
+    if edit is not None and edit.predicted.any():
         return "Paint over what is wrong, then press Accept (C) or Skip."
     return "Paint every class you see in the region, then press Accept (C)."
 
@@ -342,23 +344,23 @@ def _listed(names: Sequence[str]) -> str:
 # -- what is possible ---------------------------------------------------------------------------
 
 
-def _on_slide(session: Session, what: str) -> Act:
+def _on_slide(session: Session, what: str) -> Permission:
     if session.project is None:
-        return Act(False, NEED_PROJECT)
-    return Act(True, what) if session.slide is not None else Act(False, NEED_SLIDE)
+        return Permission(False, NEED_PROJECT)
+    return Permission(True, what) if session.slide is not None else Permission(False, NEED_SLIDE)
 
 
-def _or(act: Act, what: str) -> Act:
-    return Act(True, what) if act.possible else act
+def _or(act: Permission, what: str) -> Permission:
+    return Permission(True, what) if act.possible else act
 
 
-def _segment_act(session: Session) -> Act:
+def _segment_act(session: Session) -> Permission:
     there = _on_slide(session, "")
     if not there.possible:
         return there
     if _occupied(session):
-        return Act(False, "A segmentation runs. Wait for it, or press Cancel.")
-    return Act(True, "")
+        return Permission(False, "A segmentation runs. Wait for it, or press Cancel.")
+    return Permission(True, "")
 
 
 def _occupied(session: Session) -> bool:
@@ -366,21 +368,21 @@ def _occupied(session: Session) -> bool:
     return session.segmenting is not None and not session.segmenting.follows_view
 
 
-def _next_act(session: Session, queue: Sequence[Region]) -> Act:
+def _next_act(session: Session, queue: Sequence[Region]) -> Permission:
     there = _on_slide(session, "Open the region the model doubts most (N).")
     if not there.possible:
         return there
     if session.queueing:
-        return Act(False, "Looking for the regions the model doubts most.")
-    if session.doubting_round() is None and not _others(queue, session):
-        return Act(False, NO_DOUBT)
+        return Permission(False, "Looking for the regions the model doubts most.")
+    if session.round_to_review() is None and not _others(queue, session):
+        return Permission(False, NOTHING_TO_REVIEW)
     if _occupied(session) and not _ranked(queue, session):
-        return Act(False, RANKED_AFTER)
+        return Permission(False, RANKING_WAITS)
     return there
 
 
 def _others(queue: Sequence[Region], session: Session) -> list[Region]:
-    current = None if session.work is None else session.work.region.id
+    current = None if session.edit is None else session.edit.region.id
     return [region for region in queue if region.id != current]
 
 
@@ -388,46 +390,46 @@ def _ranked(queue: Sequence[Region], session: Session) -> list[Region]:
     return [each for each in _others(queue, session) if each.state is RegionState.PREDICTED]
 
 
-def _undo_act(session: Session) -> Act:
-    if session.work is not None:
-        return Act(True, "Take back the last stroke (Ctrl+Z).")
+def _undo_act(session: Session) -> Permission:
+    if session.edit is not None:
+        return Permission(True, "Take back the last stroke (Ctrl+Z).")
     if session.can_undo():
-        return Act(True, "Take back what was accepted last; the region opens again.")
-    return Act(False, "There is nothing to take back.")
+        return Permission(True, "Take back what was accepted last; the region opens again.")
+    return Permission(False, "There is nothing to take back.")
 
 
-def _redo_act(session: Session) -> Act:
-    if session.work is not None:
-        return Act(True, "Make the stroke again (Ctrl+Shift+Z).")
+def _redo_act(session: Session) -> Permission:
+    if session.edit is not None:
+        return Permission(True, "Make the stroke again (Ctrl+Shift+Z).")
     if session.can_redo():
-        return Act(True, "Accept again what was taken back.")
-    return Act(False, "Nothing was taken back.")
+        return Permission(True, "Accept again what was taken back.")
+    return Permission(False, "Nothing was taken back.")
 
 
-def _train_act(session: Session) -> Act:
+def _train_act(session: Session) -> Permission:
     if session.project is None:
-        return Act(False, NEED_PROJECT)
+        return Permission(False, NEED_PROJECT)
     if session.training is not None:
-        return Act(False, "A training runs. Wait for it, or press Cancel.")
+        return Permission(False, "A training runs. Wait for it, or press Cancel.")
     if not session.labelled_values():
-        return Act(False, "Nothing is labelled on a training slide yet. Press Mark region.")
-    return Act(True, "Train a round on what is labelled (Ctrl+T).")
+        return Permission(False, "Nothing is labelled on a training slide yet. Press Mark region.")
+    return Permission(True, "Train a round on what is labelled (Ctrl+T).")
 
 
-def _export_act(session: Session) -> Act:
+def _export_act(session: Session) -> Permission:
     if session.project is None:
-        return Act(False, NEED_PROJECT)
-    return Act(True, "Write the results to a folder.")
+        return Permission(False, NEED_PROJECT)
+    return Permission(True, "Write the results to a folder.")
 
 
-def _resume_act(session: Session, rounds: Sequence[Round]) -> Act:
+def _resume_act(session: Session, rounds: Sequence[Round]) -> Permission:
     there = _train_act(session)
     if not there.possible:
         return there
     stopped = resumable_round(rounds)
     if stopped is None:
-        return Act(False, "No round was stopped before its end.")
-    return Act(True, f"Go on with round {stopped.number} where it was stopped.")
+        return Permission(False, "No round was stopped before its end.")
+    return Permission(True, f"Go on with round {stopped.number} where it was stopped.")
 
 
 # -- lines --------------------------------------------------------------------------------------
@@ -476,7 +478,7 @@ def cluster_color(number: int) -> str:
 
 
 def _segment_note(
-    session: Session, newest: Round | None, note: GuessNote | None, segmenting: Act
+    session: Session, newest: Round | None, note: GuessNote | None, segmenting: Permission
 ) -> str:
     if session.live:
         return _live_note(session)
@@ -524,7 +526,7 @@ def _held(region: Region) -> bool:
 def _queue_item(region: Region, session: Session) -> QueueItem:
     begun = region.state is RegionState.REVIEW
     reason = (region.reason or ("begun" if begun else "")).replace(" %", "\u00a0%")
-    current = session.work is not None and session.work.region.id == region.id
+    current = session.edit is not None and session.edit.region.id == region.id
     title = (
         f"{region.slide} · {region.rect.h} × {region.rect.w} at {region.rect.y}, {region.rect.x}"
     )
@@ -536,7 +538,7 @@ def _queue_note(session: Session, queue: Sequence[Region]) -> str:
         return "Looking for the regions the model doubts most…"
     if session.project is None or queue:
         return ""
-    if session.doubting_round() is None:
+    if session.round_to_review() is None:
         return "Once there is a first guess or a model, what it doubts most is listed here."
     return "The list is empty. Press Next region to fill it from the newest prediction."
 
@@ -550,9 +552,9 @@ def _measure_note(session: Session, rounds: Sequence[Round]) -> str:
 
 
 def _region_title(session: Session) -> str:
-    if session.work is None:
+    if session.edit is None:
         return "No region is open."
-    region = session.work.region
+    region = session.edit.region
     held = " · held out" if _held(region) else ""
     size = f"{region.rect.h} × {region.rect.w} px{held}"
     return f"Region {region.id}: {size}. {_sentence(region.reason)}"

@@ -15,9 +15,9 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 from superqt.utils import create_worker
 
-from napari_unisemalign.io import METADATA_KEY
-from napari_unisemalign.layers import TISSUE, LayerManager, class_colormap, place
-from napari_unisemalign.timers import single_shot
+from napari_unisemalign.canvas.layer_manager import TISSUE, LayerManager, class_colormap, place
+from napari_unisemalign.canvas.reader import METADATA_KEY
+from napari_unisemalign.engine.timers import single_shot
 from unisemalign.errors import ProjectError, UnisemalignError
 from unisemalign.geometry import Rect
 from unisemalign.project import TissueChange, TissueStore, corrected
@@ -30,7 +30,7 @@ NAMES = ("tissue", "tissue, marked by hand", "skipped, marked by hand", "skipped
 COLORS = ("#00000000", "#009e73", "#d55e00", "#3b4252")
 
 Pixels = NDArray[np.uint8]
-Telling = Callable[[], AbstractContextManager[None]]
+Reporting = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,11 @@ class TissueEditor(QObject):
     kept = Signal()
     """A correction was written: what was segmented there is of an older mask."""
 
-    def __init__(self, layers: LayerManager, telling: Telling) -> None:
+    def __init__(self, layers: LayerManager, reporting: Reporting) -> None:
         super().__init__()
         self._layers = layers
         self._session = layers.session
-        self._telling = telling
+        self._reporting = reporting
         self.finding = self.correcting = False
         self.share: float | None = None
         self._wanted = False
@@ -162,7 +162,7 @@ class TissueEditor(QObject):
         layer = self.layer
         if layer is not None:
             layer.mode = "pan_zoom"  # editable it stays: napari would forget its undo
-        self._layers.lighten(TISSUE, False)
+        self._layers.hide_overlays_while_painting(TISSUE, False)
         self._session.changed.emit()
 
     def paint(self, change: TissueChange) -> None:
@@ -192,7 +192,7 @@ class TissueEditor(QObject):
         shown = self._shown
         if shown is None:
             return
-        with self._telling():
+        with self._reporting():
             changes = shown.changes()
             if self._kept is not None and np.array_equal(changes, self._kept):
                 return
@@ -209,7 +209,7 @@ class TissueEditor(QObject):
         session = self._session
         if session.project is None or session.slide is None or self.finding:
             return
-        with self._telling():
+        with self._reporting():
             slide = session.spaced_slide(session.slide)
             store = TissueStore(session.project.root)
             self._asked += 1
@@ -228,13 +228,13 @@ class TissueEditor(QObject):
                 _connect={"returned": self._on_found, "errored": self._on_stumbled},
             )
 
-    def _on_found(self, told: tuple[_Search, TissueMask | Exception]) -> None:
-        search, found = told
+    def _on_found(self, answer: tuple[_Search, TissueMask | Exception]) -> None:
+        search, found = answer
         if search.number != self._asked:
             return
         correcting, self.finding = self.correcting, False
         self.correcting = self._wanted = False
-        with self._telling():
+        with self._reporting():
             if isinstance(found, Exception):
                 raise found
             changes = search.store.correction(search.slide, found)
@@ -257,7 +257,7 @@ class TissueEditor(QObject):
         self._session.changed.emit()
 
     def _begin(self, layer: Labels) -> None:
-        self._layers.lighten(TISSUE, True)
+        self._layers.hide_overlays_while_painting(TISSUE, True)
         layer.visible = True
         layer.selected_label = int(TissueChange.NOT_TISSUE)
         layer.mode = "paint"
@@ -277,7 +277,7 @@ class TissueEditor(QObject):
             self._find()
 
     def _on_region_changed(self) -> None:
-        if self._session.work is not None:
+        if self._session.edit is not None:
             self.stop()  # one brush at a time
 
     def _on_layer_removed(self, event: Any) -> None:

@@ -11,9 +11,14 @@ from napari.utils.notifications import show_info
 from qtpy.compat import isalive
 from qtpy.QtCore import QCoreApplication, QObject, Signal
 
-from napari_unisemalign.guessing import Guesser
-from napari_unisemalign.io import METADATA_KEY
-from napari_unisemalign.jobs import (
+from napari_unisemalign.actions.error_reporter import ErrorReporter
+from napari_unisemalign.actions.guess import Guesser
+from napari_unisemalign.actions.segment import Segmenter
+from napari_unisemalign.actions.tissue import TissueEditor
+from napari_unisemalign.canvas.keys import KEYS, bind_keys, free_keys
+from napari_unisemalign.canvas.layer_manager import PREDICTION, UNCERTAINTY, LayerManager
+from napari_unisemalign.canvas.reader import METADATA_KEY
+from napari_unisemalign.engine.process import (
     ENGINE,
     CommandJob,
     EngineServer,
@@ -21,15 +26,15 @@ from napari_unisemalign.jobs import (
     TrainingFollower,
     TrainingJob,
 )
-from napari_unisemalign.jobviews import Curve, TrainingView
-from napari_unisemalign.keys import KEYS, bind_keys, free_keys
-from napari_unisemalign.layers import PREDICTION, UNCERTAINTY, LayerManager
-from napari_unisemalign.segmenting import Segmenter
-from napari_unisemalign.session import Session
-from napari_unisemalign.state import NEED_PROJECT, NO_DOUBT, RANKED_AFTER, resolve_state
-from napari_unisemalign.telling import Teller
-from napari_unisemalign.timers import single_shot
-from napari_unisemalign.tissue import TissueEditor
+from napari_unisemalign.engine.timers import single_shot
+from napari_unisemalign.session.dock_state import (
+    NEED_PROJECT,
+    NOTHING_TO_REVIEW,
+    RANKING_WAITS,
+    resolve_state,
+)
+from napari_unisemalign.session.progress import Curve, TrainingProgress
+from napari_unisemalign.session.session import Session
 from unisemalign.errors import ProjectError
 from unisemalign.geometry import Rect
 from unisemalign.project import RegionState
@@ -39,7 +44,7 @@ AUTOSAVE_MS = 2_000
 QUEUE_COUNT = 10
 
 
-class Workbench(QObject):
+class Controller(QObject):
     """What the buttons and hot-keys do. Widgets call it; it never calls them.
 
     Parameters
@@ -56,7 +61,7 @@ class Workbench(QObject):
     guesser, segmenter
         The acts of Segment.
     failed, began
-        Signals of the :class:`Teller`.
+        Signals of the :class:`ErrorReporter`.
     """
 
     curve_changed = Signal()
@@ -70,14 +75,14 @@ class Workbench(QObject):
         self.session = Session()
         self.layers = LayerManager(viewer, self.session)
         self._engine = tuple(engine)
-        self._teller = Teller()
-        self.failed, self.began = self._teller.failed, self._teller.began
-        self.telling, self.tell = self._teller.telling, self._teller.tell
-        self.tissue = TissueEditor(self.layers, lambda: self.telling("segment", act=False))
+        self._errors = ErrorReporter()
+        self.failed, self.began = self._errors.failed, self._errors.began
+        self.reporting, self.report = self._errors.reporting, self._errors.report
+        self.tissue = TissueEditor(self.layers, lambda: self.reporting("segment", act=False))
         self.began.connect(self.tissue.keep)  # whatever begins sees the newest correction
-        self.guesser = Guesser(self.session, self.layers, self._teller, engine=engine)
-        self.segmenter = Segmenter(self.session, self.layers, self._teller, self.guesser)
-        self.tissue.kept.connect(self.segmenter.look_again)
+        self.guesser = Guesser(self.session, self.layers, self._errors, engine=engine)
+        self.segmenter = Segmenter(self.session, self.layers, self._errors, self.guesser)
+        self.tissue.kept.connect(self.segmenter.forget_labelled_areas)
         self._training: TrainingJob | TrainingFollower | None = None
         self._export: CommandJob | None = None
         self._fetch: CommandJob | None = None
@@ -93,7 +98,7 @@ class Workbench(QObject):
         viewer.layers.events.inserted.connect(self._on_layers_changed)
         viewer.layers.events.removed.connect(self._on_layers_changed)
         viewer.layers.events.removed.connect(self._on_layer_removed)
-        self.layers.dress_new_layers(lambda layer: bind_keys(layer, acts))
+        self.layers.set_up_new_layers(lambda layer: bind_keys(layer, acts))
         application = QCoreApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self.shut_down)
@@ -114,20 +119,20 @@ class Workbench(QObject):
         if self._fetch is not None:
             self._fetch.stop()
         self.tissue.shut_down()
-        with self.telling("open", act=False):
+        with self.reporting("open", act=False):
             self.session.close()
 
     # -- open ---------------------------------------------------------------------------------
 
     def open_project(self, root: Path) -> None:
         """Open a project and show its first slide."""
-        with self.telling("open"):
+        with self.reporting("open"):
             self.session.open(root)
 
     def create_project(self, root: Path, **choices: Any) -> bool:
         """Make a project; slides opened before are its first. Tells whether it was made."""
         before = self.session.project
-        with self.telling("open"):
+        with self.reporting("open"):
             self.session.create(root, **choices)
         return self.session.project is not before
 
@@ -144,24 +149,24 @@ class Workbench(QObject):
 
     def _on_layer_removed(self) -> None:
         """Close a region whose layer was deleted by hand: what is not seen is not accepted."""
-        if self.session.work is not None and self.layers.editing() is None:
-            with self.telling("review", act=False):
+        if self.session.edit is not None and self.layers.editing() is None:
+            with self.reporting("review", act=False):
                 self.session.close_region()
         # The buttons that show and hide layers follow.
         self.session.changed.emit()
 
     def show_slide(self, name: str) -> None:
         """Show a slide of the project; layers of the one on show that were deleted come back."""
-        with self.telling("open"):
+        with self.reporting("open"):
             if name == self.session.slide:
-                self.layers.put_back()
+                self.layers.recreate_layers()
             self.session.show_slide(name)
 
     # -- review -------------------------------------------------------------------------------
 
     def mark_region(self, side_px: int) -> None:
         """Make a square region in the middle of the view."""
-        with self.telling("review"):
+        with self.reporting("review"):
             view = self.layers.visible_rect()
             y, x = view.y + view.h // 2, view.x + view.w // 2
             name = self.session.slide
@@ -172,7 +177,7 @@ class Workbench(QObject):
 
     def open_region(self, region_id: int) -> None:
         """Open a region from the list."""
-        with self.telling("review"):
+        with self.reporting("review"):
             self.session.open_region(region_id)
 
     def next_region(self) -> None:
@@ -180,20 +185,20 @@ class Workbench(QObject):
         session = self.session
         if session.queueing:
             return
-        with self.telling("review"):
+        with self.reporting("review"):
             if session.project is None:
                 raise ProjectError(NEED_PROJECT)
-            current = None if session.work is None else session.work.region.id
+            current = None if session.edit is None else session.edit.region.id
             waiting = [region for region in session.queue() if region.id != current]
             fresh = [region for region in waiting if region.state is RegionState.PREDICTED]
-            doubting = session.doubting_round()
+            doubting = session.round_to_review()
             if fresh or (waiting and doubting is None):
                 session.open_region((fresh or waiting)[0].id)
             elif doubting is None or (server := self.segmenter.server) is None:
-                self.tell("review", NO_DOUBT)
+                self.report("review", NOTHING_TO_REVIEW)
             elif session.segmenting is not None and not session.segmenting.follows_view:
                 # The engine does one thing at a time: the person would wait without knowing why.
-                self.tell("review", RANKED_AFTER)
+                self.report("review", RANKING_WAITS)
             else:
                 session.queueing = True
                 self.segmenter.give_way()
@@ -207,9 +212,9 @@ class Workbench(QObject):
         session.queueing = False
         session.changed.emit()
         if event["event"] == "failed":
-            self.tell("review", str(event.get("text", "The engine could not rank regions.")))
+            self.report("review", str(event.get("text", "The engine could not rank regions.")))
             return
-        with self.telling("review"):
+        with self.reporting("review"):
             ranked = [each for each in session.queue() if each.state is RegionState.PREDICTED]
             if ranked:
                 session.open_region(ranked[0].id)
@@ -218,23 +223,23 @@ class Workbench(QObject):
 
     def accept(self) -> None:
         """Stand behind the region under the brush."""
-        with self.telling("review"):
+        with self.reporting("review"):
             self.session.accept()
 
     def skip(self) -> None:
         """Leave the region unlabelled."""
-        with self.telling("review"):
+        with self.reporting("review"):
             self.session.skip()
 
     def hold_out(self, held: bool) -> None:
         """Keep the region for measuring."""
-        with self.telling("review"):
+        with self.reporting("review"):
             self.session.hold_out(held)
 
     def undo(self) -> None:
         """Take back the last stroke, or what was accepted last when no region is open."""
         editing = self.layers.editing()
-        with self.telling("review"):
+        with self.reporting("review"):
             if editing is not None:
                 editing.undo()
             else:
@@ -243,7 +248,7 @@ class Workbench(QObject):
     def redo(self) -> None:
         """Make again what was taken back."""
         editing = self.layers.editing()
-        with self.telling("review"):
+        with self.reporting("review"):
             if editing is not None:
                 editing.redo()
             else:
@@ -266,7 +271,7 @@ class Workbench(QObject):
         self._autosave.start()
 
     def _on_autosave(self) -> None:
-        with self.telling("review", act=False):
+        with self.reporting("review", act=False):
             self.session.save_draft()
         self.session.changed.emit()
 
@@ -278,12 +283,12 @@ class Workbench(QObject):
 
     def train(self) -> None:
         """Start a new round."""
-        with self.telling("train"):
+        with self.reporting("train"):
             self._start_training(list(self._train_options()))
 
     def resume(self) -> None:
         """Go on with the round that was stopped."""
-        with self.telling("train"):
+        with self.reporting("train"):
             self._start_training(["--resume"])
 
     def cancel_training(self) -> None:
@@ -292,7 +297,7 @@ class Workbench(QObject):
         if self._training is None or view is None:
             return
         self._training.cancel()
-        self._training_view(stopping=True, what="Stopping at the next step")
+        self._update_progress(stopping=True, what="Stopping at the next step")
 
     def _start_training(self, options: list[str]) -> None:
         session = self.session
@@ -305,21 +310,21 @@ class Workbench(QObject):
         job = TrainingJob(session.project, options, engine=self._engine)
         if "--resume" not in options:
             session.curve = Curve()
-        self._follow(job, TrainingView())
+        self._follow(job, TrainingProgress())
 
-    def _follow(self, job: TrainingJob | TrainingFollower, view: TrainingView) -> None:
+    def _follow(self, job: TrainingJob | TrainingFollower, view: TrainingProgress) -> None:
         self._training = job
         self.session.training = view
-        job.came.connect(self._on_training_event)
+        job.event_received.connect(self._on_training_event)
         job.finished.connect(self._on_training_finished)
         job.start()
         self.curve_changed.emit()
         self.session.changed.emit()
 
-    def _training_view(self, **changes: Any) -> None:
+    def _update_progress(self, **changes: Any) -> None:
         view = self.session.training
         if view is not None:
-            self.session.training = TrainingView(**{**view.__dict__, **changes})
+            self.session.training = TrainingProgress(**{**view.__dict__, **changes})
             self.session.changed.emit()
 
     def _on_training_event(self, event: Event) -> None:
@@ -329,12 +334,12 @@ class Workbench(QObject):
         if session.training.round is None:
             self._find_round(event)
         if kind == "start":
-            self._training_view(
+            self._update_progress(
                 total=int(event.get("total") or 0), what=str(event.get("what") or "Training")
             )
         elif kind == "step":
             step = int(event["step"])
-            self._training_view(
+            self._update_progress(
                 step=step,
                 total=int(event.get("total") or session.training.total),
                 loss=event.get("loss"),
@@ -347,7 +352,7 @@ class Workbench(QObject):
         elif kind in {"message", "progress"}:
             text = event.get("text") or event.get("what")
             if text and not session.training.stopping:
-                self._training_view(what=str(text))
+                self._update_progress(what=str(text))
 
     def _find_round(self, event: Event) -> None:
         number = event.get("round")
@@ -355,7 +360,7 @@ class Workbench(QObject):
             running = [each for each in self.session.rounds() if each.state == "running"]
             number = running[-1].number if running else None
         if number is not None:
-            self._training_view(round=number)
+            self._update_progress(round=number)
             self._load_curve(number)
 
     def _load_curve(self, number: int) -> None:
@@ -378,7 +383,7 @@ class Workbench(QObject):
         view, session.training = session.training, None
         kind = event["event"]
         if kind == "failed":
-            self.tell("train", str(event.get("text", "The training failed.")))
+            self.report("train", str(event.get("text", "The training failed.")))
         elif kind == "cancelled":
             begun = view is not None and view.round is not None
             show_info(
@@ -418,7 +423,7 @@ class Workbench(QObject):
         if event["event"] == "done":
             self.exported.emit([str(path) for path in event.get("files") or ()])
         else:
-            self.tell("export", str(event.get("text", "The export was stopped.")))
+            self.report("export", str(event.get("text", "The export was stopped.")))
         self.session.changed.emit()
 
     # -- weights ------------------------------------------------------------------------------
@@ -429,7 +434,7 @@ class Workbench(QObject):
             return
         self.fetching = name
         job = CommandJob("The download", ["weights", "get", name, "--json"], engine=self._engine)
-        job.came.connect(self.fetch_changed)
+        job.event_received.connect(self.fetch_changed)
         job.finished.connect(self._on_fetch_finished)
         self._fetch = job
         job.start()
@@ -463,7 +468,9 @@ class Workbench(QObject):
         if running and project.training_pid() is not None:
             number = running[-1].number
             self.session.curve = Curve(number)
-            view = TrainingView(round=number, elsewhere=True, what="Training in another process")
+            view = TrainingProgress(
+                round=number, in_other_process=True, what="Training in another process"
+            )
             self._follow(TrainingFollower(project, number), view)
         elif project.rounds():
             self._load_curve(project.rounds()[-1].number)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from psygnal import Signal
 
-from napari_unisemalign.jobviews import Curve, SegmentView, TrainingView
-from napari_unisemalign.work import Drafts, Pixels, RegionWork
+from napari_unisemalign.session.progress import Curve, SegmentProgress, TrainingProgress
+from napari_unisemalign.session.region_edit import Drafts, Pixels, RegionEdit
 from unisemalign.errors import DataError, ProjectError, UnisemalignError
 from unisemalign.geometry import Rect
 from unisemalign.project import (
@@ -54,9 +54,9 @@ class Session:
     def __init__(self) -> None:
         self.project: Project | None = None
         self.slide: str | None = None
-        self.work: RegionWork | None = None
-        self.segmenting: SegmentView | None = None
-        self.training: TrainingView | None = None
+        self.edit: RegionEdit | None = None
+        self.segmenting: SegmentProgress | None = None
+        self.training: TrainingProgress | None = None
         self.curve = Curve()
         self.queueing = False
         self.live = False
@@ -126,7 +126,7 @@ class Session:
         self._open_slides = {}
         self._predictions = {}
         self._labelled_values = None
-        self.project = self.slide = self.work = None
+        self.project = self.slide = self.edit = None
         self.segmenting = self.training = None
         self.curve, self.area = Curve(), {}
         self.queueing = self.live = False
@@ -140,7 +140,7 @@ class Session:
             self.open_region(region.id)
         except UnisemalignError:
             # The slide moved: it stays in the list, and pressing it there says so.
-            self.work = None
+            self.edit = None
 
     def _show_first(self, names: Sequence[str]) -> None:
         for name in names:
@@ -255,7 +255,7 @@ class Session:
         """Put a region under the brush, with its draft where there is one."""
         project = self._project
         region = project.region(region_id)
-        if self.work is not None and self.work.region.id == region_id:
+        if self.edit is not None and self.edit.region.id == region_id:
             return
         self.show_slide(region.slide)
         self.close_region()
@@ -270,7 +270,7 @@ class Session:
         if region.state in {RegionState.UNLABELLED, RegionState.PREDICTED, RegionState.SKIPPED}:
             project.set_region(region_id, state=RegionState.REVIEW)
             region = project.region(region_id)
-        self.work = RegionWork(
+        self.edit = RegionEdit(
             region, values, before, origin, predicted, restored=draft is not None
         )
         self.region_changed.emit()
@@ -278,59 +278,66 @@ class Session:
 
     def close_region(self) -> None:
         """Take the region from under the brush; unsaved strokes become a draft."""
-        if self.work is None:
+        if self.edit is None:
             return
         self.save_draft()
-        self.work = None
+        self.edit = None
         self.region_changed.emit()
         self.changed.emit()
 
     def strokes_made(self, values: Pixels) -> None:
         """Note that the editing layer holds ``values`` now."""
-        if self.work is None or values.shape != self.work.region.rect.shape:
+        if self.edit is None or values.shape != self.edit.region.rect.shape:
             return
-        self.work.values = values
-        if not self.work.dirty:
-            self.work.dirty = True
+        self.edit.values = values
+        if not self.edit.dirty:
+            self.edit.dirty = True
             self.changed.emit()
         self.dirtied.emit()
 
     def save_draft(self) -> None:
         """Write unsaved strokes where a crash cannot take them."""
-        if self.work is not None and self.work.dirty:
-            self.drafts.save(self.work)
+        if self.edit is not None and self.edit.dirty:
+            self.drafts.save(self.edit)
 
     def accept(self) -> Region:
         """Stand behind the labels under the brush: write them, with the origin of each pixel."""
-        work = self._work("Accept")
-        if not work.values.any():
+        edit = self._open_edit("Accept")
+        if not edit.values.any():
             raise DataError(
                 "Nothing is painted in this region. Choose a class, paint with the brush, "
                 "then press Accept; or press Skip."
             )
         count = len(self._project.info.classes)
-        if int(work.values.max()) > count:
+        if int(edit.values.max()) > count:
             raise DataError(
-                f"The region holds the label {int(work.values.max())}, but the project has "
+                f"The region holds the label {int(edit.values.max())}, but the project has "
                 f"{count} classes. Paint over it with one of them, then press Accept."
             )
-        region = work.region
-        edit = LabelEdit(region.rect, work.values, work.resolve_origin(), regions=(region,))
-        self._project.accept(region.slide, [edit], action="accept", round=region.round)
-        self._drop_work(region)
+        region = edit.region
+        self._project.write_labels(
+            region.slide,
+            region.rect,
+            edit.values,
+            edit.resolve_origin(),
+            action="accept",
+            region_id=region.id,
+            round=region.round,
+        )
+        self._finish(region, RegionState.ACCEPTED)
         self._labels_touched()
         return region
 
     def skip(self) -> None:
         """Leave the region under the brush unlabelled, and do not offer it again."""
-        self._finish(self._work("Skip").region, RegionState.SKIPPED)
+        self._finish(self._open_edit("Skip").region, RegionState.SKIPPED)
         self.changed.emit()
 
     def hold_out(self, held: bool) -> None:
         """Keep the region under the brush for measuring (val): it is never trained on."""
-        work = self._work("Hold out")
-        self._project.set_region(work.region.id, split=Split.VAL if held else Split.TRAIN)
-        work.region = self._project.region(work.region.id)
+        edit = self._open_edit("Hold out")
+        self._project.set_region(edit.region.id, split=Split.VAL if held else Split.TRAIN)
+        edit.region = self._project.region(edit.region.id)
         self.changed.emit()
 
     def undo(self) -> JournalEntry | None:
@@ -378,7 +385,7 @@ class Session:
     def _draft_from(self, region: Region, values: Pixels) -> None:
         labels = self._project.labels(region.slide)
         before, origin = labels.read(region.rect), labels.read_origin(region.rect)
-        self.drafts.save(RegionWork(region, values, before, origin, self._predicted(region)))
+        self.drafts.save(RegionEdit(region, values, before, origin, self._predicted(region)))
         self.close_region()
         self.open_region(region.id)
 
@@ -388,16 +395,16 @@ class Session:
 
     def _drop_work(self, region: Region) -> None:
         self.drafts.drop(region.id)
-        if self.work is not None and self.work.region.id == region.id:
-            self.work = None
+        if self.edit is not None and self.edit.region.id == region.id:
+            self.edit = None
             self.region_changed.emit()
 
-    def _work(self, verb: str) -> RegionWork:
-        if self.work is None:
+    def _open_edit(self, verb: str) -> RegionEdit:
+        if self.edit is None:
             raise ProjectError(
                 f"{verb} wants a region. Press Next region or Mark region to open one."
             )
-        return self.work
+        return self.edit
 
     def _predicted(self, region: Region) -> Pixels:
         store = self.prediction(region.slide)
@@ -429,7 +436,7 @@ class Session:
         learning = None if self.training is None else self.training.round
         return None if self.project is None else self.project.latest_round(besides=learning)
 
-    def doubting_round(self) -> Round | None:
+    def round_to_review(self) -> Round | None:
         """Return the round whose doubts are looked at: the newest model's, else the first guess."""
         return None if self.project is None else self.project.doubting_round()
 

@@ -79,14 +79,14 @@ class PredictionLevel:
         self._values, self._classes = (store.levels(each)[level] for each in (what, "class"))
         self._coarse: list[tuple[int, Any, Any]] = []
         self.shape: tuple[int, int] = self._values.shape
-        self.stand_in(store.coarse_answers())
+        self.set_coarse(store.coarse_answers())
 
     @property
     def size(self) -> int:
         """Number of pixels."""
         return self.shape[0] * self.shape[1]
 
-    def stand_in(self, coarse: Mapping[int, PredictionStore]) -> None:
+    def set_coarse(self, coarse: Mapping[int, PredictionStore]) -> None:
         """Let the stores of :meth:`PredictionStore.coarse_answers` stand in."""
         self._coarse = []
         for factor, store in coarse.items():

@@ -5,10 +5,10 @@ from __future__ import annotations
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
-from napari_unisemalign.state import Act, DockState
-from napari_unisemalign.tissue import COLORS
-from napari_unisemalign.widgets.parts import ActButton, SentenceWidget, button_row, color_icon
-from napari_unisemalign.workbench import Workbench
+from napari_unisemalign.actions.controller import Controller
+from napari_unisemalign.actions.tissue import COLORS
+from napari_unisemalign.session.dock_state import DockState, Permission
+from napari_unisemalign.widgets.parts import ActionButton, SentenceWidget, button_row, color_icon
 from unisemalign.project import TissueChange
 
 BRUSHES = {
@@ -22,12 +22,12 @@ CORRECTING = (
 NEED_NO_REGION = "A region is open: press Accept or Skip in Review first."
 
 
-class TissueWidget(QWidget):
+class TissuePanelWidget(QWidget):
     """Show tissue, correct it, have it as found."""
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, controller: Controller) -> None:
         super().__init__()
-        self.bench = bench
+        self.controller = controller
         self.show_tissue = QPushButton("Tissue")
         self.show_tissue.setCheckable(True)
         self.show_tissue.setToolTip(
@@ -35,18 +35,18 @@ class TissueWidget(QWidget):
             "mark is skipped to the pixel."
         )
         self.show_tissue.clicked.connect(self._on_show)
-        self.correct = ActButton("Correct tissue", self._on_correct)
+        self.correct = ActionButton("Correct tissue", self._on_correct)
         self.correct.setCheckable(True)
         self.brushes: dict[int, QPushButton] = {}
-        for change, (text, told) in BRUSHES.items():
+        for change, (text, tooltip) in BRUSHES.items():
             button = QPushButton(color_icon(COLORS[change]), text)
             button.setCheckable(True)
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-            button.setToolTip(told)
+            button.setToolTip(tooltip)
             button.setProperty("change", int(change))
             button.clicked.connect(self._on_brush)
             self.brushes[int(change)] = button
-        self.as_found = ActButton("As found", bench.tissue.as_found)
+        self.as_found = ActionButton("As found", controller.tissue.as_found)
         self.as_found.setToolTip("Forget every mark on this slide (Ctrl+Z brings them back).")
         self.note = SentenceWidget(dim=True)
         self.painting = QWidget()
@@ -62,17 +62,17 @@ class TissueWidget(QWidget):
 
     def follow(self, state: DockState) -> None:
         """Show ``state``, and what the tissue's editor does."""
-        editor = self.bench.tissue
+        editor = self.controller.tissue
         there = state.mark  # what can be done wherever a slide is on show
         layer = editor.layer
         self.show_tissue.setEnabled(there.possible and not editor.finding)
         self.show_tissue.setText("Looking for tissue…" if editor.finding else "Tissue")
         self.show_tissue.setChecked(editor.finding or (layer is not None and bool(layer.visible)))
-        act = Act(there.possible, "Mark what is skipped wrongly, or is to be skipped.")
+        act = Permission(there.possible, "Mark what is skipped wrongly, or is to be skipped.")
         if not there.possible:
             act = there
         elif state.edit.possible:
-            act = Act(False, NEED_NO_REGION)
+            act = Permission(False, NEED_NO_REGION)
         self.correct.follow(act)
         self.correct.setChecked(editor.correcting)
         painting = editor.correcting and layer is not None
@@ -86,11 +86,11 @@ class TissueWidget(QWidget):
         self.note.say(f"{share} {CORRECTING}" if painting else share if visible else "")
 
     def _on_show(self) -> None:
-        self.bench.tissue.toggle()
+        self.controller.tissue.toggle()
 
     def _on_correct(self) -> None:
-        editor = self.bench.tissue
+        editor = self.controller.tissue
         editor.stop() if editor.correcting else editor.start()
 
     def _on_brush(self) -> None:
-        self.bench.tissue.paint(TissueChange(int(self.sender().property("change"))))
+        self.controller.tissue.paint(TissueChange(int(self.sender().property("change"))))

@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, Signal
 from unisemalign.errors import UnisemalignError
 
 
-class Teller(QObject):
+class ErrorReporter(QObject):
     """Tells of errors."""
 
     failed = Signal(str, str)
@@ -22,7 +22,7 @@ class Teller(QObject):
     """Section in which something is tried: an earlier error there is history."""
 
     @contextmanager
-    def telling(self, section: str, *, act: bool = True) -> Iterator[None]:
+    def reporting(self, section: str, *, act: bool = True) -> Iterator[None]:
         """Show what goes wrong in the block beside ``section`` and in napari's notifications.
 
         With ``act``, the block is something the person does: an earlier error there is history.
@@ -32,14 +32,14 @@ class Teller(QObject):
         try:
             yield
         except (UnisemalignError, OSError) as error:
-            self.tell(section, _in_words(error))
+            self.report(section, _in_words(error))
         except EmitLoopError as error:
             # Raised by a listener, such as a layer whose slide cannot be read.
             if not isinstance(error.__cause__, UnisemalignError | OSError):
                 raise
-            self.tell(section, _in_words(error.__cause__))
+            self.report(section, _in_words(error.__cause__))
 
-    def tell(self, section: str, sentence: str) -> None:
+    def report(self, section: str, sentence: str) -> None:
         """Show an error."""
         # When Python ends without a goodbye, Qt's half may be gone while drafts are still kept.
         if isalive(self):

@@ -13,7 +13,7 @@ from typing import Any
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, Signal
 
-from napari_unisemalign.timers import single_shot
+from napari_unisemalign.engine.timers import single_shot
 from unisemalign import protocol
 from unisemalign.errors import MessageError, UnisemalignError
 from unisemalign.project import Project
@@ -51,7 +51,7 @@ class JsonLines:
 class EngineProcess(QObject):
     """One engine command in a child process."""
 
-    came = Signal(dict)
+    event_received = Signal(dict)
     """An event of the command."""
     ended = Signal(int)
     """The process is gone; its exit status, negative when it crashed."""
@@ -60,7 +60,7 @@ class EngineProcess(QObject):
         super().__init__()
         self._command = [*engine, *arguments]
         self._lines = JsonLines()
-        self._said: deque[str] = deque(maxlen=6)
+        self._stderr_lines: deque[str] = deque(maxlen=6)
         self._process = QProcess(self)
         environment = QProcessEnvironment.systemEnvironment()
         environment.insert("PYTHONUTF8", "1")
@@ -82,9 +82,9 @@ class EngineProcess(QObject):
         return alive and bool(self._process.state() != QProcess.ProcessState.NotRunning)
 
     @property
-    def last_words(self) -> str:
+    def stderr_tail(self) -> str:
         """The last lines of stderr: why a crash happened."""
-        return "\n".join(self._said)
+        return "\n".join(self._stderr_lines)
 
     def send(self, message: protocol.Request) -> None:
         """Write one line to the process's stdin."""
@@ -106,11 +106,11 @@ class EngineProcess(QObject):
 
     def _on_output(self) -> None:
         for event in self._lines.feed(bytes(self._process.readAllStandardOutput().data())):
-            self.came.emit(event)
+            self.event_received.emit(event)
 
     def _on_error_output(self) -> None:
         text = bytes(self._process.readAllStandardError().data()).decode(errors="replace")
-        self._said.extend(line.rstrip() for line in text.splitlines() if line.strip())
+        self._stderr_lines.extend(line.rstrip() for line in text.splitlines() if line.strip())
 
     def _on_finished(self, code: int, status: QProcess.ExitStatus) -> None:
         self._on_output()
@@ -119,7 +119,7 @@ class EngineProcess(QObject):
 
     def _on_error(self, error: QProcess.ProcessError) -> None:
         if error == QProcess.ProcessError.FailedToStart:
-            self._said.append(self._process.errorString())
+            self._stderr_lines.append(self._process.errorString())
             self.ended.emit(-1)
 
 
@@ -167,7 +167,7 @@ class EngineServer(QObject):
             return
         self._ready = False
         process = EngineProcess(self._arguments, engine=self._engine)
-        process.came.connect(self._on_event)
+        process.event_received.connect(self._on_event)
         process.ended.connect(self._on_ended)
         self._process = process
         process.start()
@@ -226,7 +226,7 @@ class EngineServer(QObject):
 
     def _on_ended(self, code: int) -> None:
         was_ready, self._ready = self._ready, False
-        words = "" if self._process is None else self._process.last_words
+        words = "" if self._process is None else self._process.stderr_tail
         if self._closing:
             return
         failed, self._requests = self._requests, {}
@@ -247,7 +247,7 @@ def ended_sentence(who: str, code: int, words: str) -> str:
 class CommandJob(QObject):
     """One command that runs to its end, such as an export or a training started here."""
 
-    came = Signal(dict)
+    event_received = Signal(dict)
     """Every event but the last."""
     finished = Signal(dict)
     """The one last event: done, failed or cancelled. A silent end is a failure."""
@@ -261,7 +261,7 @@ class CommandJob(QObject):
         self._over = False
         self._asked_to_stop = False
         self._process = EngineProcess(arguments, engine=engine)
-        self._process.came.connect(self._on_event)
+        self._process.event_received.connect(self._on_event)
         self._process.ended.connect(self._on_ended)
 
     def start(self) -> None:
@@ -287,7 +287,7 @@ class CommandJob(QObject):
         if event["event"] in FINAL:
             self._last = event
         else:
-            self.came.emit(event)
+            self.event_received.emit(event)
 
     def _on_ended(self, code: int) -> None:
         if self._over:
@@ -298,7 +298,7 @@ class CommandJob(QObject):
             # Stopped while it was still starting, before it could say so itself.
             last = {"event": "cancelled", "text": "Stopped as asked."}
         elif last is None or (last["event"] == "done" and code != 0):
-            text = ended_sentence(self._who, code, self._process.last_words)
+            text = ended_sentence(self._who, code, self._process.stderr_tail)
             last = {"event": "failed", "text": text}
         self.finished.emit(last)
 
@@ -332,7 +332,7 @@ class TrainingJob(CommandJob):
 class TrainingFollower(QObject):
     """Follows a training that another process started, through its round's log."""
 
-    came = Signal(dict)
+    event_received = Signal(dict)
     finished = Signal(dict)
 
     def __init__(self, project: Project, round_number: int) -> None:
@@ -373,7 +373,7 @@ class TrainingFollower(QObject):
             else:
                 # A resumed round's log holds the earlier run's end: only a last end counts.
                 last = None
-                self.came.emit(event)
+                self.event_received.emit(event)
         if alive:
             return
         self._timer.stop()

@@ -15,10 +15,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_unisemalign.layers import CLUSTERS
-from napari_unisemalign.state import ClassItem, ClusterItem, DockState
-from napari_unisemalign.widgets.parts import ActButton, WheelGuard, button_row, color_icon
-from napari_unisemalign.workbench import Workbench
+from napari_unisemalign.actions.controller import Controller
+from napari_unisemalign.canvas.layer_manager import CLUSTERS
+from napari_unisemalign.session.dock_state import ClassItem, ClusterItem, DockState
+from napari_unisemalign.widgets.parts import ActionButton, WheelGuard, button_row, color_icon
 from unisemalign.project import NO_CLASS
 
 CLUSTER, SHARE, CLASS = 0, 1, 2
@@ -27,12 +27,12 @@ ROWS_SHOWN = 8
 FIRST_COUNT = 5
 
 
-class GuessWidget(QWidget):
+class GuessPanelWidget(QWidget):
     """A table of clusters, each with the class it stands for."""
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, controller: Controller) -> None:
         super().__init__()
-        self.bench = bench
+        self.controller = controller
         self.table = QTableWidget(0, 3)
         self.table.setHorizontalHeaderLabels(["Cluster", "Tissue", "Class"])
         self.table.verticalHeader().hide()
@@ -43,7 +43,7 @@ class GuessWidget(QWidget):
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(CLASS, QHeaderView.ResizeMode.Stretch)
         self.table.setToolTip("What looks alike, in the colours of the layer 'clusters'.")
-        self.use = ActButton("Use these names", self._on_use)
+        self.use = ActionButton("Use these names", self._on_use)
         self.show_clusters = QPushButton("Clusters")
         self.show_clusters.setCheckable(True)
         self.show_clusters.setToolTip("Show or hide the clusters.")
@@ -53,7 +53,7 @@ class GuessWidget(QWidget):
         self.count.setValue(FIRST_COUNT)
         self.count.setToolTip("How many clusters to look for.")
         self.count.setSuffix(" clusters")
-        self.again = ActButton("Look for them anew", self._on_again)
+        self.again = ActionButton("Look for them anew", self._on_again)
         self.combos: dict[int, QComboBox] = {}
         self._guard = WheelGuard()
         self._shown: tuple[tuple[ClusterItem, ...], tuple[tuple[int, str], ...]] | None = None
@@ -75,7 +75,7 @@ class GuessWidget(QWidget):
         self.again.follow(state.segment_view)
         if state.segment_view.possible:
             self.again.setToolTip("Look for that many clusters in what the window shows.")
-        layer = self.bench.layers.layer(CLUSTERS)
+        layer = self.controller.layers.layer(CLUSTERS)
         self.show_clusters.setEnabled(layer is not None)
         self.show_clusters.setChecked(layer is not None and bool(layer.visible))
         shown = state.clusters, tuple((each.value, each.name) for each in state.classes)
@@ -112,11 +112,11 @@ class GuessWidget(QWidget):
         self.table.setFixedHeight(30 + ROW_PX * min(ROWS_SHOWN, max(1, len(clusters))))
 
     def _on_use(self) -> None:
-        self.bench.guesser.name_clusters(self.names())
+        self.controller.guesser.name_clusters(self.names())
 
     def _on_again(self) -> None:
-        self.bench.guesser.guess_again(int(self.count.value()))
+        self.controller.guesser.guess_again(int(self.count.value()))
 
     def _on_show(self) -> None:
-        self.bench.layers.toggle(CLUSTERS)
-        self.bench.session.changed.emit()
+        self.controller.layers.toggle(CLUSTERS)
+        self.controller.session.changed.emit()

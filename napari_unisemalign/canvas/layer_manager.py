@@ -10,8 +10,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import Colormap, DirectLabelColormap, ensure_colormap
 
-from napari_unisemalign.io import METADATA_KEY, slide_layer
-from napari_unisemalign.levels import (
+from napari_unisemalign.canvas.lazy_levels import (
     DoubtLevel,
     LabelLevel,
     PredictionLevel,
@@ -19,8 +18,9 @@ from napari_unisemalign.levels import (
     prediction_levels,
     two_or_more,
 )
-from napari_unisemalign.session import Session
-from napari_unisemalign.state import cluster_color
+from napari_unisemalign.canvas.reader import METADATA_KEY, slide_layer
+from napari_unisemalign.session.dock_state import cluster_color
+from napari_unisemalign.session.session import Session
 from unisemalign.geometry import Rect
 from unisemalign.project import GuessNote, PredictionStore
 from unisemalign.project.predictions import KINDS
@@ -33,8 +33,13 @@ ACCEPTED = "accepted"
 TISSUE = "tissue"
 EDITING = "editing"
 SLIDE = "slide"
-DISSENT = ("none", "prototypes disagree", "words disagree", "prototypes and words disagree")
-DISSENT_COLORS = ("#00000000", "#f0e442", "#56b4e9", "#d55e00")
+DISAGREEMENT_NAMES = (
+    "none",
+    "prototypes disagree",
+    "words disagree",
+    "prototypes and words disagree",
+)
+DISAGREEMENT_COLORS = ("#00000000", "#f0e442", "#56b4e9", "#d55e00")
 UNITS = ("um", "um")
 FRAME_COLOR = "#2f7de1"
 
@@ -55,15 +60,15 @@ class LayerManager:
         self._predicted: list[PredictionLevel] = []
         self._hidden: set[str] = set()
         self._painted: set[str] = set()
-        self._dressing: Callable[[Layer], None] = lambda _layer: None
+        self._set_up: Callable[[Layer], None] = lambda _layer: None
         session.slide_changed.connect(self._on_slide_changed)
         session.region_changed.connect(self._on_region_changed)
         session.labels_changed.connect(self._on_labels_changed)
         session.prediction_changed.connect(self.refresh_prediction)
 
-    def dress_new_layers(self, dressing: Callable[[Layer], None]) -> None:
+    def set_up_new_layers(self, set_up: Callable[[Layer], None]) -> None:
         """Call ``dressing`` with every layer made from now on (to bind its keys)."""
-        self._dressing = dressing
+        self._set_up = set_up
 
     def layer(self, role: str) -> Layer | None:
         """Return the layer of that role, or ``None``."""
@@ -123,7 +128,7 @@ class LayerManager:
 
     # -- in step with the session -------------------------------------------------------------
 
-    def put_back(self) -> None:
+    def recreate_layers(self) -> None:
         """Make what is missing of the slide on show, such as layers deleted by hand."""
         session = self.session
         if session.project is None or session.slide is None:
@@ -142,7 +147,7 @@ class LayerManager:
         self._remove_all()
         if self.session.project is None or self.session.slide is None:
             return
-        self.put_back()
+        self.recreate_layers()
         self.viewer.reset_view()
 
     def _on_labels_changed(self) -> None:
@@ -177,7 +182,7 @@ class LayerManager:
             self._predicted_round = number
             return
         for level in self._predicted:
-            level.stand_in(store.coarse_answers())
+            level.set_coarse(store.coarse_answers())
         for role in (PREDICTION, UNCERTAINTY, DISAGREEMENT):
             layer = self.layer(role)
             if layer is not None and layer.visible:
@@ -201,10 +206,10 @@ class LayerManager:
         self._clustered = note
 
     def _put_prediction(self, store: PredictionStore) -> None:
-        classes, confidence, dissent = (prediction_levels(store, what) for what in KINDS)
-        self._predicted = [*classes, *confidence, *dissent]
+        classes, confidence, disagreement = (prediction_levels(store, what) for what in KINDS)
+        self._predicted = [*classes, *confidence, *disagreement]
         self._put_labels(PREDICTION, classes, opacity=0.4)
-        self._put_labels(DISAGREEMENT, dissent, opacity=0.6, visible=False)
+        self._put_labels(DISAGREEMENT, disagreement, opacity=0.6, visible=False)
         doubt = [DoubtLevel(*each) for each in zip(confidence, classes, strict=True)]
         old = self.layer(UNCERTAINTY)
         visible = False if old is None else bool(old.visible)
@@ -232,7 +237,7 @@ class LayerManager:
         self._remove(role)
         names, colors = self._classes()
         if role == DISAGREEMENT:
-            names, colors = list(DISSENT), list(DISSENT_COLORS)
+            names, colors = list(DISAGREEMENT_NAMES), list(DISAGREEMENT_COLORS)
         if role == CLUSTERS:
             names, colors = self._cluster_names()
         layer = Labels(
@@ -251,21 +256,21 @@ class LayerManager:
 
     def _on_region_changed(self) -> None:
         self._remove(EDITING)
-        work = self.session.work
-        if work is None:
-            self.lighten(EDITING, False)
+        edit = self.session.edit
+        if edit is None:
+            self.hide_overlays_while_painting(EDITING, False)
             return
         names, colors = self._classes()
         layer = Labels(
-            work.values,
+            edit.values,
             name=EDITING,
             opacity=0.5,
             colormap=class_colormap(colors),
             features={"index": list(range(len(names))), "class": names},
             metadata={METADATA_KEY: {"role": EDITING}},
-            **self._place(work.region.rect),
+            **self._place(edit.region.rect),
         )
-        layer.brush_size = max(8, min(work.region.rect.shape) // 24)
+        layer.brush_size = max(8, min(edit.region.rect.shape) // 24)
         layer.selected_label = 1
         layer.bounding_box.visible = True
         layer.bounding_box.points = False
@@ -275,11 +280,11 @@ class LayerManager:
         layer.events.paint.connect(self._on_strokes)
         layer.events.set_data.connect(self._on_strokes)
         layer.mode = "paint"
-        self.lighten(EDITING, True)
+        self.hide_overlays_while_painting(EDITING, True)
         self.viewer.layers.selection.active = layer
-        self.look_at(work.region.rect)
+        self.look_at(edit.region.rect)
 
-    def lighten(self, painted: str, editing: bool) -> None:
+    def hide_overlays_while_painting(self, painted: str, editing: bool) -> None:
         """Keep the overlays below from tinting what is being painted.
 
         ``painted`` is the role of the layer that is, or is no longer, painted on.
@@ -302,7 +307,7 @@ class LayerManager:
 
     def _on_strokes(self) -> None:
         layer = self.editing()
-        if layer is None or self.session.work is None:
+        if layer is None or self.session.edit is None:
             return
         values = np.asarray(layer.data)
         if values.dtype != np.uint8:
@@ -344,7 +349,7 @@ class LayerManager:
                 place = index
                 break
         active = self.viewer.layers.selection.active
-        self._dressing(layer)
+        self._set_up(layer)
         self.viewer.layers.insert(place, layer)
         if active is not None and active in self.viewer.layers:
             self.viewer.layers.selection.active = active

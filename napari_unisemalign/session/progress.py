@@ -10,7 +10,7 @@ from unisemalign.geometry import Rect
 
 
 @dataclass(frozen=True)
-class SegmentView:
+class SegmentProgress:
     """A segmentation that runs.
 
     ``follows_view``: it is for what the window shows, and gives way to anything else.
@@ -24,7 +24,7 @@ class SegmentView:
     what: str = "Starting the engine"
     follows_view: bool = False
 
-    def advanced(self, event: Mapping[str, Any]) -> SegmentView:
+    def advanced(self, event: Mapping[str, Any]) -> SegmentProgress:
         """Return this view as a ``progress`` event says."""
         return replace(
             self,
@@ -35,7 +35,7 @@ class SegmentView:
 
 
 @dataclass(frozen=True)
-class TrainingView:
+class TrainingProgress:
     """A training that runs, here or started by another process."""
 
     round: int | None = None
@@ -44,7 +44,7 @@ class TrainingView:
     loss: float | None = None
     eta_s: float | None = None
     stopping: bool = False
-    elsewhere: bool = False
+    in_other_process: bool = False
     what: str = "Starting the engine"
 
 

@@ -10,7 +10,7 @@ HARDLY_ANY = 0.02
 """A share of the view that is not worth a request: the rim that a small movement uncovers."""
 
 
-class Labelled:
+class LabelledAreas:
     """What of each slide a round has labelled, as far as this viewer was told."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ Pixels = NDArray[np.uint8]
 
 
 @dataclass
-class RegionWork:
+class RegionEdit:
     """One region being edited; every array is ``(h, w)`` at working spacing.
 
     Attributes
@@ -92,7 +92,7 @@ class Drafts:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def save(self, work: RegionWork) -> None:
+    def save(self, edit: RegionEdit) -> None:
         """Write ``work`` atomically.
 
         Raises
@@ -100,14 +100,14 @@ class Drafts:
         ProjectError
             If the disk is full; the strokes stay in memory.
         """
-        with write_atomically(self._path(work.region.id)) as part, part.open("wb") as file:
+        with write_atomically(self._path(edit.region.id)) as part, part.open("wb") as file:
             np.savez_compressed(
                 file,
-                values=work.values,
-                predicted=work.predicted,
-                rect=np.array([work.region.rect.y, work.region.rect.x]),
+                values=edit.values,
+                predicted=edit.predicted,
+                rect=np.array([edit.region.rect.y, edit.region.rect.x]),
             )
-        work.dirty = False
+        edit.dirty = False
 
     def load(self, region: Region) -> tuple[Pixels, Pixels] | None:
         """Return ``values`` and ``predicted`` of the region's draft, ``None`` without one.

@@ -9,15 +9,15 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_unisemalign.guessing import Guesser
-from napari_unisemalign.jobs import EngineServer, Event
-from napari_unisemalign.jobviews import SegmentView
-from napari_unisemalign.layers import LayerManager
-from napari_unisemalign.live import Labelled, moved_on, next_rect
-from napari_unisemalign.session import Session
-from napari_unisemalign.state import resolve_state
-from napari_unisemalign.telling import Teller
-from napari_unisemalign.timers import single_shot
+from napari_unisemalign.actions.error_reporter import ErrorReporter
+from napari_unisemalign.actions.guess import Guesser
+from napari_unisemalign.actions.live_rules import LabelledAreas, moved_on, next_rect
+from napari_unisemalign.canvas.layer_manager import LayerManager
+from napari_unisemalign.engine.process import EngineServer, Event
+from napari_unisemalign.engine.timers import single_shot
+from napari_unisemalign.session.dock_state import resolve_state
+from napari_unisemalign.session.progress import SegmentProgress
+from napari_unisemalign.session.session import Session
 from unisemalign.geometry import Rect
 
 REFRESH_MS = 150
@@ -48,16 +48,16 @@ class Segmenter(QObject):
     """
 
     def __init__(
-        self, session: Session, layers: LayerManager, teller: Teller, guesser: Guesser
+        self, session: Session, layers: LayerManager, errors: ErrorReporter, guesser: Guesser
     ) -> None:
         super().__init__()
         self.server: EngineServer | None = None
         self._session = session
         self._layers = layers
-        self._teller = teller
+        self._errors = errors
         self._guesser = guesser
         self._asked: _Asked | None = None
-        self._labelled = Labelled()
+        self._labelled = LabelledAreas()
         self._was_training = False
         self._declined: tuple[int, Rect] | None = None
         self._redraw = single_shot(self, REFRESH_MS, self._on_redraw)
@@ -96,11 +96,11 @@ class Segmenter(QObject):
 
     def segment_region(self) -> None:
         """Segment the region under the brush."""
-        work = self._session.work
-        if work is None:
-            self._teller.tell("segment", "Open a region first: press Next region or Mark region.")
+        edit = self._session.edit
+        if edit is None:
+            self._errors.report("segment", "Open a region first: press Next region or Mark region.")
             return
-        self._segment(work.region.rect)
+        self._segment(edit.region.rect)
 
     def segment_slide(self) -> None:
         """Segment the whole slide on show."""
@@ -127,12 +127,12 @@ class Segmenter(QObject):
         session = self._session
         if session.segmenting is not None and not session.segmenting.follows_view:
             return
-        self._teller.began.emit("segment")
+        self._errors.began.emit("segment")
         if session.slide is None or self.server is None:
-            self._teller.tell("segment", resolve_state(session).segment_view.why)
+            self._errors.report("segment", resolve_state(session).segment_view.why)
             return
         if rect is not None and rect.area == 0:
-            self._teller.tell(
+            self._errors.report(
                 "segment", "The window shows no part of the slide. Move the slide into view."
             )
             return
@@ -151,7 +151,7 @@ class Segmenter(QObject):
         self._asked = asked
         what = "Segmenting" if server.ready else "Starting the engine"
         rect, view = asked.rect, self._layers.visible_rect()
-        session.segmenting = SegmentView(
+        session.segmenting = SegmentProgress(
             session.slide, rect, what=what, follows_view=asked.follows_view
         )
         asked.number = server.request(
@@ -180,17 +180,17 @@ class Segmenter(QObject):
             self._on_over(asked, view, event)
         session.changed.emit()
 
-    def _on_over(self, asked: _Asked, view: SegmentView, event: Event) -> None:
+    def _on_over(self, asked: _Asked, view: SegmentProgress, event: Event) -> None:
         session = self._session
         self._asked = session.segmenting = None
         self._on_redraw()
         if event["event"] == "failed":
             self._decline(asked)
-            self._teller.tell("segment", str(event.get("text", "The segmentation failed.")))
+            self._errors.report("segment", str(event.get("text", "The segmentation failed.")))
         elif event["event"] == "done" and event.get("rect") is not None:
             self._labelled.add(asked.round, view.slide, Rect(*event["rect"]))
         area = event.get("area") if view.slide == session.slide else None
-        with self._teller.telling("segment", act=False):
+        with self._errors.reporting("segment", act=False):
             session.refresh_area(area if isinstance(area, dict) else None)
 
     def _redraw_soon(self) -> None:
@@ -218,7 +218,7 @@ class Segmenter(QObject):
             self.server.warm_up()
         session.changed.emit()
 
-    def look_again(self) -> None:
+    def forget_labelled_areas(self) -> None:
         """Know nothing to be labelled any more: where the tissue is has been corrected."""
         self._labelled.forget()
         if self._session.live:
@@ -231,8 +231,8 @@ class Segmenter(QObject):
     def _on_moved(self) -> None:
         session, asked = self._session, self._asked
         if asked is not None and asked.rect is not None and session.segmenting is not None:
-            elsewhere = session.segmenting.slide != session.slide
-            if elsewhere or moved_on(asked.rect, self._layers.visible_rect()):
+            in_other_process = session.segmenting.slide != session.slide
+            if in_other_process or moved_on(asked.rect, self._layers.visible_rect()):
                 self.give_way()
         if session.live:
             self._rest.start()
@@ -254,7 +254,7 @@ class Segmenter(QObject):
         if QApplication.activeModalWidget() is not None:
             self._rest.start()
             return
-        with self._teller.telling("segment", act=False):
+        with self._errors.reporting("segment", act=False):
             settled, view = session.settled_round(), self._layers.visible_rect()
             if settled is None or view.area == 0 or self._declined == (settled.number, view):
                 return

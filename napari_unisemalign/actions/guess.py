@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_unisemalign.jobs import CommandJob, Event
-from napari_unisemalign.jobviews import SegmentView
-from napari_unisemalign.layers import LayerManager
-from napari_unisemalign.session import Session
-from napari_unisemalign.telling import Teller
+from napari_unisemalign.actions.error_reporter import ErrorReporter
+from napari_unisemalign.canvas.layer_manager import LayerManager
+from napari_unisemalign.engine.process import CommandJob, Event
+from napari_unisemalign.session.progress import SegmentProgress
+from napari_unisemalign.session.session import Session
 from unisemalign.errors import DataError, ProjectError
 from unisemalign.geometry import Rect
 from unisemalign.project import NO_CLASS
@@ -23,12 +23,17 @@ class Guesser(QObject):
     """Pixels of a guess were stored."""
 
     def __init__(
-        self, session: Session, layers: LayerManager, teller: Teller, *, engine: Sequence[str]
+        self,
+        session: Session,
+        layers: LayerManager,
+        errors: ErrorReporter,
+        *,
+        engine: Sequence[str],
     ) -> None:
         super().__init__()
         self._session = session
         self._layers = layers
-        self._teller = teller
+        self._errors = errors
         self._engine = tuple(engine)
         self._job: CommandJob | None = None
 
@@ -44,11 +49,11 @@ class Guesser(QObject):
             options += ["--region", str(rect)]
         if clusters is not None:
             options += ["--clusters", str(clusters)]
-        self._start(options, SegmentView(slide, rect))
+        self._start(options, SegmentProgress(slide, rect))
 
     def guess_again(self, clusters: int) -> None:
         """Look for another number of clusters, where the window is."""
-        with self._teller.telling("segment"):
+        with self._errors.reporting("segment"):
             session, rect = self._session, self._layers.visible_rect()
             if session.slide is None or rect.area == 0:
                 raise ProjectError("The window shows no part of the slide. Move it into view.")
@@ -56,14 +61,14 @@ class Guesser(QObject):
 
     def name_clusters(self, names: Mapping[int, str]) -> None:
         """Make classes of the clusters: number → class name, or ``none``."""
-        with self._teller.telling("segment"):
+        with self._errors.reporting("segment"):
             if not any(name != NO_CLASS for name in names.values()):
                 raise DataError(
                     f"A first guess wants at least one cluster that is a class, found "
                     f"'{NO_CLASS}' everywhere. Choose a class, then press Use these names."
                 )
             text = ",".join(f"{number}={name}" for number, name in names.items())
-            self._start(["--names", text], SegmentView(self._session.slide or "", None))
+            self._start(["--names", text], SegmentProgress(self._session.slide or "", None))
 
     def cancel(self) -> None:
         """Ask for a clean stop."""
@@ -76,14 +81,14 @@ class Guesser(QObject):
             self._job.stop()
         self._job = None
 
-    def _start(self, options: list[str], view: SegmentView) -> None:
+    def _start(self, options: list[str], view: SegmentProgress) -> None:
         session = self._session
         if session.project is None or session.segmenting is not None:
             return
         arguments = ["guess", str(session.project.root), *options, "--json"]
         session.segmenting = view
         self._job = CommandJob("The first guess", arguments, engine=self._engine)
-        self._job.came.connect(self._on_event)
+        self._job.event_received.connect(self._on_event)
         self._job.finished.connect(self._on_finished)
         self._job.start()
         session.changed.emit()
@@ -94,7 +99,7 @@ class Guesser(QObject):
             return
         if event["event"] == "start":
             what = str(event.get("what") or view.what)
-            session.segmenting = SegmentView(view.slide, view.rect, what=what)
+            session.segmenting = SegmentProgress(view.slide, view.rect, what=what)
         elif event["event"] == "progress":
             session.segmenting = view.advanced(event)
         elif event["event"] == "written":
@@ -105,7 +110,7 @@ class Guesser(QObject):
         session = self._session
         self._job = session.segmenting = None
         if event["event"] == "failed":
-            self._teller.tell("segment", str(event.get("text", "The first guess failed.")))
-        with self._teller.telling("segment", act=False):
+            self._errors.report("segment", str(event.get("text", "The first guess failed.")))
+        with self._errors.reporting("segment", act=False):
             session.guess_changed()
         session.changed.emit()
