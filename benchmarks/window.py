@@ -68,7 +68,7 @@ def open_window(root: Path | None) -> tuple[napari.Viewer, DockWidget | None]:
     if root is not None:
         dock = DockWidget(viewer)
         viewer.window.add_dock_widget(dock, name="Segment slides", area="right")
-        dock.controller.open_project(root)
+        dock.controller.opener.open_project(root)
         _live(lambda: dock is not None and dock.controller.session.slide is not None, PATIENCE_S)
     viewer.screenshot(canvas_only=True, flash=False)
     return viewer, dock
@@ -162,7 +162,7 @@ def measure_lag(root: Path, seconds: float) -> dict[str, dict[str, float]]:
         raise SystemExit("No dock.")
     controller, session = dock.controller, dock.controller.session
     failures: list[str] = []
-    controller.failed.connect(lambda _section, sentence: failures.append(sentence))
+    controller.errors.failed.connect(lambda _section, sentence: failures.append(sentence))
     report = {}
 
     def painted(going: Callable[[], bool]) -> dict[str, float]:
@@ -175,8 +175,8 @@ def measure_lag(root: Path, seconds: float) -> dict[str, dict[str, float]]:
     brush = Brush(viewer)
     _live(seconds=3)
     report["idle"] = lag(seconds)
-    controller.layers.look_at(Rect(1500, 1500, REGION_PX, REGION_PX))
-    controller.mark_region(REGION_PX)
+    controller.layers.viewport.look_at(Rect(1500, 1500, REGION_PX, REGION_PX))
+    controller.reviewer.mark_region(REGION_PX)
     _live(lambda: session.edit is not None, 10)
     layer = controller.layers.editing()
     if layer is None:
@@ -189,7 +189,7 @@ def measure_lag(root: Path, seconds: float) -> dict[str, dict[str, float]]:
     _live(lambda: len(session.curve.loss) > 5, PATIENCE_S)
     report["training"] = lag(seconds, lambda: session.training is not None)
     report["painting while training"] = painted(lambda: session.training is not None)
-    controller.cancel_training()
+    controller.trainer.cancel()
     _live(lambda: session.training is None, PATIENCE_S)
     dock.segment.slide.click()
     _live(lambda: bool(session.segmenting and session.segmenting.done), PATIENCE_S)

@@ -807,8 +807,8 @@ def show_project(root: Path, screenshot: Path | None) -> None:
     viewer = napari.Viewer(title="napari-unisemalign", show=True)
     dock = DockWidget(viewer)
     viewer.window.add_dock_widget(dock, name="Segment slides", area="right")
-    dock.controller.open_project(root)
-    dock.controller.show_slide(DRAWN)
+    dock.controller.opener.open_project(root)
+    dock.controller.opener.show_slide(DRAWN)
     if screenshot is not None:
         viewer.window.resize(1560, 1060)
         QTimer.singleShot(8000, lambda: _shoot(viewer, screenshot))

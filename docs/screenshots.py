@@ -46,7 +46,7 @@ class Stage:
         self.viewer.window.add_dock_widget(self.dock, name="Segment slides", area="right")
         self.session = self.dock.controller.session
         self.panels: list[tuple[str, Image.Image]] = []
-        self.dock.controller.failed.connect(self._on_failed)
+        self.dock.controller.errors.failed.connect(self._on_failed)
 
     def wait(self, until: Callable[[], bool] = lambda: False, seconds: float = 0.6) -> None:
         """Let the window live until something holds, at most ``seconds``."""
@@ -73,7 +73,7 @@ class Stage:
     def label(self, rect: Rect, caption: str | None = None) -> None:
         """Mark a region, paint its truth, and accept it."""
         controller = self.dock.controller
-        controller.layers.look_at(rect)
+        controller.layers.viewport.look_at(rect)
         self.wait(seconds=0.2)
         self.press(self.dock.review.mark, lambda: self.session.edit is not None)
         layer, edit = controller.layers.editing(), self.session.edit
@@ -92,7 +92,7 @@ class Stage:
 def play(stage: Stage, folder: Path, steps: int) -> None:
     """Go once round the loop."""
     controller, dock, session = stage.dock.controller, stage.dock, stage.session
-    controller.create_project(folder / "study.unisem", classes=list(CLASSES))
+    controller.opener.create_project(folder / "study.unisem", classes=list(CLASSES))
     dock.open.add_slide(draw_slide(folder / "colon.tif", size_px=SIZE_PX))
     stage.label(Rect(700, 640, 256, 256))
     stage.label(Rect(384, 384, 256, 256), "1  Label what you know")
@@ -110,7 +110,7 @@ def play(stage: Stage, folder: Path, steps: int) -> None:
 def guess(stage: Stage, folder: Path, out: Path) -> None:
     """Make a first guess, name its clusters as a person would, and take both."""
     controller, dock, session = stage.dock.controller, stage.dock, stage.session
-    controller.create_project(folder / "guess.unisem", classes=list(CLASSES))
+    controller.opener.create_project(folder / "guess.unisem", classes=list(CLASSES))
     dock.open.add_slide(draw_slide(folder / "guess.tif", size_px=SIZE_PX))
     stage.press(dock.segment.slide, lambda: session.segmenting is None)
     stage.take("1  Before any label: what looks alike")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from qtpy.QtCore import QObject, Signal
 
 from napari_unisemalign.actions.error_reporter import ErrorReporter
 from napari_unisemalign.canvas.layer_manager import LayerManager
-from napari_unisemalign.engine.process import CommandJob, Event
+from napari_unisemalign.engine.command import CommandJob
+from napari_unisemalign.engine.lines import Event
 from napari_unisemalign.session.progress import SegmentProgress
 from napari_unisemalign.session.session import Session
 from unisemalign.errors import DataError, ProjectError
@@ -54,7 +56,7 @@ class Guesser(QObject):
     def guess_again(self, clusters: int) -> None:
         """Look for another number of clusters, where the window is."""
         with self._errors.reporting("segment"):
-            session, rect = self._session, self._layers.visible_rect()
+            session, rect = self._session, self._layers.viewport.visible_rect()
             if session.slide is None or rect.area == 0:
                 raise ProjectError("The window shows no part of the slide. Move it into view.")
             self.guess(session.slide, rect, clusters)
@@ -75,6 +77,11 @@ class Guesser(QObject):
         if self._job is not None:
             self._job.cancel()
 
+    def end(self) -> None:
+        """End it at once; what was guessed so far is kept."""
+        if self._job is not None:
+            self._job.end()
+
     def stop(self) -> None:
         """End it now: another project is opened, or none any more."""
         if self._job is not None:
@@ -86,12 +93,17 @@ class Guesser(QObject):
         if session.project is None or session.segmenting is not None:
             return
         arguments = ["guess", str(session.project.root), *options, "--json"]
-        session.segmenting = view
+        session.set_segmenting(view)
         self._job = CommandJob("The first guess", arguments, engine=self._engine)
         self._job.event_received.connect(self._on_event)
         self._job.finished.connect(self._on_finished)
+        self._job.stop_ignored.connect(self._on_stop_ignored)
         self._job.start()
-        session.changed.emit()
+
+    def _on_stop_ignored(self) -> None:
+        view = self._session.segmenting
+        if view is not None:
+            self._session.set_segmenting(replace(view, stop_ignored=True))
 
     def _on_event(self, event: Event) -> None:
         session, view = self._session, self._session.segmenting
@@ -99,18 +111,17 @@ class Guesser(QObject):
             return
         if event["event"] == "start":
             what = str(event.get("what") or view.what)
-            session.segmenting = SegmentProgress(view.slide, view.rect, what=what)
+            session.set_segmenting(replace(view, what=what))
         elif event["event"] == "progress":
-            session.segmenting = view.advanced(event)
+            session.set_segmenting(view.advanced(event))
         elif event["event"] == "written":
             self.written.emit()
-        session.changed.emit()
 
     def _on_finished(self, event: Event) -> None:
         session = self._session
-        self._job = session.segmenting = None
+        self._job = None
+        session.set_segmenting(None)
         if event["event"] == "failed":
             self._errors.report("segment", str(event.get("text", "The first guess failed.")))
         with self._errors.reporting("segment", act=False):
             session.guess_changed()
-        session.changed.emit()

@@ -13,8 +13,11 @@ from napari_unisemalign.actions.error_reporter import ErrorReporter
 from napari_unisemalign.actions.guess import Guesser
 from napari_unisemalign.actions.live_rules import LabelledAreas, moved_on, next_rect
 from napari_unisemalign.canvas.layer_manager import LayerManager
-from napari_unisemalign.engine.process import EngineServer, Event
+from napari_unisemalign.engine.command import CANCEL_PATIENCE_MS
+from napari_unisemalign.engine.lines import Event
+from napari_unisemalign.engine.server import EngineServer
 from napari_unisemalign.engine.timers import single_shot
+from napari_unisemalign.session.change import Change
 from napari_unisemalign.session.dock_state import resolve_state
 from napari_unisemalign.session.progress import SegmentProgress
 from napari_unisemalign.session.session import Session
@@ -62,16 +65,17 @@ class Segmenter(QObject):
         self._declined: tuple[int, Rect] | None = None
         self._redraw = single_shot(self, REFRESH_MS, self._on_redraw)
         self._rest = single_shot(self, REST_MS, self._on_rest)
+        self._patience = single_shot(self, CANCEL_PATIENCE_MS, self._on_impatient)
         session.changed.connect(self._on_changed)
         session.slide_changed.connect(self._on_moved)
         guesser.written.connect(self._redraw_soon)
-        camera = layers.viewer.scene.camera
+        camera = layers.viewport.camera
         camera.events.center.connect(self._on_moved)
         camera.events.zoom.connect(self._on_moved)
 
     def stop(self) -> None:
         """End what runs: another project is opened, or none any more."""
-        for timer in (self._redraw, self._rest):
+        for timer in (self._redraw, self._rest, self._patience):
             if isalive(timer):
                 timer.stop()
         if self.server is not None:
@@ -81,7 +85,7 @@ class Segmenter(QObject):
 
     def shut_down(self) -> None:
         """End what runs and let go of the viewer."""
-        camera = self._layers.viewer.scene.camera
+        camera = self._layers.viewport.camera
         camera.events.center.disconnect(self._on_moved)
         camera.events.zoom.disconnect(self._on_moved)
         self._session.changed.disconnect(self._on_changed)
@@ -92,7 +96,7 @@ class Segmenter(QObject):
 
     def segment_view(self) -> None:
         """Segment what the window shows."""
-        self._segment(self._layers.visible_rect(), follows_view=True)
+        self._segment(self._layers.viewport.visible_rect(), follows_view=True)
 
     def segment_region(self) -> None:
         """Segment the region under the brush."""
@@ -113,15 +117,23 @@ class Segmenter(QObject):
         elif self._asked is not None and self.server is not None:
             self._decline(self._asked)
             self.server.cancel(self._asked.number)
+            self._patience.start()
+
+    def end(self) -> None:
+        """End the engine at once; what was labelled is kept."""
+        if self._guesser.running:
+            self._guesser.end()
+        elif self.server is not None:
+            self.server.end()
 
     def give_way(self) -> None:
         """Drop the view that is being labelled, if one is; what was labelled of it is kept."""
         asked = self._asked
         if asked is None or not asked.follows_view or self.server is None:
             return
-        self._asked = self._session.segmenting = None
+        self._asked = None
+        self._session.set_segmenting(None)
         self.server.cancel(asked.number)
-        self._session.changed.emit()
 
     def _segment(self, rect: Rect | None, *, follows_view: bool = False) -> None:
         session = self._session
@@ -129,7 +141,7 @@ class Segmenter(QObject):
             return
         self._errors.began.emit("segment")
         if session.slide is None or self.server is None:
-            self._errors.report("segment", resolve_state(session).segment_view.why)
+            self._errors.report("segment", resolve_state(session).can.segment_view.why)
             return
         if rect is not None and rect.area == 0:
             self._errors.report(
@@ -150,9 +162,9 @@ class Segmenter(QObject):
         self._declined = None
         self._asked = asked
         what = "Segmenting" if server.ready else "Starting the engine"
-        rect, view = asked.rect, self._layers.visible_rect()
-        session.segmenting = SegmentProgress(
-            session.slide, rect, what=what, follows_view=asked.follows_view
+        rect, view = asked.rect, self._layers.viewport.visible_rect()
+        session.set_segmenting(
+            SegmentProgress(session.slide, rect, what=what, follows_view=asked.follows_view)
         )
         asked.number = server.request(
             "segment",
@@ -161,9 +173,8 @@ class Segmenter(QObject):
             rect=None if rect is None else [rect.y, rect.x, rect.h, rect.w],
             round=asked.round,
             focus=[view.y + view.h // 2, view.x + view.w // 2] if view.area else None,
-            downsample=self._layers.downsample,
+            downsample=self._layers.viewport.downsample,
         )
-        session.changed.emit()
 
     def _on_event(self, asked: _Asked, event: Event) -> None:
         kind = event["event"]
@@ -175,14 +186,15 @@ class Segmenter(QObject):
         if asked is not self._asked or view is None:
             return
         if kind in {"start", "progress"}:
-            session.segmenting = replace(view.advanced(event), what="Segmenting")
+            session.set_segmenting(replace(view.advanced(event), what="Segmenting"))
         elif kind in {"done", "failed", "cancelled"}:
             self._on_over(asked, view, event)
-        session.changed.emit()
 
     def _on_over(self, asked: _Asked, view: SegmentProgress, event: Event) -> None:
         session = self._session
-        self._asked = session.segmenting = None
+        self._asked = None
+        self._patience.stop()
+        session.set_segmenting(None)
         self._on_redraw()
         if event["event"] == "failed":
             self._decline(asked)
@@ -193,6 +205,11 @@ class Segmenter(QObject):
         with self._errors.reporting("segment", act=False):
             session.refresh_area(area if isinstance(area, dict) else None)
 
+    def _on_impatient(self) -> None:
+        progress = self._session.segmenting
+        if self._asked is not None and progress is not None:
+            self._session.set_segmenting(replace(progress, stop_ignored=True))
+
     def _redraw_soon(self) -> None:
         if not self._redraw.isActive():
             self._redraw.start()
@@ -202,52 +219,51 @@ class Segmenter(QObject):
             # A stroke or a pan is being made: drawing anew would make it stutter.
             self._redraw.start()
             return
-        self._session.prediction_changed.emit()
-        self._session.changed.emit()  # the buttons that show and hide layers follow
+        self._session.predicted()
 
     # -- live ---------------------------------------------------------------------------------
 
     def set_live(self, on: bool) -> None:
         """Label by itself whatever the window shows, or no longer."""
         session = self._session
-        session.live = on
         self._declined = None
         if not on:
             self.give_way()
         elif self.server is not None and session.latest_round() is not None:
             self.server.warm_up()
-        session.changed.emit()
+        session.set_live(on)
 
     def forget_labelled_areas(self) -> None:
-        """Know nothing to be labelled any more: where the tissue is has been corrected."""
+        """Clear the record of labelled areas: where the tissue is has been corrected."""
         self._labelled.forget()
         if self._session.live:
             self._rest.start()
 
     def _decline(self, asked: _Asked) -> None:
         """Leave the view alone until it moves: this was stopped, or failed."""
-        self._declined = asked.round, self._layers.visible_rect()
+        self._declined = asked.round, self._layers.viewport.visible_rect()
 
     def _on_moved(self) -> None:
         session, asked = self._session, self._asked
         if asked is not None and asked.rect is not None and session.segmenting is not None:
-            in_other_process = session.segmenting.slide != session.slide
-            if in_other_process or moved_on(asked.rect, self._layers.visible_rect()):
+            other_slide = session.segmenting.slide != session.slide
+            if other_slide or moved_on(asked.rect, self._layers.viewport.visible_rect()):
                 self.give_way()
         if session.live:
             self._rest.start()
 
-    def _on_changed(self) -> None:
-        training = self._session.training is not None
-        if self._was_training and not training:
-            self._labelled.forget()
-        self._was_training = training
+    def _on_changed(self, change: Change) -> None:
+        if Change.TRAINING in change:
+            training = self._session.training is not None
+            if self._was_training and not training:
+                self._labelled.forget()
+            self._was_training = training
         if self._session.live and not self._rest.isActive():
             self._rest.start()
 
     def _on_rest(self) -> None:
         session, asked = self._session, self._asked
-        if not session.live or session.slide is None or session.queueing:
+        if not session.live or session.slide is None or session.ranking:
             return
         if session.segmenting is not None and not session.segmenting.follows_view:
             return
@@ -255,7 +271,7 @@ class Segmenter(QObject):
             self._rest.start()
             return
         with self._errors.reporting("segment", act=False):
-            settled, view = session.settled_round(), self._layers.visible_rect()
+            settled, view = session.settled_round(), self._layers.viewport.visible_rect()
             if settled is None or view.area == 0 or self._declined == (settled.number, view):
                 return
             running = asked.rect if asked is not None and asked.round == settled.number else None

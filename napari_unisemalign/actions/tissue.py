@@ -1,80 +1,27 @@
-"""Where the slide holds tissue: shown, and corrected with napari's own brush."""
+"""Showing a slide's tissue, and correcting it with napari's own brush."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from napari.layers import Labels
-from numpy.typing import NDArray
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 from superqt.utils import create_worker
 
-from napari_unisemalign.canvas.layer_manager import TISSUE, LayerManager, class_colormap, place
-from napari_unisemalign.canvas.reader import METADATA_KEY
+from napari_unisemalign.actions.tissue_search import TissueSearch, look_for_tissue
+from napari_unisemalign.canvas.layer_manager import LayerManager
+from napari_unisemalign.canvas.overlays import GLASS, TISSUE
+from napari_unisemalign.canvas.tissue_layer import Pixels, TissueLayer, tissue_layer
 from napari_unisemalign.engine.timers import single_shot
-from unisemalign.errors import ProjectError, UnisemalignError
-from unisemalign.geometry import Rect
 from unisemalign.project import TissueChange, TissueStore, corrected
-from unisemalign.slides import Opening, SpacedSlide, TissueMask, reopen_slide
+from unisemalign.slides import TissueMask
 
 SAVE_MS = 300
-GLASS = 3
-"""Value of the layer where no tissue is found, and 0 where some is; 1 and 2 are a person's."""
-NAMES = ("tissue", "tissue, marked by hand", "skipped, marked by hand", "skipped")
-COLORS = ("#00000000", "#009e73", "#d55e00", "#3b4252")
-
-Pixels = NDArray[np.uint8]
 Reporting = Callable[[], AbstractContextManager[None]]
-
-
-@dataclass(frozen=True)
-class _Search:
-    """A search for tissue, numbered so that a late answer is known; spacings in µm per pixel."""
-
-    number: int
-    store: TissueStore
-    slide: str
-    path: Path
-    level_0_um: float | None
-    opening: Opening
-    spacing_um: float
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """The slide whose tissue is on show; ``background`` is what its layer holds unmarked."""
-
-    store: TissueStore
-    slide: str
-    found: TissueMask
-    background: Pixels
-    layer: Labels
-
-    def changes(self) -> Pixels:
-        """Return what is marked, as :class:`TissueChange`; what was rubbed out is as found.
-
-        The layer is put right: the rubber leaves tissue wherever it was.
-        """
-        values = np.asarray(self.layer.data)
-        if values.shape != self.found.mask.shape:
-            raise ProjectError(
-                f"The layer '{TISSUE}' wants {self.found.mask.shape} pixels, found {values.shape}. "
-                f"Delete it and press Tissue again."
-            )
-        values = values.astype(np.uint8, copy=False)
-        marked = values - np.uint8(1) < 2  # 0 wraps to 255
-        changes = values * marked
-        wanted = np.where(marked, values, self.background)
-        if not np.array_equal(values, wanted):
-            self.layer.data[...] = wanted
-            self.layer.refresh()
-        return changes
 
 
 class TissueEditor(QObject):
@@ -97,6 +44,8 @@ class TissueEditor(QObject):
         The part of the slide (0…1) that is tissue; ``None`` until it is known.
     """
 
+    changed = Signal()
+    """What is looked for, shown or painted with is another."""
     kept = Signal()
     """A correction was written: what was segmented there is of an older mask."""
 
@@ -109,7 +58,7 @@ class TissueEditor(QObject):
         self.share: float | None = None
         self._wanted = False
         self._asked = 0
-        self._shown: _Shown | None = None
+        self._shown: TissueLayer | None = None
         self._kept: Pixels | None = None
         self._soon = single_shot(self, SAVE_MS, self.keep)
         self._session.slide_changed.connect(self._on_slide_changed)
@@ -142,7 +91,7 @@ class TissueEditor(QObject):
             self._wanted = layer.visible = not layer.visible
             if not layer.visible:
                 self.stop()
-        self._session.changed.emit()
+        self.changed.emit()
 
     def start(self) -> None:
         """Let the person paint; the tissue is shown first, where it is not on show."""
@@ -151,7 +100,7 @@ class TissueEditor(QObject):
             self._find()
         else:
             self._begin(self._shown.layer)
-        self._session.changed.emit()
+        self.changed.emit()
 
     def stop(self) -> None:
         """Keep what was painted, and put the brush away."""
@@ -163,7 +112,7 @@ class TissueEditor(QObject):
         if layer is not None:
             layer.mode = "pan_zoom"  # editable it stays: napari would forget its undo
         self._layers.hide_overlays_while_painting(TISSUE, False)
-        self._session.changed.emit()
+        self.changed.emit()
 
     def paint(self, change: TissueChange) -> None:
         """Paint tissue, or what is to be skipped."""
@@ -172,7 +121,7 @@ class TissueEditor(QObject):
             layer.selected_label = int(change)
             layer.mode = "fill" if layer.mode == "fill" else "paint"
             self._layers.viewer.layers.selection.active = layer
-        self._session.changed.emit()
+        self.changed.emit()
 
     def as_found(self) -> None:
         """Forget every mark; the layer's undo brings them back."""
@@ -200,7 +149,7 @@ class TissueEditor(QObject):
             self._kept = changes
             self.share = _share(corrected(shown.found, changes))
             self.kept.emit()
-        self._session.changed.emit()
+        self.changed.emit()
 
     # -- inside -------------------------------------------------------------------------------
 
@@ -216,7 +165,7 @@ class TissueEditor(QObject):
             self.finding = True
             create_worker(
                 look_for_tissue,
-                _Search(
+                TissueSearch(
                     self._asked,
                     store,
                     session.slide,
@@ -228,7 +177,7 @@ class TissueEditor(QObject):
                 _connect={"returned": self._on_found, "errored": self._on_stumbled},
             )
 
-    def _on_found(self, answer: tuple[_Search, TissueMask | Exception]) -> None:
+    def _on_found(self, answer: tuple[TissueSearch, TissueMask | Exception]) -> None:
         search, found = answer
         if search.number != self._asked:
             return
@@ -241,7 +190,7 @@ class TissueEditor(QObject):
             unmarked = np.where(found.mask, np.uint8(0), np.uint8(GLASS))
             layer = tissue_layer(found, np.where(changes > 0, changes, unmarked))
             self._kept = changes
-            self._shown = _Shown(search.store, search.slide, found, unmarked, layer)
+            self._shown = TissueLayer(search.store, search.slide, found, unmarked, layer)
             self.share = _share(corrected(found, changes))
             self._layers.add(layer)
             layer.events.paint.connect(self._on_strokes)
@@ -249,12 +198,12 @@ class TissueEditor(QObject):
             self.correcting, self._wanted = correcting, True
             if correcting:
                 self._begin(layer)
-        self._session.changed.emit()
+        self.changed.emit()
 
     def _on_stumbled(self) -> None:
         """Nobody foresaw this error: napari shows it."""
         self.finding = self.correcting = self._wanted = False
-        self._session.changed.emit()
+        self.changed.emit()
 
     def _begin(self, layer: Labels) -> None:
         self._layers.hide_overlays_while_painting(TISSUE, True)
@@ -291,32 +240,5 @@ class TissueEditor(QObject):
             self._wanted = False  # deleted by hand
 
 
-def look_for_tissue(search: _Search) -> tuple[_Search, TissueMask | Exception]:
-    """Return what is found on a slide, or why nothing is; for a thread."""
-    try:
-        slide = reopen_slide(search.path, search.level_0_um, search.opening)
-        try:
-            return search, search.store.found(search.slide, SpacedSlide(slide, search.spacing_um))
-        finally:
-            slide.close()
-    except (UnisemalignError, OSError) as error:
-        return search, error
-
-
 def _share(mask: TissueMask) -> float:
     return float(np.count_nonzero(mask.mask) / mask.mask.size)
-
-
-def tissue_layer(found: TissueMask, values: Pixels) -> Labels:
-    """Return the layer of ``values`` ``(Y, X)``, in the pixels of ``found``."""
-    layer = Labels(
-        values,
-        name=TISSUE,
-        opacity=0.5,
-        colormap=class_colormap(list(COLORS)),
-        features={"index": list(range(len(NAMES))), "class": list(NAMES)},
-        metadata={METADATA_KEY: {"role": TISSUE}},
-        **place(Rect(0, 0, *found.mask.shape), found.spacing_um),
-    )
-    layer.brush_size = max(4, min(found.mask.shape) // 40)
-    return layer

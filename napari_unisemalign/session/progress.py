@@ -1,4 +1,4 @@
-"""What the dock shows of work that runs elsewhere: small frozen facts."""
+"""How far work in the engine's processes is."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ class SegmentProgress:
     """A segmentation that runs.
 
     ``follows_view``: it is for what the window shows, and gives way to anything else.
+    ``stop_ignored``: it was asked to stop, and still runs after ten seconds.
     """
 
     slide: str
@@ -23,6 +24,7 @@ class SegmentProgress:
     eta_s: float | None = None
     what: str = "Starting the engine"
     follows_view: bool = False
+    stop_ignored: bool = False
 
     def advanced(self, event: Mapping[str, Any]) -> SegmentProgress:
         """Return this view as a ``progress`` event says."""
@@ -36,7 +38,10 @@ class SegmentProgress:
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """A training that runs, here or started by another process."""
+    """A training that runs, here or started by another process.
+
+    ``stop_ignored``: it was asked to stop, and still runs after ten seconds.
+    """
 
     round: int | None = None
     step: int = 0
@@ -44,14 +49,6 @@ class TrainingProgress:
     loss: float | None = None
     eta_s: float | None = None
     stopping: bool = False
+    stop_ignored: bool = False
     in_other_process: bool = False
     what: str = "Starting the engine"
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Loss and held-out Dice of the round on show, by step."""
-
-    round: int | None = None
-    loss: tuple[tuple[int, float], ...] = ()
-    dice: tuple[tuple[int, float], ...] = ()

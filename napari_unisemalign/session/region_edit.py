@@ -1,16 +1,13 @@
-"""The region under the brush: what it started from, what it is now, and its draft on disk."""
+"""The region under the brush: what it started from, and what it is now."""
 
 from __future__ import annotations
 
-import zipfile
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unisemalign.project import Origin, Region
-from unisemalign.runtime import remove_file, write_atomically
 
 Pixels = NDArray[np.uint8]
 
@@ -27,8 +24,10 @@ class RegionEdit:
         What was labelled before, and where that came from.
     predicted
         What the model said; 0 where it said nothing.
-    dirty
-        Whether something was painted since the last draft.
+    restored
+        Whether it began from a draft.
+    strokes, kept
+        How often something was painted, and how much of that a draft holds.
     """
 
     region: Region
@@ -36,8 +35,14 @@ class RegionEdit:
     labels: Pixels
     origin: Pixels
     predicted: Pixels
-    dirty: bool = False
-    restored: bool = field(default=False)
+    restored: bool = False
+    strokes: int = 0
+    kept: int = 0
+
+    @property
+    def dirty(self) -> bool:
+        """Whether something was painted that no draft holds yet."""
+        return self.strokes > self.kept
 
     @property
     def start(self) -> Pixels:
@@ -84,60 +89,3 @@ def resolve_origin(values: Pixels, *, labels: Pixels, origin: Pixels, predicted:
     result[kept] = origin[kept]
     result[values == 0] = Origin.NONE
     return result
-
-
-class Drafts:
-    """Unsaved strokes, one small file a region, in the project's ``drafts`` folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def save(self, edit: RegionEdit) -> None:
-        """Write ``work`` atomically.
-
-        Raises
-        ------
-        ProjectError
-            If the disk is full; the strokes stay in memory.
-        """
-        with write_atomically(self._path(edit.region.id)) as part, part.open("wb") as file:
-            np.savez_compressed(
-                file,
-                values=edit.values,
-                predicted=edit.predicted,
-                rect=np.array([edit.region.rect.y, edit.region.rect.x]),
-            )
-        edit.dirty = False
-
-    def load(self, region: Region) -> tuple[Pixels, Pixels] | None:
-        """Return ``values`` and ``predicted`` of the region's draft, ``None`` without one.
-
-        A damaged draft, or one of another place, counts as none.
-        """
-        path = self._path(region.id)
-        if not path.exists():
-            return None
-        try:
-            with np.load(path) as draft:
-                values, predicted, corner = draft["values"], draft["predicted"], draft["rect"]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            return None
-        fits = values.shape == predicted.shape == region.rect.shape
-        if not fits or tuple(corner) != (region.rect.y, region.rect.x):
-            return None
-        return values.astype(np.uint8), predicted.astype(np.uint8)
-
-    def drop(self, region_id: int) -> None:
-        """Forget the region's draft."""
-        remove_file(self._path(region_id))
-
-    def region_ids(self) -> list[int]:
-        """Return the regions that have a draft, newest first."""
-        paths = sorted(
-            self._folder.glob("region-*.npz"), key=lambda path: path.stat().st_mtime, reverse=True
-        )
-        numbers = [path.stem.removeprefix("region-") for path in paths]
-        return [int(number) for number in numbers if number.isdigit()]
-
-    def _path(self, region_id: int) -> Path:
-        return self._folder / f"region-{region_id}.npz"

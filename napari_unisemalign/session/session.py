@@ -2,70 +2,51 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from psygnal import Signal
 
-from napari_unisemalign.session.progress import Curve, SegmentProgress, TrainingProgress
-from napari_unisemalign.session.region_edit import Drafts, Pixels, RegionEdit
+from napari_unisemalign.session.acts import Act, History, LabelAct, RegionAct
+from napari_unisemalign.session.change import Change
+from napari_unisemalign.session.curve import Curve
+from napari_unisemalign.session.drafts import Draft, Drafts
+from napari_unisemalign.session.records import ProjectRecords
+from napari_unisemalign.session.region_edit import Pixels, RegionEdit, start_values
+from napari_unisemalign.session.session_state import SessionState
 from unisemalign.errors import DataError, ProjectError, UnisemalignError
 from unisemalign.geometry import Rect
 from unisemalign.project import (
     ClassInfo,
-    FirstGuess,
-    GuessNote,
     JournalEntry,
     LabelEdit,
-    PredictionStore,
     Project,
     Region,
     RegionState,
-    Round,
     SlideRecord,
     Split,
 )
-from unisemalign.slides import SpacedSlide
 
 MAX_REGION_PX = 4096
 """Largest side of a region that can be painted without stutter."""
 
 
-class Session:
-    """The open project, the slide on show, the region under the brush, and what runs.
+class Session(SessionState):
+    """What one person does with one project.
 
     Every method that cannot do what it was asked raises a ``UnisemalignError`` whose message is
     a sentence for the person, and leaves everything as it was.
     """
 
-    changed = Signal()
-    """Anything a person sees may be different."""
-    project_changed = Signal()
-    slide_changed = Signal()
-    region_changed = Signal()
-    labels_changed = Signal()
-    prediction_changed = Signal()
-    """Pixels of the prediction on show, or the round it comes from."""
-    dirtied = Signal()
-    """Strokes were made that no draft holds yet."""
-
     def __init__(self) -> None:
-        self.project: Project | None = None
-        self.slide: str | None = None
-        self.edit: RegionEdit | None = None
-        self.segmenting: SegmentProgress | None = None
-        self.training: TrainingProgress | None = None
-        self.curve = Curve()
-        self.queueing = False
-        self.live = False
-        self.pending_slides: tuple[Path, ...] = ()
-        self.area: dict[str, float] = {}
-        self._open_slides: dict[str, SpacedSlide] = {}
+        super().__init__()
         self._held = ExitStack()
-        self._labelled_values: frozenset[int] | None = None
-        self._predictions: dict[tuple[int, str], PredictionStore] = {}
+        self._history = History()
+        self._keeping: Future[None] | None = None
+        self._undone_drafts: dict[int, int | None] = {}
 
     # -- project ------------------------------------------------------------------------------
 
@@ -90,46 +71,53 @@ class Session:
             return
         self._enter(Project.open(root))
 
-    def close(self) -> None:
-        """Keep unsaved strokes as a draft and let go of the project."""
-        try:
+    def close(self, *, discard_strokes: bool = False) -> None:
+        """Keep unsaved strokes as a draft and let go of the project.
+
+        Raises
+        ------
+        ProjectError
+            If the strokes cannot be kept: then the project stays open, unless ``discard_strokes``.
+        """
+        if not discard_strokes:
             self.save_draft()
-        finally:
-            self._let_go()
+        self._let_go()
         self.project_changed.emit()
-        self.changed.emit()
+        self.changed.emit(Change.all())
 
     def _enter(self, project: Project) -> None:
         held = ExitStack()
         try:
             held.enter_context(project)
             held.enter_context(project.lock_editing())
+            self.save_draft()
         except UnisemalignError:
             held.close()
             raise
-        if self.project is not None:
-            self.save_draft()
         self._let_go()
-        self.project, self._held = project, held
+        self._project, self._held = project, held
+        self._records = ProjectRecords(project)
+        self._drafts = Drafts(project.layout.drafts)
         self.project_changed.emit()
-        names = [record.name for record in project.slides()]
+        names = [record.name for record in self._records.slides()]
         drafts = [region for region in self.queue() if region.state is RegionState.REVIEW]
         if drafts:
             self._try_open(drafts[0])
         if self.slide is None and names:
             self._show_first(names)
-        self.changed.emit()
+        self.changed.emit(Change.all())
 
     def _let_go(self) -> None:
         for slide in self._open_slides.values():
             slide.slide.close()
         self._open_slides = {}
-        self._predictions = {}
-        self._labelled_values = None
-        self.project = self.slide = self.edit = None
-        self.segmenting = self.training = None
-        self.curve, self.area = Curve(), {}
-        self.queueing = self.live = False
+        if self._drafts is not None:
+            self._drafts.close()
+        self._history, self._keeping, self._undone_drafts = History(), None, {}
+        self._project = self._records = self._drafts = self._slide = self._edit = None
+        self._segmenting = self._training = None
+        self._curve, self._area = Curve(), {}
+        self._ranking = self._live = False
         held, self._held = self._held, ExitStack()
         held.close()
         self.region_changed.emit()
@@ -140,7 +128,7 @@ class Session:
             self.open_region(region.id)
         except UnisemalignError:
             # The slide moved: it stays in the list, and pressing it there says so.
-            self.edit = None
+            self._edit = None
 
     def _show_first(self, names: Sequence[str]) -> None:
         for name in names:
@@ -150,31 +138,14 @@ class Session:
                 continue
             return
 
-    @property
-    def _project(self) -> Project:
-        if self.project is None:
-            raise ProjectError("No project is open. Press New project… or Open project… first.")
-        root = self.project.root
-        if not self.project.layout.info.exists():
-            # Writing on would put half of the labels here and half where the folder went.
-            raise ProjectError(
-                f"The project is no longer at '{root}': it was moved or deleted while open. "
-                f"Move it back there, then repeat the step."
-            )
-        return self.project
-
-    @property
-    def drafts(self) -> Drafts:
-        """The drafts of the open project."""
-        return Drafts(self._project.layout.drafts)
-
     # -- slides -------------------------------------------------------------------------------
 
     def add_slide(
         self, path: Path, *, spacing_um: float | None = None, split: Split = Split.TRAIN
     ) -> SlideRecord:
         """Add a slide and show it. SpacingError: it does not say how large its pixels are."""
-        record = self._project.add_slide(path, spacing_um=spacing_um, split=split)
+        record = self._writable().add_slide(path, spacing_um=spacing_um, split=split)
+        self._tell(Change.SLIDES)
         self.show_slide(record.name)
         return record
 
@@ -184,40 +155,39 @@ class Session:
             return
         self.spaced_slide(name)
         self.close_region()
-        self.slide = name
+        self._slide = name
+        self.changed.emit(Change.SHOWN_SLIDE)
         self.slide_changed.emit()
         self.refresh_area()
 
-    def spaced_slide(self, name: str) -> SpacedSlide:
-        """Return the slide at working spacing, opened once."""
-        if name not in self._open_slides:
-            self._open_slides[name] = self._project.open_slide(name)
-        return self._open_slides[name]
-
     def relocate_slide(self, name: str, path: Path) -> None:
         """Tell the project where the slide is now."""
-        self._project.relocate_slide(name, path)
+        self._writable().relocate_slide(name, path)
+        self._tell(Change.SLIDES)
         if (opened := self._open_slides.pop(name, None)) is not None:
             opened.slide.close()
-        if name == self.slide:
-            self.slide = None
+        if name == self._slide:
+            self._slide = None
         self.show_slide(name)
 
     def set_split(self, name: str, split: Split) -> None:
         """Choose what the slide is for; val and test slides are never trained on."""
-        self._project.set_slide_split(name, split)
-        self._labels_touched()
+        self._writable().set_slide_split(name, split)
+        self._tell(Change.SLIDES | Change.REGIONS)
 
     def import_labels(self, path: Path) -> None:
         """Read labels of the slide on show from a mask or a GeoJSON file."""
         name = self._slide_name()
         from unisemalign.exchange import import_geojson, import_mask
 
+        before = self._newest_id()
         if path.suffix.lower() in {".json", ".geojson"}:
-            import_geojson(self._project, name, path)
+            import_geojson(self._writable(), name, path)
         else:
-            import_mask(self._project, name, path)
-        self._labels_touched()
+            import_mask(self._writable(), name, path)
+        self._labels_written(name)
+        if self._newest_id() > before:
+            self._history.add(self._label_act("import"))
 
     def _slide_name(self) -> str:
         if self.slide is None:
@@ -240,20 +210,21 @@ class Session:
                 f"A region wants at most {MAX_REGION_PX} pixels a side to be painted smoothly, "
                 f"found {rect.h} × {rect.w}. Choose a smaller side."
             )
-        newest = self._project.doubting_round()
-        region = self._project.add_region(
+        newest = self.round_to_review()
+        region = self._writable().add_region(
             name,
             rect,
             state=RegionState.REVIEW,
             reason="marked by hand",
             round=None if newest is None else newest.number,
         )
+        self._tell(Change.REGIONS)
         self.open_region(region.id)
         return region
 
     def open_region(self, region_id: int) -> None:
         """Put a region under the brush, with its draft where there is one."""
-        project = self._project
+        project = self._writable()
         region = project.region(region_id)
         if self.edit is not None and self.edit.region.id == region_id:
             return
@@ -261,44 +232,79 @@ class Session:
         self.close_region()
         labels = project.labels(region.slide)
         before, origin = labels.read(region.rect), labels.read_origin(region.rect)
-        draft = self.drafts.load(region)
+        draft = self._load_draft(region)
         if draft is None:
             predicted = self._predicted(region)
-            values = np.where(before > 0, before, predicted).astype(np.uint8)
+            values = start_values(before, predicted)
         else:
-            values, predicted = draft
+            values, predicted = draft.values, draft.predicted
         if region.state in {RegionState.UNLABELLED, RegionState.PREDICTED, RegionState.SKIPPED}:
             project.set_region(region_id, state=RegionState.REVIEW)
             region = project.region(region_id)
-        self.edit = RegionEdit(
+        self._edit = RegionEdit(
             region, values, before, origin, predicted, restored=draft is not None
         )
-        self.region_changed.emit()
-        self.changed.emit()
+        self._region_changed()
 
     def close_region(self) -> None:
         """Take the region from under the brush; unsaved strokes become a draft."""
         if self.edit is None:
             return
         self.save_draft()
-        self.edit = None
-        self.region_changed.emit()
-        self.changed.emit()
+        self._edit = None
+        self._region_changed()
 
     def strokes_made(self, values: Pixels) -> None:
         """Note that the editing layer holds ``values`` now."""
         if self.edit is None or values.shape != self.edit.region.rect.shape:
             return
         self.edit.values = values
-        if not self.edit.dirty:
-            self.edit.dirty = True
-            self.changed.emit()
+        self.edit.strokes += 1
+        if self.edit.strokes == 1:
+            # Doing again what was taken back would lose what was painted since.
+            self._undone_drafts[self.edit.region.id] = None
+            self._tell(Change.EDIT)
         self.dirtied.emit()
 
     def save_draft(self) -> None:
-        """Write unsaved strokes where a crash cannot take them."""
+        """Write unsaved strokes where a crash cannot take them.
+
+        Raises
+        ------
+        ProjectError
+            If the disk is full; the strokes stay under the brush.
+        """
         if self.edit is not None and self.edit.dirty:
             self.drafts.save(self.edit)
+
+    def keep_strokes(self) -> None:
+        """Begin to write unsaved strokes in a thread; raise what the write before ended with."""
+        if self._keeping is not None:
+            if not self._keeping.done():
+                return
+            keeping, self._keeping = self._keeping, None
+            keeping.result()
+        if self.edit is not None and self.edit.dirty:
+            self._keeping = self.drafts.save_soon(self.edit)
+
+    @property
+    def keeping_strokes(self) -> bool:
+        """Whether strokes are not on disk yet, or the result of writing them is not known."""
+        return self._keeping is not None or (self.edit is not None and self.edit.dirty)
+
+    def discard_strokes(self) -> None:
+        """Let go of strokes that could not be saved: a person said so."""
+        if self._edit is not None:
+            self._edit.kept = self._edit.strokes
+
+    def rescue_strokes(self) -> Path | None:
+        """Write strokes that the project's disk has no room for elsewhere; return the file."""
+        if self.edit is None or not self.edit.dirty:
+            return None
+        elsewhere = Drafts(Path(tempfile.mkdtemp(prefix="unisemalign-strokes-")))
+        elsewhere.save(self.edit)
+        elsewhere.close()
+        return elsewhere.path(self.edit.region.id)
 
     def accept(self) -> Region:
         """Stand behind the labels under the brush: write them, with the origin of each pixel."""
@@ -308,96 +314,173 @@ class Session:
                 "Nothing is painted in this region. Choose a class, paint with the brush, "
                 "then press Accept; or press Skip."
             )
-        count = len(self._project.info.classes)
+        count = len(self._writable().info.classes)
         if int(edit.values.max()) > count:
             raise DataError(
                 f"The region holds the label {int(edit.values.max())}, but the project has "
                 f"{count} classes. Paint over it with one of them, then press Accept."
             )
         region = edit.region
-        self._project.write_labels(
-            region.slide,
-            region.rect,
-            edit.values,
-            edit.resolve_origin(),
-            action="accept",
-            region_id=region.id,
-            round=region.round,
-        )
-        self._finish(region, RegionState.ACCEPTED)
-        self._labels_touched()
+        labels = LabelEdit(region.rect, edit.values, edit.resolve_origin(), regions=(region,))
+        self._writable().accept(region.slide, [labels], action="accept", round=region.round)
+        self._drop_draft(region.id)
+        self._labels_written(region.slide)
+        self._history.add(self._label_act("accept"))
         return region
 
     def skip(self) -> None:
-        """Leave the region under the brush unlabelled, and do not offer it again."""
-        self._finish(self._open_edit("Skip").region, RegionState.SKIPPED)
-        self.changed.emit()
+        """Leave the region under the brush unlabelled, and do not offer it again.
+
+        What was painted stays its draft.
+        """
+        before = self._open_edit("Skip").region
+        self.save_draft()
+        after = self._writable().set_region(before.id, state=RegionState.SKIPPED)
+        self._edit = None
+        self._region_changed()
+        self._history.add(RegionAct("skip", before, after, self._restore_region))
 
     def hold_out(self, held: bool) -> None:
         """Keep the region under the brush for measuring (val): it is never trained on."""
         edit = self._open_edit("Hold out")
-        self._project.set_region(edit.region.id, split=Split.VAL if held else Split.TRAIN)
-        edit.region = self._project.region(edit.region.id)
-        self.changed.emit()
+        before, split = edit.region, Split.VAL if held else Split.TRAIN
+        edit.region = self._writable().set_region(before.id, split=split)
+        self._tell(Change.REGIONS | Change.EDIT)
+        self._history.add(RegionAct("hold out", before, edit.region, self._restore_region))
 
-    def undo(self) -> JournalEntry | None:
-        """Take back the newest change of the labels; its region comes under the brush again.
+    def undo(self) -> Act | None:
+        """Take back what was done last and return it; its region comes under the brush again.
 
-        The labels taken back become the region's draft, so that they can be bettered.
+        Labels taken back become the region's draft, so that they can be bettered. After a restart,
+        edits of the labels can be taken back, newest first.
         """
-        project = self._project
-        entry = self._newest("done")
-        if entry is None:
+        self._writable()
+        act = self.next_undo()
+        if act is not None:
+            self._history.undo(act)
+        return act
+
+    def redo(self) -> Act | None:
+        """Do again what was taken back last and return it.
+
+        Never where strokes were painted since: they would be lost.
+        """
+        self._writable()
+        act = self.next_redo()
+        if act is not None:
+            self._history.redo(act)
+        return act
+
+    def next_undo(self) -> Act | None:
+        """Return what :meth:`undo` takes back."""
+        records = self.read_records()
+        if records is None:
             return None
+        act = self._history.last_done
+        entry = records.newest_edit("done")
+        if isinstance(act, RegionAct) or (act is not None and entry is not None):
+            return act
+        return None if entry is None else self._label_act(entry.action)
+
+    def next_redo(self) -> Act | None:
+        """Return what :meth:`redo` does again."""
+        records = self.read_records()
+        if records is None:
+            return None
+        act = self._history.last_undone
+        entry = records.next_redo()
+        if isinstance(act, RegionAct):
+            return act
+        if entry is None or self._painted_since(entry):
+            return None
+        return act or self._label_act(entry.action)
+
+    def _label_act(self, verb: str) -> LabelAct:
+        return LabelAct(verb, self._undo_labels, self._redo_labels)
+
+    def _undo_labels(self) -> None:
+        """Take back the newest act of the journal; a region that was accepted opens again."""
+        project, entry = self._writable(), self.records.newest_edit("done")
+        if entry is None:
+            return
         values = project.labels(entry.slide).read(entry.rect)
-        if project.undo() is None:
-            return None
-        if entry.region_id is not None:
-            region = self._project.region(entry.region_id)
-            self._project.set_region(region.id, state=RegionState.REVIEW)
-            if region.rect == entry.rect:
-                self._draft_from(region, values)
-        self._labels_touched()
-        return entry
+        project.undo()
+        self._labels_written(entry.slide)
+        region = next((each for each in self.records.regions() if each.id == entry.region_id), None)
+        if region is None or entry.action != "accept":
+            return
+        region = project.set_region(region.id, state=RegionState.REVIEW)
+        self._tell(Change.REGIONS)
+        if region.rect == entry.rect:
+            self._draft_from(region, values, entry.id)
 
-    def redo(self) -> JournalEntry | None:
-        """Make again what was taken back."""
-        entry = self._project.redo()
+    def _redo_labels(self) -> None:
+        """Carry out the act again that was taken back last."""
+        entry = self._writable().redo()
         if entry is None:
-            return None
+            return
         if entry.region_id is not None:
-            self._drop_work(self._project.region(entry.region_id))
-        self._labels_touched()
-        return entry
+            self._drop_draft(entry.region_id)
+        self._labels_written(entry.slide)
 
-    def can_undo(self) -> bool:
-        """Whether a change of the labels can be taken back."""
-        return self._newest("done") is not None
+    def _restore_region(self, region: Region) -> None:
+        """Give a region an earlier state and split; one to be reviewed comes under the brush."""
+        project = self._writable()
+        if region.state is not RegionState.REVIEW and self._is_open(region):
+            self.close_region()
+        restored = project.set_region(region.id, state=region.state, split=region.split)
+        self._tell(Change.REGIONS)
+        if self._edit is not None and self._is_open(region):
+            self._edit.region = restored
+            self._tell(Change.EDIT)
+        elif region.state is RegionState.REVIEW:
+            self.open_region(region.id)
 
-    def can_redo(self) -> bool:
-        """Whether a change can be made again."""
-        return self._newest("undone") is not None
+    def _painted_since(self, entry: JournalEntry) -> bool:
+        """Tell whether strokes were painted in the edit's region since it was taken back."""
+        if entry.region_id is None:
+            return False
+        if entry.region_id not in self._undone_drafts:
+            draft = self._load_draft(self._writable().region(entry.region_id))
+            self._undone_drafts[entry.region_id] = entry.id if draft is None else draft.undone
+        return self._undone_drafts[entry.region_id] != entry.id
 
-    def _newest(self, state: str) -> JournalEntry | None:
-        journal = [] if self.project is None else self.project.journal()
-        return next((each for each in journal if each.state == state), None)
+    def _is_open(self, region: Region) -> bool:
+        return self._edit is not None and self._edit.region.id == region.id
 
-    def _draft_from(self, region: Region, values: Pixels) -> None:
-        labels = self._project.labels(region.slide)
-        before, origin = labels.read(region.rect), labels.read_origin(region.rect)
-        self.drafts.save(RegionEdit(region, values, before, origin, self._predicted(region)))
+    def _newest_id(self) -> int:
+        records = self.read_records()
+        journal = () if records is None else records.journal()
+        return journal[0].id if journal else 0
+
+    def _load_draft(self, region: Region) -> Draft | None:
+        try:
+            return self.drafts.load(region)
+        except ProjectError as error:
+            self.warned.emit(str(error))
+            return None
+
+    def _draft_from(self, region: Region, values: Pixels, undone: int) -> None:
         self.close_region()
+        labels = self._writable().labels(region.slide)
+        before, origin = labels.read(region.rect), labels.read_origin(region.rect)
+        edit = RegionEdit(region, values, before, origin, self._predicted(region))
+        self.drafts.save(edit, undone=undone)
+        self._undone_drafts[region.id] = undone
         self.open_region(region.id)
 
-    def _finish(self, region: Region, state: RegionState) -> None:
-        self._project.set_region(region.id, state=state)
-        self._drop_work(region)
+    def _drop_draft(self, region_id: int) -> None:
+        """Forget a region's draft: its labels are written. It leaves the brush."""
+        self.drafts.drop(region_id)
+        self._undone_drafts.pop(region_id, None)
+        if self._edit is not None and self._edit.region.id == region_id:
+            self._edit = None
+            self._region_changed()
 
-    def _drop_work(self, region: Region) -> None:
-        self.drafts.drop(region.id)
-        if self.edit is not None and self.edit.region.id == region.id:
-            self.edit = None
-            self.region_changed.emit()
+    def _region_changed(self) -> None:
+        """Tell that another region is under the brush, or none; its state changed with that."""
+        self._tell(Change.EDIT | Change.REGIONS)
+        self.region_changed.emit()
 
     def _open_edit(self, verb: str) -> RegionEdit:
         if self.edit is None:
@@ -412,108 +495,26 @@ class Session:
             return np.zeros(region.rect.shape, np.uint8)
         return store.read(region.rect, "class")
 
-    def queue(self) -> list[Region]:
-        """Regions to look at: begun ones first, then the model's doubts, worst first."""
-        if self.project is None:
-            return []
-        begun = self.project.regions(state=RegionState.REVIEW)
-        ranked = self.project.regions(state=RegionState.PREDICTED)
-        ranked.sort(key=lambda region: -(region.score or 0.0))
-        return [*begun, *ranked]
-
-    # -- rounds and predictions ---------------------------------------------------------------
-
-    def rounds(self) -> list[Round]:
-        """Every round, oldest first."""
-        return [] if self.project is None else list(self.project.rounds())
-
-    def latest_round(self) -> Round | None:
-        """Return the newest round that has a model."""
-        return None if self.project is None else self.project.latest_round()
-
-    def settled_round(self) -> Round | None:
-        """Return the newest round that has a model and is not learning still."""
-        learning = None if self.training is None else self.training.round
-        return None if self.project is None else self.project.latest_round(besides=learning)
-
-    def round_to_review(self) -> Round | None:
-        """Return the round whose doubts are looked at: the newest model's, else the first guess."""
-        return None if self.project is None else self.project.doubting_round()
-
-    def guess_note(self) -> GuessNote | None:
-        """Return how the first guess was made, or ``None`` when there is none."""
-        return None if self.project is None else FirstGuess(self.project).note()
-
-    def clusters(self) -> PredictionStore | None:
-        """Return the map of clusters of the slide on show, or ``None`` when there is none."""
-        note = self.guess_note()
-        if self.project is None or self.slide is None or note is None or not note.directions:
-            return None
-        try:
-            return FirstGuess(self.project).clusters(self.slide)
-        except ProjectError:
-            return None
-
     def guess_changed(self) -> None:
         """Note that there is another first guess on disk."""
-        # Its maps may have been made anew: what was open is let go of.
-        self._predictions = {key: kept for key, kept in self._predictions.items() if key[0] > 0}
+        self._tell(Change.GUESS | Change.ROUNDS | Change.PREDICTION)
         self.prediction_changed.emit()
         self.refresh_area()
-
-    def prediction(self, slide: str | None = None) -> PredictionStore | None:
-        """Return the newest prediction of ``slide`` (the one on show when ``None``), or nothing."""
-        found = self._find_prediction(slide or self.slide)
-        return None if found is None else found[1]
-
-    def prediction_round(self, slide: str | None = None) -> int | None:
-        """Return the number of the round whose prediction :meth:`prediction` returns."""
-        found = self._find_prediction(slide or self.slide)
-        return None if found is None else found[0]
-
-    def _find_prediction(self, name: str | None) -> tuple[int, PredictionStore] | None:
-        if self.project is None or name is None:
-            return None
-        for each in reversed(self.rounds()):
-            key = each.number, name
-            if key not in self._predictions:
-                try:
-                    self._predictions[key] = self.project.predictions(*key)
-                except ProjectError:
-                    continue
-            return each.number, self._predictions[key]
-        return None
 
     def refresh_area(self, area: dict[str, float] | None = None) -> None:
         """Take the area per class from a finished job, or measure it."""
         number = self.prediction_round()
         if area is not None:
-            self.area = area
+            self._area = area
         elif self.project is not None and self.slide is not None and number is not None:
             # Polygons and masks are another room's tools: not needed to open a viewer.
             from unisemalign.exchange import area_by_class
 
-            self.area = area_by_class(self.project, self.slide, number)
+            self._area = area_by_class(self.project, self.slide, number)
         else:
-            self.area = {}
-        self.changed.emit()
+            self._area = {}
+        self._tell(Change.AREA)
 
-    # -- what the next sentence needs to know -------------------------------------------------
-
-    def labelled_values(self) -> frozenset[int]:
-        """Label values that occur on training slides; counted once until labels change."""
-        if self.project is None:
-            return frozenset()
-        if self._labelled_values is None:
-            found: set[int] = set()
-            for record in self.project.slides(Split.TRAIN):
-                labels = self.project.labels(record.name)
-                for rect in labels.labelled_rects():
-                    found.update(int(value) for value in np.unique(labels.read(rect)))
-            self._labelled_values = frozenset(found - {0})
-        return self._labelled_values
-
-    def _labels_touched(self) -> None:
-        self._labelled_values = None
+    def _labels_written(self, slide: str) -> None:
+        self._tell(Change.LABELS | Change.REGIONS, labels_of=slide)
         self.labels_changed.emit()
-        self.changed.emit()

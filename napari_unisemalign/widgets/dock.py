@@ -6,16 +6,22 @@ from functools import partial
 
 from napari.viewer import Viewer
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtWidgets import QFrame, QLabel, QMainWindow, QScrollArea, QVBoxLayout, QWidget
 
 from napari_unisemalign.actions.controller import Controller
+from napari_unisemalign.actions.viewer_controllers import (
+    close_with,
+    controller_of,
+    keep_controller,
+)
 from napari_unisemalign.engine.timers import single_shot
 from napari_unisemalign.session.dock_state import DockState, resolve_state
+from napari_unisemalign.widgets.colors import ACCENT
 from napari_unisemalign.widgets.export_section import ExportWidget
 from napari_unisemalign.widgets.open_section import OpenWidget
-from napari_unisemalign.widgets.parts import ACCENT, SectionWidget
 from napari_unisemalign.widgets.review_section import ReviewWidget
+from napari_unisemalign.widgets.section import SectionWidget
 from napari_unisemalign.widgets.segment_section import SegmentWidget
 from napari_unisemalign.widgets.train_section import TrainWidget
 from unisemalign.errors import UnisemalignError
@@ -31,12 +37,14 @@ class DockWidget(QWidget):
     napari_viewer
         The viewer; napari knows the parameter by this name.
     controller
-        What the buttons act on; made here unless given.
+        What the buttons act on; the viewer's own unless given. It outlives the dock.
     """
 
     def __init__(self, napari_viewer: Viewer, *, controller: Controller | None = None) -> None:
         super().__init__()
-        self.controller = controller or Controller(napari_viewer)
+        if controller is not None:
+            keep_controller(controller)
+        self.controller = controller_of(napari_viewer)
         self.next_step = QLabel()
         self.next_step.setWordWrap(True)
         self.next_step.setTextFormat(Qt.TextFormat.PlainText)
@@ -58,13 +66,16 @@ class DockWidget(QWidget):
         self._shown: DockState | None = None
         self._build()
         self._render_soon = single_shot(self, RENDER_MS, self.render_now)
-        self.controller.session.changed.connect(self._on_changed)
-        self.controller.session.project_changed.connect(self._on_acted)
-        self.controller.session.region_changed.connect(self._on_acted)
-        self.controller.failed.connect(self._on_failed)
-        self.controller.began.connect(self._on_began)
-        # No closeEvent comes when the viewer closes; a partial keeps the controller alive.
-        self.destroyed.connect(partial(_shut_down, self.controller))
+        self.controller.session.changed.connect(self._render_later)
+        self.controller.layers.shown_changed.connect(self._render_later)
+        self.controller.tissue.changed.connect(self._render_later)
+        self.controller.exporter.changed.connect(self._render_later)
+        self.controller.session.project_changed.connect(self._clear_errors)
+        self.controller.session.region_changed.connect(self._clear_errors)
+        self.controller.errors.failed.connect(self._on_failed)
+        self.controller.errors.began.connect(self._on_began)
+        # No closeEvent comes when napari closes a dock.
+        self.destroyed.connect(partial(_on_dock_gone, self.controller))
         self.render_now()
 
     def _build(self) -> None:
@@ -86,6 +97,15 @@ class DockWidget(QWidget):
         outer.addWidget(self.next_step)
         outer.addWidget(scroll)
         self.setMinimumWidth(380)
+
+    def event(self, event: QEvent | None) -> bool:
+        """Look for the viewer's window when the dock is put somewhere; go when it is closed."""
+        kind = None if event is None else event.type()
+        if kind == QEvent.Type.ParentChange and self.parentWidget() is None:
+            self.deleteLater()  # closed by its ×: napari lets go of it, and another can be opened
+        elif kind in {QEvent.Type.ParentChange, QEvent.Type.Show}:
+            QTimer.singleShot(0, partial(_find_window, self))
+        return bool(super().event(event))
 
     def render_now(self) -> None:
         """Show the session as it is."""
@@ -124,12 +144,15 @@ class DockWidget(QWidget):
         if isalive(self.scroll):
             self.scroll.ensureWidgetVisible(self.sections[name], 0, 0)
 
-    def _on_changed(self) -> None:
-        if not self._render_soon.isActive():
+    def _render_later(self) -> None:
+        # The session outlives the dock, whose Qt half may be gone.
+        if isalive(self) and not self._render_soon.isActive():
             self._render_soon.start()
 
-    def _on_acted(self) -> None:
-        """Something worked: earlier errors are history."""
+    def _clear_errors(self) -> None:
+        """Clear the sections' previous errors: something worked."""
+        if not isalive(self):
+            return
         for section in self.sections.values():
             section.error.say("")
 
@@ -143,5 +166,15 @@ class DockWidget(QWidget):
         QTimer.singleShot(0, partial(self._reveal, name))
 
 
-def _shut_down(controller: Controller, *_: object) -> None:
-    controller.shut_down()
+def _on_dock_gone(controller: Controller, *_: object) -> None:
+    """Leave the session open, unless the dock never was in a viewer's window."""
+    if controller.close_guard is None:
+        controller.shut_down()
+
+
+def _find_window(dock: DockWidget) -> None:
+    widget = dock.parentWidget() if isalive(dock) else None
+    while widget is not None:
+        if isinstance(widget, QMainWindow):
+            close_with(widget, dock.controller)
+        widget = widget.parentWidget()

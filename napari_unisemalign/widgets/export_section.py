@@ -8,7 +8,9 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QHBoxLayout, QLi
 
 from napari_unisemalign.actions.controller import Controller
 from napari_unisemalign.session.dock_state import DockState
-from napari_unisemalign.widgets.parts import ActionButton, SectionWidget, SentenceWidget
+from napari_unisemalign.widgets.buttons import ActionButton
+from napari_unisemalign.widgets.section import SectionWidget
+from napari_unisemalign.widgets.sentence import SentenceWidget
 
 FORMATS = {
     "geojson": "GeoJSON (QuPath)",
@@ -53,12 +55,12 @@ class ExportWidget(SectionWidget):
         self.rows.addLayout(form)
         self.rows.addWidget(self.export)
         self.rows.addWidget(self.status)
-        controller.exported.connect(self._on_exported)
+        controller.exporter.exported.connect(self._on_exported)
 
     def follow(self, state: DockState) -> None:
         """Show ``state``."""
-        self.export.follow(state.export)
-        if self.controller.exporting:
+        self.export.follow(state.can.export)
+        if self.controller.exporter.running:
             self.export.setEnabled(False)
             self.export.setText("Exporting…")
         else:
@@ -81,7 +83,7 @@ class ExportWidget(SectionWidget):
         out = self.out_folder()
         if out is not None:
             self.status.say("")
-            self.controller.export(
+            self.controller.exporter.export(
                 out, str(self.format.currentData()), str(self.source.currentData())
             )
 

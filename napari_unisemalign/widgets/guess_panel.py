@@ -16,9 +16,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unisemalign.actions.controller import Controller
-from napari_unisemalign.canvas.layer_manager import CLUSTERS
-from napari_unisemalign.session.dock_state import ClassItem, ClusterItem, DockState
-from napari_unisemalign.widgets.parts import ActionButton, WheelGuard, button_row, color_icon
+from napari_unisemalign.canvas.overlays import CLUSTERS
+from napari_unisemalign.session.dock_items import ClassItem, ClusterItem
+from napari_unisemalign.session.dock_state import DockState
+from napari_unisemalign.widgets.buttons import ActionButton, button_row, color_icon
+from napari_unisemalign.widgets.wheel_guard import WheelGuard
 from unisemalign.project import NO_CLASS
 
 CLUSTER, SHARE, CLASS = 0, 1, 2
@@ -71,9 +73,9 @@ class GuessPanelWidget(QWidget):
         self.setVisible(state.guessed)
         for widget in (self.table, self.use, self.show_clusters):
             widget.setVisible(bool(state.clusters))
-        self.use.follow(state.name_clusters)
-        self.again.follow(state.segment_view)
-        if state.segment_view.possible:
+        self.use.follow(state.can.name_clusters)
+        self.again.follow(state.can.segment_view)
+        if state.can.segment_view.possible:
             self.again.setToolTip("Look for that many clusters in what the window shows.")
         layer = self.controller.layers.layer(CLUSTERS)
         self.show_clusters.setEnabled(layer is not None)
@@ -119,4 +121,3 @@ class GuessPanelWidget(QWidget):
 
     def _on_show(self) -> None:
         self.controller.layers.toggle(CLUSTERS)
-        self.controller.session.changed.emit()

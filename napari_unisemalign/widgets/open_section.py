@@ -16,10 +16,15 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unisemalign.actions.controller import Controller
-from napari_unisemalign.canvas.reader import drawn_slide, read_slides
-from napari_unisemalign.session.dock_state import DockState, SlideItem
-from napari_unisemalign.widgets.dialogs import NewProjectDialog, SpacingDialog
-from napari_unisemalign.widgets.parts import ActionButton, SectionWidget, SentenceWidget
+from napari_unisemalign.canvas.reader import read_slides
+from napari_unisemalign.canvas.samples import drawn_slide
+from napari_unisemalign.session.dock_items import SlideItem
+from napari_unisemalign.session.dock_state import DockState
+from napari_unisemalign.widgets.buttons import ActionButton
+from napari_unisemalign.widgets.new_project_dialog import NewProjectDialog
+from napari_unisemalign.widgets.section import SectionWidget
+from napari_unisemalign.widgets.sentence import SentenceWidget
+from napari_unisemalign.widgets.spacing_dialog import SpacingDialog
 from napari_unisemalign.widgets.weights_dialog import WeightsDialog
 from unisemalign.errors import SpacingError
 from unisemalign.project import Split
@@ -72,8 +77,8 @@ class OpenWidget(SectionWidget):
 
     def follow(self, state: DockState) -> None:
         """Show ``state``."""
-        self.open_slide.follow(state.add_slide)
-        self.import_labels.follow(state.import_labels)
+        self.open_slide.follow(state.can.add_slide)
+        self.import_labels.follow(state.can.import_labels)
         self.add_shown.setVisible(state.loose_slides and state.project is not None)
         self.about.say(state.about_model)
         there = bool(state.slides)
@@ -106,7 +111,7 @@ class OpenWidget(SectionWidget):
     def add_slide(self, path: Path) -> None:
         """Add a slide to the project, asking for the pixel size when the file does not say."""
         controller = self.controller
-        with controller.reporting("open"):
+        with controller.errors.reporting("open"):
             if controller.session.project is None:
                 self._show_loose(path)
                 return
@@ -136,8 +141,8 @@ class OpenWidget(SectionWidget):
 
     def create(self, dialog: NewProjectDialog) -> bool:
         """Make the project that ``dialog`` describes; False when that failed, which is told."""
-        loose = self.controller.loose_slides()
-        made = self.controller.create_project(
+        loose = self.controller.session.loose_slides
+        made = self.controller.opener.create_project(
             dialog.root(),
             classes=dialog.classes(),
             spacing_um=dialog.spacing.value(),
@@ -153,12 +158,12 @@ class OpenWidget(SectionWidget):
             self.add_slide(path)
 
     def _on_add_shown(self) -> None:
-        self._add_all(self.controller.loose_slides())
+        self._add_all(self.controller.session.loose_slides)
 
     def _on_open_project(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Folder of the project")
         if chosen:
-            self.controller.open_project(Path(chosen))
+            self.controller.opener.open_project(Path(chosen))
 
     def _on_open_slide(self) -> None:
         pattern = " ".join(f"*{suffix}" for suffix in SLIDE_SUFFIXES)
@@ -169,7 +174,7 @@ class OpenWidget(SectionWidget):
             self.add_slide(Path(path))
 
     def _on_drawn(self) -> None:
-        with self.controller.reporting("open"):
+        with self.controller.errors.reporting("open"):
             self.add_slide(drawn_slide())
 
     def _on_import(self) -> None:
@@ -180,27 +185,27 @@ class OpenWidget(SectionWidget):
             LABEL_FILES,
         )
         if path:
-            with self.controller.reporting("open"):
+            with self.controller.errors.reporting("open"):
                 self.controller.session.import_labels(Path(path))
 
     def _on_relocate(self) -> None:
         items = self.slides.selectedItems()
         if not items:
-            self.controller.report(
+            self.controller.errors.report(
                 "open", "Press the slide that moved in the list, then Relocate…."
             )
             return
         name = str(items[0].data(NAME, Qt.ItemDataRole.UserRole))
         path, _ = QFileDialog.getOpenFileName(self, f"Where '{name}' is now")
         if path:
-            with self.controller.reporting("open"):
+            with self.controller.errors.reporting("open"):
                 self.controller.session.relocate_slide(name, Path(path))
 
     def _on_slide_clicked(self, item: QTreeWidgetItem, column: int) -> None:
         if column == NAME:
-            self.controller.show_slide(str(item.data(NAME, Qt.ItemDataRole.UserRole)))
+            self.controller.opener.show_slide(str(item.data(NAME, Qt.ItemDataRole.UserRole)))
 
     def _on_held(self, held: bool) -> None:
         name = str(self.sender().property("slide"))
-        with self.controller.reporting("open"):
+        with self.controller.errors.reporting("open"):
             self.controller.session.set_split(name, Split.VAL if held else Split.TRAIN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from napari.layers import Labels
+from qtpy.compat import isalive
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -13,13 +14,12 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unisemalign.actions.controller import Controller
-from napari_unisemalign.session.dock_state import DockState, QueueItem
-from napari_unisemalign.widgets.parts import (
-    ActionButton,
-    ClassButtonsWidget,
-    SectionWidget,
-    SentenceWidget,
-)
+from napari_unisemalign.session.dock_items import QueueItem
+from napari_unisemalign.session.dock_state import DockState
+from napari_unisemalign.widgets.buttons import ActionButton
+from napari_unisemalign.widgets.class_buttons import ClassButtonsWidget
+from napari_unisemalign.widgets.section import SectionWidget
+from napari_unisemalign.widgets.sentence import SentenceWidget
 
 SIDES_PX = (128, 256, 512, 1024, 2048)
 FIRST_SIDE_PX = 256
@@ -38,7 +38,7 @@ class ReviewWidget(SectionWidget):
     def __init__(self, controller: Controller) -> None:
         super().__init__("Review")
         self.controller = controller
-        self.next = ActionButton("Next region (N)", controller.next_region)
+        self.next = ActionButton("Next region (N)", controller.reviewer.next_region)
         self.mark = ActionButton("Mark region", self._on_mark)
         self.side = QComboBox()
         for side in SIDES_PX:
@@ -49,13 +49,13 @@ class ReviewWidget(SectionWidget):
         self.classes = ClassButtonsWidget()
         self.classes.chosen.connect(self._on_class)
         self.modes: dict[str, QPushButton] = {}
-        self.undo = ActionButton("Undo", controller.undo)
-        self.redo = ActionButton("Redo", controller.redo)
-        self.accept = ActionButton("Accept (C)", controller.accept)
-        self.skip = ActionButton("Skip", controller.skip)
+        self.undo = ActionButton("Undo", controller.reviewer.undo)
+        self.redo = ActionButton("Redo", controller.reviewer.redo)
+        self.accept = ActionButton("Accept (C)", controller.reviewer.accept)
+        self.skip = ActionButton("Skip", controller.reviewer.skip)
         self.hold = QCheckBox("Hold out")
         self.hold.setToolTip("Keep this region for measuring: it is never trained on.")
-        self.hold.clicked.connect(controller.hold_out)
+        self.hold.clicked.connect(controller.reviewer.hold_out)
         self.queue = QListWidget()
         self.queue.setWordWrap(True)
         self.queue.setToolTip("Regions worth a look, the most doubtful first. Press one.")
@@ -91,22 +91,22 @@ class ReviewWidget(SectionWidget):
 
     def follow(self, state: DockState) -> None:
         """Show ``state``."""
-        editing = state.edit.possible
-        self.next.follow(state.next_region)
-        self.mark.follow(state.mark)
-        self.side.setEnabled(state.mark.possible)
+        editing = state.can.edit.possible
+        self.next.follow(state.can.next_region)
+        self.mark.follow(state.can.mark)
+        self.side.setEnabled(state.can.mark.possible)
         self.title.say(state.region_title if editing else "")
         self.classes.follow(state.classes)
         self.classes.setVisible(editing)
         for button in self.modes.values():
             button.setVisible(editing)
-        self.undo.follow(state.undo)
-        self.redo.follow(state.redo)
-        for button, act in ((self.undo, state.undo), (self.redo, state.redo)):
-            button.setVisible(editing or state.undo.possible or act.possible)
-        self.undo.setText("Undo" if editing else "Undo accept")
-        self.redo.setText("Redo" if editing else "Redo accept")
-        self.accept.follow(state.edit)
+        self.undo.follow(state.can.undo)
+        self.redo.follow(state.can.redo)
+        for button, act in ((self.undo, state.can.undo), (self.redo, state.can.redo)):
+            button.setVisible(editing or state.can.undo.possible or act.possible)
+        self.undo.setText("Undo" if editing else f"Undo {state.undo_verb}".rstrip())
+        self.redo.setText("Redo" if editing else f"Redo {state.redo_verb}".rstrip())
+        self.accept.follow(state.can.edit)
         if editing:
             self.accept.setToolTip("Stand behind these labels; the model learns from them.")
             self.skip.setToolTip("Leave this region; it is not offered again.")
@@ -147,7 +147,7 @@ class ReviewWidget(SectionWidget):
 
     def _on_layer_changed(self) -> None:
         layer = self._layer
-        if layer is None:
+        if layer is None or not isalive(self):
             return
         self.classes.show_chosen(int(layer.selected_label))
         for mode, button in self.modes.items():
@@ -169,7 +169,7 @@ class ReviewWidget(SectionWidget):
         self._on_layer_changed()
 
     def _on_mark(self) -> None:
-        self.controller.mark_region(int(self.side.currentData()))
+        self.controller.reviewer.mark_region(int(self.side.currentData()))
 
     def _on_queue_clicked(self, item: QListWidgetItem) -> None:
-        self.controller.open_region(int(item.data(Qt.ItemDataRole.UserRole)))
+        self.controller.reviewer.open_region(int(item.data(Qt.ItemDataRole.UserRole)))

@@ -5,17 +5,15 @@ from __future__ import annotations
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QProgressBar, QPushButton, QWidget
 
 from napari_unisemalign.actions.controller import Controller
-from napari_unisemalign.canvas.layer_manager import ACCEPTED, DISAGREEMENT, PREDICTION, UNCERTAINTY
-from napari_unisemalign.session.dock_state import ClassItem, DockState
+from napari_unisemalign.canvas.overlays import ACCEPTED, DISAGREEMENT, PREDICTION, UNCERTAINTY
+from napari_unisemalign.session.dock_items import ClassItem
+from napari_unisemalign.session.dock_state import DockState
+from napari_unisemalign.widgets.area_bar import AreaBarWidget
+from napari_unisemalign.widgets.buttons import ActionButton, color_icon
+from napari_unisemalign.widgets.durations import duration
 from napari_unisemalign.widgets.guess_panel import GuessPanelWidget
-from napari_unisemalign.widgets.parts import (
-    ActionButton,
-    AreaBarWidget,
-    SectionWidget,
-    SentenceWidget,
-    color_icon,
-    duration,
-)
+from napari_unisemalign.widgets.section import SectionWidget
+from napari_unisemalign.widgets.sentence import SentenceWidget
 from napari_unisemalign.widgets.tissue_panel import TissuePanelWidget
 
 SHOWN = {
@@ -48,6 +46,8 @@ class SegmentWidget(SectionWidget):
         self.progress.setTextVisible(True)
         self.cancel = ActionButton("Cancel", controller.segmenter.cancel)
         self.cancel.setToolTip("Stop; what was labelled so far is kept.")
+        self.end = ActionButton("End now", controller.segmenter.end)
+        self.end.setToolTip("End the engine at once; what was labelled so far is kept.")
         self.guess = GuessPanelWidget(controller)
         self.bar = AreaBarWidget()
         self.legend = QWidget()
@@ -57,7 +57,7 @@ class SegmentWidget(SectionWidget):
         self._legend_shown: tuple[ClassItem, ...] = ()
         self.add_row(self.view, self.region, self.slide, self.live)
         self.rows.addWidget(self.note)
-        row = self.add_row(self.progress, self.cancel)
+        row = self.add_row(self.progress, self.cancel, self.end)
         row.setStretch(0, 1)
         self.rows.addWidget(self.guess)
         self.rows.addWidget(self.bar)
@@ -82,11 +82,11 @@ class SegmentWidget(SectionWidget):
 
     def follow(self, state: DockState) -> None:
         """Show ``state``."""
-        self.view.follow(state.segment_view)
-        self.region.follow(state.segment_region)
-        self.slide.follow(state.segment_slide)
-        self.live.setEnabled(state.live.possible)
-        self.live.setToolTip(state.live.why)
+        self.view.follow(state.can.segment_view)
+        self.region.follow(state.can.segment_region)
+        self.slide.follow(state.can.segment_slide)
+        self.live.setEnabled(state.can.live.possible)
+        self.live.setToolTip(state.can.live.why)
         self.live.setChecked(state.live_on)
         view = state.segmenting
         self.note.say(state.segment_note)
@@ -94,6 +94,7 @@ class SegmentWidget(SectionWidget):
         self.progress.setVisible(view is not None or state.live_on)
         self.cancel.setVisible(view is not None or state.live_on)
         self.cancel.setEnabled(view is not None)
+        self.end.setVisible(view is not None and view.stop_ignored)
         if view is not None:
             known = view.total > 0
             self.progress.setRange(0, 1000 if known else 0)
@@ -135,4 +136,3 @@ class SegmentWidget(SectionWidget):
 
     def _on_toggle(self) -> None:
         self.controller.layers.toggle(str(self.sender().property("role")))
-        self.controller.session.changed.emit()

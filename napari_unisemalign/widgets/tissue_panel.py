@@ -6,9 +6,11 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_unisemalign.actions.controller import Controller
-from napari_unisemalign.actions.tissue import COLORS
-from napari_unisemalign.session.dock_state import DockState, Permission
-from napari_unisemalign.widgets.parts import ActionButton, SentenceWidget, button_row, color_icon
+from napari_unisemalign.canvas.overlays import TISSUE_PALETTE
+from napari_unisemalign.session.dock_state import DockState
+from napari_unisemalign.session.permissions import Permission
+from napari_unisemalign.widgets.buttons import ActionButton, button_row, color_icon
+from napari_unisemalign.widgets.sentence import SentenceWidget
 from unisemalign.project import TissueChange
 
 BRUSHES = {
@@ -39,7 +41,7 @@ class TissuePanelWidget(QWidget):
         self.correct.setCheckable(True)
         self.brushes: dict[int, QPushButton] = {}
         for change, (text, tooltip) in BRUSHES.items():
-            button = QPushButton(color_icon(COLORS[change]), text)
+            button = QPushButton(color_icon(TISSUE_PALETTE.colors[change]), text)
             button.setCheckable(True)
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
             button.setToolTip(tooltip)
@@ -63,7 +65,7 @@ class TissuePanelWidget(QWidget):
     def follow(self, state: DockState) -> None:
         """Show ``state``, and what the tissue's editor does."""
         editor = self.controller.tissue
-        there = state.mark  # what can be done wherever a slide is on show
+        there = state.can.mark  # what can be done wherever a slide is on show
         layer = editor.layer
         self.show_tissue.setEnabled(there.possible and not editor.finding)
         self.show_tissue.setText("Looking for tissue…" if editor.finding else "Tissue")
@@ -71,7 +73,7 @@ class TissuePanelWidget(QWidget):
         act = Permission(there.possible, "Mark what is skipped wrongly, or is to be skipped.")
         if not there.possible:
             act = there
-        elif state.edit.possible:
+        elif state.can.edit.possible:
             act = Permission(False, NEED_NO_REGION)
         self.correct.follow(act)
         self.correct.setChecked(editor.correcting)

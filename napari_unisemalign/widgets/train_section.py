@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import pyqtgraph
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -19,64 +17,16 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unisemalign.actions.controller import Controller
-from napari_unisemalign.session.dock_state import DockState, RoundItem
-from napari_unisemalign.session.progress import Curve
-from napari_unisemalign.widgets.form import SettingsForm
-from napari_unisemalign.widgets.parts import (
-    ActionButton,
-    SectionWidget,
-    SentenceWidget,
-    WheelGuard,
-    duration,
-)
-
-LOSS_COLOR = "#e69f00"
-DICE_COLOR = "#56b4e9"
-
-
-class CurveWidget(pyqtgraph.PlotWidget):
-    """Loss on the left axis, held-out Dice on the right one."""
-
-    def __init__(self) -> None:
-        super().__init__(background=None)
-        self.setFixedHeight(170)
-        self.setToolTip("Loss of each step, and Dice on held-out tissue (100 is perfect).")
-        item = self.getPlotItem()
-        item.setMenuEnabled(False)
-        item.hideButtons()
-        item.setMouseEnabled(x=False, y=False)
-        item.setLabel("left", "loss", color=LOSS_COLOR)
-        item.setLabel("right", "held-out Dice", color=DICE_COLOR)
-        item.setLabel("bottom", "step")
-        self.loss = item.plot(pen=pyqtgraph.mkPen(LOSS_COLOR, width=1.5))
-        self._right = pyqtgraph.ViewBox(enableMenu=False)
-        self._right.setMouseEnabled(x=False, y=False)
-        item.scene().addItem(self._right)
-        item.getAxis("right").linkToView(self._right)
-        self._right.setXLink(item)
-        self._right.setYRange(0, 100, padding=0.05)
-        self.dice = pyqtgraph.PlotDataItem(
-            pen=pyqtgraph.mkPen(DICE_COLOR, width=2),
-            symbol="o",
-            symbolSize=6,
-            symbolBrush=DICE_COLOR,
-            symbolPen=None,
-        )
-        self._right.addItem(self.dice)
-        item.vb.sigResized.connect(self._on_resized)
-
-    def follow(self, curve: Curve) -> None:
-        """Draw ``curve``."""
-        self.loss.setData(*_columns(curve.loss))
-        self.dice.setData(*_columns([(step, 100 * dice) for step, dice in curve.dice]))
-
-    def _on_resized(self) -> None:
-        self._right.setGeometry(self.getPlotItem().vb.sceneBoundingRect())
-        self._right.linkedViewChanged(self.getPlotItem().vb, self._right.XAxis)
-
-    def wheelEvent(self, event: object) -> None:  # noqa: N802  Qt's name
-        """Leave the wheel to the dock, which scrolls."""
-        event.ignore()  # type: ignore[attr-defined]
+from napari_unisemalign.session.change import Change
+from napari_unisemalign.session.dock_items import RoundItem
+from napari_unisemalign.session.dock_state import DockState
+from napari_unisemalign.widgets.buttons import ActionButton
+from napari_unisemalign.widgets.curve_plot import CurveWidget
+from napari_unisemalign.widgets.durations import duration
+from napari_unisemalign.widgets.section import SectionWidget
+from napari_unisemalign.widgets.sentence import SentenceWidget
+from napari_unisemalign.widgets.settings_form import SettingsForm
+from napari_unisemalign.widgets.wheel_guard import WheelGuard
 
 
 class TrainWidget(SectionWidget):
@@ -85,14 +35,16 @@ class TrainWidget(SectionWidget):
     def __init__(self, controller: Controller) -> None:
         super().__init__("Train")
         self.controller = controller
-        self.form = SettingsForm()
+        self.form = SettingsForm(controller.trainer.choice)
         self.settings = QWidget()
         self._guard = WheelGuard()
         self._lay_out_form()
-        self.start = ActionButton("Start (Ctrl+T)", controller.train)
-        self.resume = ActionButton("Resume", controller.resume)
-        self.cancel = ActionButton("Cancel", controller.cancel_training)
+        self.start = ActionButton("Start (Ctrl+T)", controller.trainer.start)
+        self.resume = ActionButton("Resume", controller.trainer.resume)
+        self.cancel = ActionButton("Cancel", controller.trainer.cancel)
         self.cancel.setToolTip("Stop at the next step; the round can be resumed.")
+        self.end = ActionButton("End now", controller.trainer.end)
+        self.end.setToolTip("End the training at once; Resume goes on from its last checkpoint.")
         self.fold = QToolButton()
         self.fold.setText("Settings")
         self.fold.setCheckable(True)
@@ -106,7 +58,7 @@ class TrainWidget(SectionWidget):
         self.table = QTableWidget(0, 4)
         self._rounds_shown: tuple[RoundItem, ...] | None = None
         self._prepare_table()
-        row = self.add_row(self.start, self.resume, self.cancel)
+        row = self.add_row(self.start, self.resume, self.cancel, self.end)
         row.setStretch(0, 2)
         self.rows.addWidget(self.note)
         self.rows.addWidget(self.progress)
@@ -117,8 +69,7 @@ class TrainWidget(SectionWidget):
         self.rows.addWidget(self.measure)
         self._on_fold(False)
         self.curve.hide()
-        controller.use_train_options(self._options)
-        controller.curve_changed.connect(self._on_curve_changed)
+        controller.session.changed.connect(self.on_changed)
 
     def _lay_out_form(self) -> None:
         rows = QFormLayout(self.settings)
@@ -141,21 +92,19 @@ class TrainWidget(SectionWidget):
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.table.setToolTip("Dice on held-out tissue; a dash when nothing is held out.")
 
-    def _options(self) -> Sequence[str]:
-        return self.form.options()
-
     def follow(self, state: DockState) -> None:
         """Show ``state``."""
         view = state.training
-        self.start.follow(state.train)
-        self.resume.follow(state.resume)
+        self.start.follow(state.can.train)
+        self.resume.follow(state.can.resume)
         self.start.setVisible(view is None)
-        self.resume.setVisible(view is None and state.resume.possible)
+        self.resume.setVisible(view is None and state.can.resume.possible)
         self.cancel.setVisible(view is not None)
         self.cancel.setEnabled(view is not None and not view.stopping)
+        self.end.setVisible(view is not None and view.stop_ignored)
         self.settings.setEnabled(view is None)
         self.progress.setVisible(view is not None)
-        self.note.say(state.train.why if view is None and not state.train.possible else "")
+        self.note.say(state.can.train.why if view is None and not state.can.train.possible else "")
         if view is not None:
             known = view.total > 0
             self.progress.setRange(0, view.total if known else 0)
@@ -186,11 +135,10 @@ class TrainWidget(SectionWidget):
         self.fold.setArrowType(Qt.ArrowType.DownArrow if open_ else Qt.ArrowType.RightArrow)
         self.settings.setVisible(open_)
 
-    def _on_curve_changed(self) -> None:
+    def on_changed(self, change: Change) -> None:
+        """Draw the curve where it changed."""
+        if Change.CURVE not in change or not isalive(self):
+            return
         curve = self.controller.session.curve
         self.curve.setVisible(bool(curve.loss or curve.dice))
         self.curve.follow(curve)
-
-
-def _columns(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float]]:
-    return [step for step, _ in points], [value for _, value in points]

@@ -21,8 +21,10 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unisemalign.actions.controller import Controller
-from napari_unisemalign.engine.process import FINAL
-from napari_unisemalign.widgets.parts import ERROR, ActionButton, SentenceWidget, button_row
+from napari_unisemalign.engine.lines import FINAL
+from napari_unisemalign.widgets.buttons import ActionButton, button_row
+from napari_unisemalign.widgets.colors import ERROR
+from napari_unisemalign.widgets.sentence import SentenceWidget
 from unisemalign.weights import PUBLISHED, Published, find_published, find_weights, is_here
 from unisemalign.weights.places import tokenizer_sentence
 
@@ -61,15 +63,15 @@ class WeightsDialog(QDialog):
         self.page = ActionButton("Open its page", self._on_page)
         self.page.setToolTip("Shows the terms in your browser.")
         self.fetch = ActionButton("Fetch", self._on_fetch)
-        self.cancel = ActionButton("Cancel", controller.cancel_fetch)
+        self.cancel = ActionButton("Cancel", controller.weights.cancel)
         self.cancel.setToolTip("Stop; what arrived is kept, and gone on with the next time.")
         self.progress = QProgressBar()
         self.status = SentenceWidget()
         self.problem = SentenceWidget(color=ERROR)
         self._build()
         self.list.currentItemChanged.connect(self._on_chosen)
-        controller.fetch_changed.connect(self._on_fetch_event)
-        self.list.setCurrentItem(self.items[controller.fetching or PUBLISHED[0].name])
+        controller.weights.changed.connect(self._on_fetch_event)
+        self.list.setCurrentItem(self.items[controller.weights.fetching or PUBLISHED[0].name])
         self._follow()
 
     def _build(self) -> None:
@@ -116,7 +118,7 @@ class WeightsDialog(QDialog):
 
     def _follow(self) -> None:
         """Show what can be done with the chosen entry."""
-        entry, running = self.chosen(), self.controller.fetching is not None
+        entry, running = self.chosen(), self.controller.weights.fetching is not None
         fetchable = entry is not None and entry.repo is not None and not is_here(entry)
         accepted = self.accepted_terms.isChecked()
         self.about.say("" if entry is None else _about(entry))
@@ -131,7 +133,7 @@ class WeightsDialog(QDialog):
     def _on_chosen(self) -> None:
         self.accepted_terms.setChecked(False)
         self.problem.say("")
-        if self.controller.fetching is None:
+        if self.controller.weights.fetching is None:
             self.status.say("")
         self._follow()
 
@@ -146,7 +148,7 @@ class WeightsDialog(QDialog):
             self.problem.say("")
             self.progress.setRange(0, 0)
             self.progress.setFormat("Starting")
-            self.controller.fetch_weights(entry.name)
+            self.controller.weights.fetch(entry.name)
 
     def _on_fetch_event(self, event: dict[str, Any]) -> None:
         kind = event.get("event")

@@ -12,16 +12,16 @@ import pytest
 from npe2 import PluginManager
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QMessageBox
-from standins import FAKE_ENGINE, SHARED_SLIDES
+from standins import FAKE_ENGINE, PATIENCE_MS, SHARED_SLIDES
 
-from napari_unisemalign.actions.controller import grown_curve
-from napari_unisemalign.canvas.layer_manager import CLUSTERS, PREDICTION, UNCERTAINTY
+from napari_unisemalign.canvas.overlays import CLUSTERS, PREDICTION, UNCERTAINTY
 from napari_unisemalign.canvas.reader import read_slides
 from napari_unisemalign.engine.process import ENGINE
-from napari_unisemalign.session.progress import Curve
+from napari_unisemalign.session.curve import Curve, grown_curve
 from napari_unisemalign.widgets import open_section, weights_dialog
-from napari_unisemalign.widgets.dialogs import NewProjectDialog, SpacingDialog
 from napari_unisemalign.widgets.dock import DockWidget
+from napari_unisemalign.widgets.new_project_dialog import NewProjectDialog
+from napari_unisemalign.widgets.spacing_dialog import SpacingDialog
 from napari_unisemalign.widgets.weights_dialog import WeightsDialog
 from unisemalign.geometry import Rect
 from unisemalign.project import Project, RegionState, Split, TissueChange, TissueStore
@@ -40,12 +40,12 @@ def _press(qtbot, dock: DockWidget, button) -> None:
 
 def _label(dock: DockWidget, value_rows: int = 5) -> None:
     controller = dock.controller
-    controller.mark_region(256)
+    controller.reviewer.mark_region(256)
     layer = controller.layers.editing()
     for value in range(1, len(controller.session.project.info.classes) + 1):
         layer.data[value * value_rows : (value + 1) * value_rows] = value
     layer.events.set_data()
-    controller.accept()
+    controller.reviewer.accept()
     dock.render_now()
 
 
@@ -63,11 +63,11 @@ def test_the_dock_opens_through_the_manifest(make_napari_viewer, qtbot, root) ->
         "Export",
     ]
     # napari hands plugins a guarded viewer: the acts must do with its public side.
-    dock.controller.open_project(root)
-    dock.controller.mark_region(128)
+    dock.controller.opener.open_project(root)
+    dock.controller.reviewer.mark_region(128)
     dock.controller.layers.editing().paint((64, 64), 2)
-    dock.controller.accept()
-    dock.controller.toggle_prediction()
+    dock.controller.reviewer.accept()
+    dock.controller.toggle(PREDICTION)
     dock.render_now()
     assert dock.controller.session.labelled_values() == {2}
     assert not dock.review.error.text()
@@ -102,7 +102,7 @@ def test_tissue_is_shown_corrected_and_kept_before_anything_begins(dock, qtbot) 
     dock.render_now()
     assert part.show_tissue.text() == "Looking for tissue…"
     assert not part.show_tissue.isEnabled()
-    qtbot.waitUntil(lambda: controller.tissue.layer is not None, timeout=10_000)
+    qtbot.waitUntil(lambda: controller.tissue.layer is not None, timeout=PATIENCE_MS)
     dock.render_now()
     assert part.show_tissue.isChecked()
     assert part.note.text().endswith("% of the slide is tissue.")
@@ -117,7 +117,7 @@ def test_tissue_is_shown_corrected_and_kept_before_anything_begins(dock, qtbot) 
     assert store.stamp("a") is None
     _press(qtbot, dock, dock.segment.view)
     assert store.stamp("a") is not None
-    qtbot.waitUntil(lambda: controller.session.segmenting is None, timeout=20_000)
+    qtbot.waitUntil(lambda: controller.session.segmenting is None, timeout=PATIENCE_MS)
     _press(qtbot, dock, part.as_found)
     assert store.stamp("a") is None
     controller.session.mark_region(Rect(100, 100, 64, 64))
@@ -215,12 +215,12 @@ def test_a_second_viewer_is_told_who_has_the_project(make_dock, root) -> None:
     try:
         assert holder.stdout.readline() == "held\n"
         dock = make_dock()
-        dock.controller.open_project(root)
+        dock.controller.opener.open_project(root)
         assert "open for editing in another viewer" in dock.open.error.text()
         assert dock.controller.session.project is None
     finally:
         holder.communicate()
-    dock.controller.open_project(root)
+    dock.controller.opener.open_project(root)
     dock.render_now()
     assert dock.open.error.text() == ""
     assert dock.controller.session.project is not None
@@ -232,7 +232,7 @@ def test_before_a_model_exists_segment_makes_a_first_guess(dock, qtbot) -> None:
     assert not guess.isVisibleTo(dock)
     _press(qtbot, dock, dock.segment.slide)
     assert not dock.segment.slide.isEnabled()
-    qtbot.waitUntil(lambda: session.segmenting is None, timeout=20_000)
+    qtbot.waitUntil(lambda: session.segmenting is None, timeout=PATIENCE_MS)
     dock.render_now()
     assert session.prediction() is None
     assert guess.table.rowCount() == 3
@@ -247,7 +247,7 @@ def test_before_a_model_exists_segment_makes_a_first_guess(dock, qtbot) -> None:
     guess.combos[3].setCurrentText("glass")
     guess.combos[2].setCurrentText("stroma")
     _press(qtbot, dock, guess.use)
-    qtbot.waitUntil(lambda: session.segmenting is None, timeout=20_000)
+    qtbot.waitUntil(lambda: session.segmenting is None, timeout=PATIENCE_MS)
     dock.render_now()
     assert not dock.segment.error.text()
     assert session.prediction_round() == 0
@@ -261,25 +261,25 @@ def test_before_a_model_exists_segment_makes_a_first_guess(dock, qtbot) -> None:
     assert controller.layers.layer(CLUSTERS).visible
 
     _press(qtbot, dock, dock.review.next)
-    qtbot.waitUntil(lambda: session.edit is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: session.edit is not None, timeout=PATIENCE_MS)
     assert session.edit.predicted.any()
-    controller.accept()
+    controller.reviewer.accept()
     assert session.project.journal()[0].round == 0
 
 
 def test_a_first_guess_with_other_clusters_and_one_that_fails(dock, qtbot, monkeypatch) -> None:
     controller, session, guess = dock.controller, dock.controller.session, dock.segment.guess
     controller.segmenter.segment_slide()
-    qtbot.waitUntil(lambda: session.segmenting is None, timeout=20_000)
+    qtbot.waitUntil(lambda: session.segmenting is None, timeout=PATIENCE_MS)
     dock.render_now()
     guess.count.setValue(5)
     _press(qtbot, dock, guess.again)
-    qtbot.waitUntil(lambda: session.segmenting is None, timeout=20_000)
+    qtbot.waitUntil(lambda: session.segmenting is None, timeout=PATIENCE_MS)
     dock.render_now()
     assert guess.table.rowCount() == 5
     monkeypatch.setenv("FAKE_GUESS_FAILS", "1")
     _press(qtbot, dock, dock.segment.slide)
-    qtbot.waitUntil(lambda: session.segmenting is None, timeout=20_000)
+    qtbot.waitUntil(lambda: session.segmenting is None, timeout=PATIENCE_MS)
     dock.render_now()
     assert "found none on a" in dock.segment.error.text()
     assert guess.table.rowCount() == 5
@@ -289,16 +289,15 @@ def test_a_first_guess_can_be_stopped(dock, qtbot, monkeypatch) -> None:
     monkeypatch.setenv("FAKE_STEP_S", "30")
     _press(qtbot, dock, dock.segment.slide)
     session = dock.controller.session
-    qtbot.waitUntil(lambda: session.segmenting.what == "Guessing", timeout=20_000)
+    qtbot.waitUntil(lambda: session.segmenting.what == "Guessing", timeout=PATIENCE_MS)
     _press(qtbot, dock, dock.segment.cancel)
-    qtbot.waitUntil(lambda: session.segmenting is None, timeout=20_000)
+    qtbot.waitUntil(lambda: session.segmenting is None, timeout=PATIENCE_MS)
     assert not dock.segment.error.text()
 
 
 def test_strokes_on_the_canvas_and_autosave(dock, qtbot) -> None:
     _press(qtbot, dock, dock.review.mark)
     controller = dock.controller
-    controller._autosave.setInterval(50)
     controller.viewer.window._qt_window.show()
     qtbot.wait(50)
     qtbot.mouseClick(dock.review.classes.buttons[3], LEFT)
@@ -313,7 +312,7 @@ def test_strokes_on_the_canvas_and_autosave(dock, qtbot) -> None:
     qtbot.mouseRelease(canvas, LEFT, pos=middle + QPoint(25, 0))
     values = controller.session.edit.values
     assert values[128, 128] == 3
-    qtbot.waitUntil(lambda: bool(controller.session.drafts.region_ids()), timeout=3_000)
+    qtbot.waitUntil(lambda: bool(controller.session.drafts.region_ids()), timeout=PATIENCE_MS)
     qtbot.mouseClick(dock.review.undo, LEFT)
     assert not controller.session.edit.values.any()
 
@@ -343,17 +342,17 @@ def test_hot_keys_beat_the_layers_own(dock, qtbot) -> None:
     handler.press_key(KeyBinding.from_str("C"))
     assert dock.controller.session.edit is None
     heard = []
-    dock.controller.failed.connect(lambda section, _text: heard.append(section))
+    dock.controller.errors.failed.connect(lambda section, _text: heard.append(section))
     viewer.layers.selection.active = dock.controller.layers.layer("slide")
     handler.press_key(KeyBinding.from_str("S"))
     handler.press_key(KeyBinding.from_str("N"))
     assert heard == ["review"]
     assert dock.controller.session.segmenting is not None
-    qtbot.waitUntil(lambda: dock.controller.session.segmenting is None, timeout=20_000)
+    qtbot.waitUntil(lambda: dock.controller.session.segmenting is None, timeout=PATIENCE_MS)
     viewer.layers.selection.active = None
     handler.press_key(KeyBinding.from_str("Ctrl+T"))
     assert dock.controller.session.training is not None
-    qtbot.waitUntil(lambda: dock.controller.session.training is None, timeout=20_000)
+    qtbot.waitUntil(lambda: dock.controller.session.training is None, timeout=PATIENCE_MS)
 
 
 def test_a_round_from_the_dock(dock, qtbot) -> None:
@@ -361,33 +360,33 @@ def test_a_round_from_the_dock(dock, qtbot) -> None:
     _label(dock)
     dock.train.form.fields["training.steps"].value = 400
     _press(qtbot, dock, dock.train.start)
-    qtbot.waitUntil(lambda: session.training.step > 3, timeout=20_000)
+    qtbot.waitUntil(lambda: session.training.step > 3, timeout=PATIENCE_MS)
     dock.render_now()
     assert not dock.train.curve.isHidden()
     assert "step" in dock.train.progress.format()
     _press(qtbot, dock, dock.train.cancel)
     assert not dock.train.cancel.isEnabled()
-    qtbot.waitUntil(lambda: session.training is None, timeout=20_000)
+    qtbot.waitUntil(lambda: session.training is None, timeout=PATIENCE_MS)
     (session.rounds()[-1].folder / "steps").write_text("60")
     dock.render_now()
     assert dock.train.table.item(0, 1).text() == "cancelled"
     before = len(session.curve.loss)
     _press(qtbot, dock, dock.train.resume)
-    qtbot.waitUntil(lambda: session.training is None, timeout=20_000)
+    qtbot.waitUntil(lambda: session.training is None, timeout=PATIENCE_MS)
     dock.render_now()
     assert len(session.curve.loss) > before
     assert session.curve.loss[0][0] == 1
     assert dock.train.table.item(0, 3).text() == "83.0"
     assert controller.layers.layer(PREDICTION) is None
     _press(qtbot, dock, dock.segment.slide)
-    qtbot.waitUntil(lambda: session.segmenting is None, timeout=20_000)
+    qtbot.waitUntil(lambda: session.segmenting is None, timeout=PATIENCE_MS)
     dock.render_now()
     assert np.asarray(controller.layers.layer(PREDICTION).data[0][500:510, 500:510]).all()
     assert dock.segment.legend.isVisibleTo(dock)
-    controller.toggle_uncertainty()
+    controller.toggle(UNCERTAINTY)
     assert controller.layers.layer(UNCERTAINTY).visible
     _press(qtbot, dock, dock.review.next)
-    qtbot.waitUntil(lambda: session.edit is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: session.edit is not None, timeout=PATIENCE_MS)
     dock.render_now()
     assert "Decoder unsure on 34\u00a0%" in dock.review.title.text()
     dock.review.hold.click()
@@ -397,7 +396,7 @@ def test_a_round_from_the_dock(dock, qtbot) -> None:
     assert session.project.region(held).state is RegionState.ACCEPTED
     dock.export.folder.setText(str(session.project.root / "out"))
     _press(qtbot, dock, dock.export.export)
-    qtbot.waitUntil(lambda: not controller.exporting, timeout=20_000)
+    qtbot.waitUntil(lambda: not controller.exporter.running, timeout=PATIENCE_MS)
     assert "Wrote 1 file" in dock.export.status.text()
 
 
@@ -405,7 +404,7 @@ def test_a_failed_training_is_told_and_not_called_finished(dock, qtbot, monkeypa
     monkeypatch.setenv("FAKE_DIE_AT", "3")
     _label(dock)
     _press(qtbot, dock, dock.train.start)
-    qtbot.waitUntil(lambda: dock.controller.session.training is None, timeout=20_000)
+    qtbot.waitUntil(lambda: dock.controller.session.training is None, timeout=PATIENCE_MS)
     assert "CUDA out of memory" in dock.train.error.text()
     dock.render_now()
     assert dock.train.table.item(0, 1).text() == "stopped"
@@ -415,14 +414,14 @@ def test_a_failed_training_is_told_and_not_called_finished(dock, qtbot, monkeypa
 def test_closing_the_viewer_ends_its_processes(make_dock, root, qtbot, monkeypatch) -> None:
     monkeypatch.setenv("FAKE_STEP_S", "0.02")
     dock = make_dock()
-    dock.controller.open_project(root)
+    dock.controller.opener.open_project(root)
     _label(dock)
     dock.train.form.fields["training.steps"].value = 5000
     _press(qtbot, dock, dock.train.start)
     controller = dock.controller
-    qtbot.waitUntil(lambda: controller.session.training.step > 1, timeout=20_000)
+    qtbot.waitUntil(lambda: controller.session.training.step > 1, timeout=PATIENCE_MS)
     controller.viewer.close()
-    qtbot.waitUntil(lambda: controller._closed, timeout=20_000)
+    qtbot.waitUntil(lambda: controller._closed, timeout=PATIENCE_MS)
     with Project.open(root) as project:
         assert project.training_pid() is None
         assert project.rounds()[-1].state == "cancelled"
@@ -435,12 +434,12 @@ def test_a_training_found_running_is_shown(make_dock, root, qtbot, monkeypatch) 
     try:
         json.loads(process.stdout.readline())
         dock = make_dock()
-        dock.controller.open_project(root)
+        dock.controller.opener.open_project(root)
         session = dock.controller.session
         assert session.training.in_other_process
-        qtbot.waitUntil(lambda: session.training.step > 1, timeout=20_000)
+        qtbot.waitUntil(lambda: session.training.step > 1, timeout=PATIENCE_MS)
         _press(qtbot, dock, dock.train.cancel)
-        qtbot.waitUntil(lambda: session.training is None, timeout=20_000)
+        qtbot.waitUntil(lambda: session.training is None, timeout=PATIENCE_MS)
         assert session.rounds()[-1].state == "cancelled"
     finally:
         process.kill()
@@ -451,13 +450,13 @@ def test_an_engine_crash_while_segmenting_is_told(dock, qtbot, with_model) -> No
     with_model(dock.controller.session.project)
     (dock.controller.session.project.root / "crash").touch()
     _press(qtbot, dock, dock.segment.slide)
-    qtbot.waitUntil(lambda: dock.controller.session.segmenting is None, timeout=20_000)
+    qtbot.waitUntil(lambda: dock.controller.session.segmenting is None, timeout=PATIENCE_MS)
     assert "Segmentation fault in the convolution" in dock.segment.error.text()
 
 
 def test_errors_are_never_boxes(dock, monkeypatch) -> None:
     monkeypatch.setattr(QMessageBox, "exec", lambda *_: pytest.fail("a box blocks the person"))
-    dock.controller.open_project(Path("/no/such/folder"))
+    dock.controller.opener.open_project(Path("/no/such/folder"))
     assert "There is no project folder" in dock.open.error.text()
 
 
@@ -484,29 +483,28 @@ def test_a_deleted_editing_layer_closes_its_region(dock, qtbot) -> None:
     dock.render_now()
     assert session.edit is None
     assert not dock.review.accept.isVisibleTo(dock)
-    controller.open_region(region)
+    controller.reviewer.open_region(region)
     assert (controller.layers.editing().data == 2).all()
 
 
 def test_pressing_the_slide_brings_its_layers_back(dock, qtbot) -> None:
     viewer = dock.controller.viewer
     viewer.layers.clear()
-    dock.controller.show_slide("a")
+    dock.controller.opener.show_slide("a")
     assert [layer.name for layer in viewer.layers] == ["a", "accepted"]
 
 
 def test_strokes_are_kept_when_qt_goes_first(dock, monkeypatch) -> None:
-    from napari_unisemalign.actions import controller as controller_module
-    from napari_unisemalign.actions import error_reporter, segment
+    from napari_unisemalign.actions import error_reporter, review, segment
 
     controller = dock.controller
-    controller.mark_region(128)
+    controller.reviewer.mark_region(128)
     layer = controller.layers.editing()
     layer.data[:] = 2
     layer.events.set_data()
     drafts = controller.session.drafts
-    controller._autosave.stop()  # Qt would have taken the timer along
-    for module in (controller_module, segment, error_reporter):
+    controller.reviewer._keep_soon.stop()  # Qt would have taken the timer along
+    for module in (review, segment, error_reporter):
         monkeypatch.setattr(module, "isalive", lambda _thing: False)
     monkeypatch.setattr(error_reporter.ErrorReporter, "began", None)
     monkeypatch.setattr(error_reporter.ErrorReporter, "failed", None)
@@ -549,8 +547,8 @@ def test_the_new_project_dialog_stays_until_it_is_made(make_dock, monkeypatch, t
 
 def test_keys_say_what_is_missing(make_dock) -> None:
     dock = make_dock()
-    dock.controller.train()
-    dock.controller.next_region()
+    dock.controller.trainer.start()
+    dock.controller.reviewer.next_region()
     assert "project first" in dock.train.error.text()
     assert "project first" in dock.review.error.text()
 
@@ -560,9 +558,9 @@ def test_doubts_are_not_asked_for_while_segmenting(dock, qtbot, with_model) -> N
     dock.controller.segmenter.segment_slide()
     dock.render_now()
     assert not dock.review.next.isEnabled()
-    dock.controller.next_region()
+    dock.controller.reviewer.next_region()
     assert "A segmentation runs" in dock.review.error.text()
-    qtbot.waitUntil(lambda: dock.controller.session.segmenting is None, timeout=20_000)
+    qtbot.waitUntil(lambda: dock.controller.session.segmenting is None, timeout=PATIENCE_MS)
 
 
 def test_leaving_a_project_that_trains_is_told(dock, qtbot, monkeypatch, tmp_path) -> None:
@@ -574,20 +572,22 @@ def test_leaving_a_project_that_trains_is_told(dock, qtbot, monkeypatch, tmp_pat
     _label(dock)
     dock.train.form.fields["training.steps"].value = 3000
     _press(qtbot, dock, dock.train.start)
-    qtbot.waitUntil(lambda: dock.controller.session.training.step > 1, timeout=20_000)
+    qtbot.waitUntil(lambda: dock.controller.session.training.step > 1, timeout=PATIENCE_MS)
     root = dock.controller.session.project.root
-    assert dock.controller.create_project(tmp_path / "other", classes=["one", "two"])
+    assert dock.controller.opener.create_project(tmp_path / "other", classes=["one", "two"])
     assert "press Resume" in status[0]
     assert dock.controller.session.training is None
-    dock.controller.open_project(root)
+    dock.controller.opener.open_project(root)
     assert dock.controller.session.rounds()[-1].state == "cancelled"
 
 
 def test_long_class_names_do_not_widen_the_dock(make_dock, qtbot, tmp_path, drawn_path) -> None:
     dock = make_dock()
-    dock.controller.create_project(tmp_path / "long", classes=["x" * 120, "y" * 120, "z" * 120])
+    dock.controller.opener.create_project(
+        tmp_path / "long", classes=["x" * 120, "y" * 120, "z" * 120]
+    )
     dock.open.add_slide(drawn_path)
-    dock.controller.mark_region(128)
+    dock.controller.reviewer.mark_region(128)
     dock.render_now()
     assert dock.review.minimumSizeHint().width() < 400
     dock.controller.viewer.window._qt_window.show()
@@ -626,7 +626,7 @@ def test_weights_are_listed_with_their_terms_and_fetched_once_these_are_accepted
     assert not weights.fetch.isVisible()
     assert weights.cancel.isVisible()
     monkeypatch.setattr(weights_dialog, "is_here", lambda entry: entry.name != "uni")
-    qtbot.waitUntil(lambda: weights.controller.fetching is None, timeout=20_000)
+    qtbot.waitUntil(lambda: weights.controller.weights.fetching is None, timeout=PATIENCE_MS)
     assert "'kaiko-s16' is here now" in weights.status.text()
     assert weights.items["kaiko-s16"].text(5) == "here"
     assert not weights.progress.isVisible()
@@ -639,7 +639,7 @@ def test_gated_weights_are_refused_in_three_steps(weights, qtbot, monkeypatch):
     weights.choose("uni")
     weights.accepted_terms.setChecked(True)
     qtbot.mouseClick(weights.fetch, LEFT)
-    qtbot.waitUntil(lambda: weights.controller.fetching is None, timeout=20_000)
+    qtbot.waitUntil(lambda: weights.controller.weights.fetching is None, timeout=PATIENCE_MS)
     lines = weights.problem.text().splitlines()
     assert [line[:2] for line in lines[1:4]] == ["1.", "2.", "3."]
     assert weights.fetch.isVisible()
@@ -651,8 +651,8 @@ def test_fetching_shows_how_far_it_is_and_can_be_stopped(weights, qtbot, monkeyp
     weights.choose("phikon")
     weights.accepted_terms.setChecked(True)
     qtbot.mouseClick(weights.fetch, LEFT)
-    qtbot.waitUntil(lambda: "of 87 MB" in weights.progress.format(), timeout=20_000)
+    qtbot.waitUntil(lambda: "of 87 MB" in weights.progress.format(), timeout=PATIENCE_MS)
     qtbot.mouseClick(weights.cancel, LEFT)
-    qtbot.waitUntil(lambda: weights.controller.fetching is None, timeout=20_000)
+    qtbot.waitUntil(lambda: weights.controller.weights.fetching is None, timeout=PATIENCE_MS)
     assert "What arrived is kept" in weights.status.text()
     assert not weights.problem.text()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from napari_unisemalign.widgets.form import SettingsForm, iter_fields, value_at
+from napari_unisemalign.session.training_choice import value_at
+from napari_unisemalign.widgets.settings_form import SettingsForm, iter_fields
 from unisemalign.settings import METHODS, PRESETS, build_settings
 
 
@@ -23,16 +24,16 @@ def test_every_titled_setting_is_there_once() -> None:
 
 
 def test_the_form_begins_as_the_recommended_preset(form: SettingsForm) -> None:
-    assert form.settings() == build_settings()
-    assert form.options() == ["--preset", PRESETS[0], "--method", next(iter(METHODS))]
+    assert form.choice.settings() == build_settings()
+    assert form.choice.options() == ["--preset", PRESETS[0], "--method", next(iter(METHODS))]
 
 
 def test_changes_become_options(form: SettingsForm) -> None:
     form.fields["training.steps"].value = 25
     form.fields["inference.skip_glass"].value = False
-    assert "training.steps=25" in form.options()
-    assert "inference.skip_glass=false" in form.options()
-    assert form.settings().training.steps == 25
+    assert "training.steps=25" in form.choice.options()
+    assert "inference.skip_glass=false" in form.choice.options()
+    assert form.choice.settings().training.steps == 25
 
 
 def test_bounds_and_tooltips_come_from_the_tree(form: SettingsForm) -> None:
@@ -46,6 +47,15 @@ def test_bounds_and_tooltips_come_from_the_tree(form: SettingsForm) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_a_preset_fills_the_form(form: SettingsForm, preset: str, method: str) -> None:
     form.preset.value, form.method.value = preset, method
-    assert form.settings() == build_settings(preset, method)
+    assert form.choice.settings() == build_settings(preset, method)
     for address, widget in form.fields.items():
         assert widget.value == value_at(build_settings(preset, method), address)
+
+
+def test_a_new_form_shows_what_was_chosen(qtbot, form: SettingsForm) -> None:
+    form.preset.value = PRESETS[1]
+    form.fields["training.steps"].value = 25
+    again = SettingsForm(form.choice)
+    assert again.preset.value == PRESETS[1]
+    assert again.fields["training.steps"].value == 25
+    assert again.choice.options() == form.choice.options()

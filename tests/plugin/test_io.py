@@ -14,7 +14,7 @@ from npe2.io_utils import read
 from standins import SHARED_SLIDES
 
 import napari_unisemalign
-from napari_unisemalign.canvas import reader
+from napari_unisemalign.canvas import reader, samples
 
 NAME = "napari-unisemalign"
 
@@ -81,9 +81,9 @@ def test_a_slide_without_pixel_size_is_shown_in_pixels(tmp_path: Path) -> None:
 
 def test_the_sample_is_drawn_once(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("UNISEMALIGN_CACHE", str(tmp_path))
-    path = reader.drawn_slide(512)
+    path = samples.drawn_slide(512)
     stamp = path.stat().st_mtime_ns
-    assert reader.drawn_slide(512).stat().st_mtime_ns == stamp
+    assert samples.drawn_slide(512).stat().st_mtime_ns == stamp
     assert [each.name for each in tmp_path.iterdir()] == ["drawn-512.tif"]
     assert reader.read_slides(str(path))[0][0][0].shape == (512, 512, 3)
 

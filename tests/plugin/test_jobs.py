@@ -8,15 +8,12 @@ import subprocess
 import sys
 
 import pytest
-from standins import FAKE_ENGINE
+from standins import FAKE_ENGINE, PATIENCE_MS
 
-from napari_unisemalign.engine.process import (
-    CommandJob,
-    EngineServer,
-    JsonLines,
-    TrainingFollower,
-    TrainingJob,
-)
+from napari_unisemalign.engine.command import CommandJob
+from napari_unisemalign.engine.lines import JsonLines
+from napari_unisemalign.engine.server import EngineServer
+from napari_unisemalign.engine.training import TrainingFollower, TrainingJob
 from unisemalign.project import Project
 from unisemalign.protocol import ExportDone
 
@@ -56,9 +53,9 @@ def test_an_answer_comes_to_who_asked(server, project, with_model, qtbot) -> Non
     first, second = Heard(), Heard()
     server.request("segment", first.append, slide="a", rect=[0, 0, 256, 512], round=None)
     server.request("segment", second.append, slide="a", rect=[0, 0, 256, 256], round=None)
-    qtbot.waitUntil(lambda: first.over and second.over, timeout=15_000)
-    told = ["written", "progress"] * 2
-    assert [each["event"] for each in first] == ["start", *told, "done"]
+    qtbot.waitUntil(lambda: first.over and second.over, timeout=PATIENCE_MS)
+    status = ["written", "progress"] * 2
+    assert [each["event"] for each in first] == ["start", *status, "done"]
     assert [each["event"] for each in second] == ["start", "written", "progress", "done"]
     assert project.predictions(1, "a").predicted_rects()
 
@@ -68,16 +65,16 @@ def test_a_crash_is_told_in_words_and_the_engine_starts_again(
 ) -> None:
     with_model(project)
     server.warm_up()
-    qtbot.waitUntil(lambda: server.ready, timeout=15_000)
+    qtbot.waitUntil(lambda: server.ready, timeout=PATIENCE_MS)
     (project.root / "crash").touch()
     heard = Heard()
     server.request("segment", heard.append, slide="a", rect=None, round=None)
-    qtbot.waitUntil(lambda: heard.over, timeout=15_000)
+    qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
     assert heard[-1]["event"] == "failed"
     assert "Segmentation fault in the convolution" in heard[-1]["text"]
     again = Heard()
     server.request("segment", again.append, slide="a", rect=[0, 0, 64, 64], round=None)
-    qtbot.waitUntil(lambda: again.over, timeout=15_000)
+    qtbot.waitUntil(lambda: again.over, timeout=PATIENCE_MS)
     assert again[-1]["event"] == "done"
 
 
@@ -85,7 +82,7 @@ def test_an_engine_that_cannot_start_does_not_loop(root, qtbot) -> None:
     server = EngineServer(root, engine=("/no/such/program",))
     heard = Heard()
     server.request("segment", heard.append, slide="a", rect=None, round=None)
-    qtbot.waitUntil(lambda: heard.over, timeout=15_000)
+    qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
     assert heard[-1]["event"] == "failed"
     assert not server.running
 
@@ -107,7 +104,7 @@ def _train(project, qtbot, *options: str) -> tuple[TrainingJob, Heard]:
 
 def test_a_training_runs_to_its_end(project, qtbot) -> None:
     _job, heard = _train(project, qtbot, "--set", "training.steps=12")
-    qtbot.waitUntil(lambda: heard.over, timeout=15_000)
+    qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
     assert heard[-1]["event"] == "done"
     assert [each["step"] for each in heard if each["event"] == "step"] == list(range(1, 13))
     assert project.latest_round().number == 1
@@ -115,15 +112,15 @@ def test_a_training_runs_to_its_end(project, qtbot) -> None:
 
 def test_a_training_is_cancelled_and_resumed(project, qtbot) -> None:
     job, heard = _train(project, qtbot, "--set", "training.steps=500")
-    qtbot.waitUntil(lambda: any(each["event"] == "step" for each in heard), timeout=15_000)
+    qtbot.waitUntil(lambda: any(each["event"] == "step" for each in heard), timeout=PATIENCE_MS)
     job.cancel()
     assert (project.round(1).folder / "cancel").exists()
-    qtbot.waitUntil(lambda: heard.over, timeout=15_000)
+    qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
     assert heard[-1]["event"] == "cancelled"
     reached = max(each["step"] for each in heard if each["event"] == "step")
     (project.round(1).folder / "steps").write_text(str(reached + 20))
     _job, more = _train(project, qtbot, "--resume")
-    qtbot.waitUntil(lambda: more.over, timeout=15_000)
+    qtbot.waitUntil(lambda: more.over, timeout=PATIENCE_MS)
     assert more[-1]["event"] == "done"
     assert next(each["step"] for each in more if each["event"] == "step") == reached + 1
 
@@ -131,7 +128,7 @@ def test_a_training_is_cancelled_and_resumed(project, qtbot) -> None:
 def test_a_silent_end_is_a_failure(project, qtbot, monkeypatch) -> None:
     monkeypatch.setenv("FAKE_DIE_AT", "5")
     _job, heard = _train(project, qtbot)
-    qtbot.waitUntil(lambda: heard.over, timeout=15_000)
+    qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
     assert heard[-1]["event"] == "failed"
     assert "status 9" in heard[-1]["text"]
     assert "CUDA out of memory" in heard[-1]["text"]
@@ -145,13 +142,13 @@ def test_a_done_with_a_bad_status_is_a_failure(qtbot) -> None:
     job, heard = CommandJob("The export", ["-c", code], engine=(sys.executable, "-u")), Heard()
     job.finished.connect(heard.append)
     job.start()
-    qtbot.waitUntil(lambda: heard.over, timeout=15_000)
+    qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
     assert heard[-1]["event"] == "failed"
 
 
 def test_stopping_a_training_leaves_a_round_to_resume(project, qtbot) -> None:
     job, heard = _train(project, qtbot, "--set", "training.steps=5000")
-    qtbot.waitUntil(lambda: any(each["event"] == "step" for each in heard), timeout=15_000)
+    qtbot.waitUntil(lambda: any(each["event"] == "step" for each in heard), timeout=PATIENCE_MS)
     job.stop()
     assert not job.running
     assert project.rounds()[-1].state == "cancelled"
@@ -167,7 +164,8 @@ def in_other_process(project, monkeypatch, qtbot):
         stderr=subprocess.DEVNULL,
     )
     qtbot.waitUntil(
-        lambda: bool(project.rounds()) and project.training_pid() is not None, timeout=15_000
+        lambda: bool(project.rounds()) and project.training_pid() is not None,
+        timeout=PATIENCE_MS,
     )
     yield process
     process.kill()
@@ -186,18 +184,18 @@ def test_a_training_of_another_process_is_followed_and_stopped(
     project, in_other_process, qtbot
 ) -> None:
     follower, heard = _follow(project)
-    qtbot.waitUntil(lambda: any(each["event"] == "step" for each in heard), timeout=15_000)
+    qtbot.waitUntil(lambda: any(each["event"] == "step" for each in heard), timeout=PATIENCE_MS)
     follower.cancel()
-    qtbot.waitUntil(lambda: heard.over, timeout=15_000)
+    qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
     assert heard[-1]["event"] == "cancelled"
     assert not follower.running
 
 
 def test_a_followed_training_that_is_killed_is_a_failure(project, in_other_process, qtbot) -> None:
     _follower, heard = _follow(project)
-    qtbot.waitUntil(lambda: any(each["event"] == "step" for each in heard), timeout=15_000)
+    qtbot.waitUntil(lambda: any(each["event"] == "step" for each in heard), timeout=PATIENCE_MS)
     os.kill(in_other_process.pid, signal.SIGKILL)
-    qtbot.waitUntil(lambda: heard.over, timeout=15_000)
+    qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
     assert heard[-1]["event"] == "failed"
     assert "crashed" in heard[-1]["text"]
 
@@ -209,8 +207,8 @@ def test_a_command_stopped_while_it_starts_is_no_crash(qtbot) -> None:
     ends = []
     job.finished.connect(ends.append)
     job.start()
-    qtbot.waitUntil(lambda: job.running, timeout=5_000)
+    qtbot.waitUntil(lambda: job.running, timeout=PATIENCE_MS)
     qtbot.wait(50)
     job.cancel()
-    qtbot.waitUntil(lambda: bool(ends), timeout=5_000)
+    qtbot.waitUntil(lambda: bool(ends), timeout=PATIENCE_MS)
     assert ends[0]["event"] == "cancelled"

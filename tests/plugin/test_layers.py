@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_unisemalign.canvas.layer_manager import (
+from napari_unisemalign.canvas.layer_manager import LayerManager
+from napari_unisemalign.canvas.overlays import (
     ACCEPTED,
     DISAGREEMENT,
     EDITING,
     PREDICTION,
     UNCERTAINTY,
-    LayerManager,
 )
 from napari_unisemalign.canvas.reader import read_slides
 from napari_unisemalign.session.session import Session
@@ -78,7 +78,7 @@ def test_every_layer_lies_on_the_same_tissue(tmp_path, drawn_path) -> None:
 def test_a_prediction_brings_three_layers(layers, viewer, with_model, with_prediction) -> None:
     session = layers.session
     with_prediction(session.project, with_model(session.project), "a")
-    session.prediction_changed.emit()
+    session.predicted()
     assert _names(viewer) == ["a", PREDICTION, UNCERTAINTY, DISAGREEMENT, ACCEPTED]
     prediction = layers.layer(PREDICTION)
     assert not prediction.editable
@@ -94,14 +94,14 @@ def test_a_prediction_brings_three_layers(layers, viewer, with_model, with_predi
 def test_a_new_round_takes_the_place_of_the_old(layers, with_model, with_prediction) -> None:
     session = layers.session
     with_prediction(session.project, with_model(session.project), "a")
-    session.prediction_changed.emit()
+    session.predicted()
     layers.toggle(PREDICTION)
     layers.layer(PREDICTION).opacity = 0.9
     first = layers.layer(PREDICTION)
-    session.prediction_changed.emit()
+    session.predicted()
     assert layers.layer(PREDICTION) is first
     with_prediction(session.project, with_model(session.project), "a")
-    session.prediction_changed.emit()
+    session.predicted()
     second = layers.layer(PREDICTION)
     assert second is not first
     assert not second.visible
@@ -149,7 +149,7 @@ def test_a_replaced_array_is_painted_on(layers: LayerManager) -> None:
 def test_overlays_step_back_while_painting(layers, with_model, with_prediction) -> None:
     session = layers.session
     with_prediction(session.project, with_model(session.project), "a")
-    session.prediction_changed.emit()
+    session.predicted()
     layers.toggle(ACCEPTED)
     session.mark_region(RECT)
     assert not layers.layer(PREDICTION).visible
@@ -161,13 +161,13 @@ def test_overlays_step_back_while_painting(layers, with_model, with_prediction) 
 def test_the_view_in_working_pixels(layers: LayerManager, viewer: ViewerModel) -> None:
     viewer.scene.camera.center = (256.0, 256.0)
     viewer.scene.camera.zoom = 4.0
-    assert layers.visible_rect((400, 800)) == Rect(412, 312, 200, 400)
+    assert layers.viewport.visible_rect((400, 800)) == Rect(412, 312, 200, 400)
     viewer.scene.camera.center = (0.0, 0.0)
-    assert layers.visible_rect((400, 800)) == Rect(0, 0, 100, 200)
+    assert layers.viewport.visible_rect((400, 800)) == Rect(0, 0, 100, 200)
     viewer.scene.camera.center = (9000.0, 0.0)
-    assert layers.visible_rect((400, 800)).area == 0
-    layers.look_at(RECT, (600, 600))
-    assert layers.visible_rect((600, 600)).contains(RECT)
+    assert layers.viewport.visible_rect((400, 800)).area == 0
+    layers.viewport.look_at(RECT, (600, 600))
+    assert layers.viewport.visible_rect((600, 600)).contains(RECT)
 
 
 def test_layers_of_others_are_left_alone(layers: LayerManager, viewer, tmp_path) -> None:
@@ -225,7 +225,7 @@ def test_accepting_keeps_the_layer_of_what_was_accepted(layers: LayerManager) ->
 def test_deleted_layers_are_put_back(layers, viewer, with_model, with_prediction) -> None:
     project = layers.session.project
     with_prediction(project, with_model(project), "a")
-    layers.session.prediction_changed.emit()
+    layers.session.predicted()
     names = _names(viewer)
     viewer.layers.clear()
     layers.recreate_layers()

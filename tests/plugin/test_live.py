@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog
+from standins import PATIENCE_MS
 
 from napari_unisemalign.actions.live_rules import LabelledAreas, moved_on, next_rect
 from napari_unisemalign.session.dock_state import resolve_state
@@ -17,9 +18,6 @@ from unisemalign.geometry import Rect
 from unisemalign.project import TissueChange
 
 VIEW = Rect(100, 100, 200, 400)
-PATIENCE_MS = 20_000
-
-
 # -- the rules, without a window ------------------------------------------------------------------
 
 
@@ -60,10 +58,10 @@ def test_what_is_labelled_is_kept_apart_and_forgotten() -> None:
 
 def test_live_says_what_it_waits_for(session: Session, with_model) -> None:
     assert not Session().live
-    assert not resolve_state(Session()).live.possible
-    session.live = True
+    assert not resolve_state(Session()).can.live.possible
+    session.set_live(True)
     state = resolve_state(session)
-    assert state.live.possible
+    assert state.can.live.possible
     assert state.live_on
     assert "waits for a trained round" in state.segment_note
     with_model(session.project)
@@ -83,8 +81,8 @@ def live(dock: DockWidget, with_model) -> DockWidget:
 
 
 def look(dock: DockWidget, rect: Rect) -> Rect:
-    dock.controller.layers.look_at(rect)
-    return dock.controller.layers.visible_rect()
+    dock.controller.layers.viewport.look_at(rect)
+    return dock.controller.layers.viewport.visible_rect()
 
 
 def switch(dock: DockWidget) -> None:
@@ -112,13 +110,13 @@ def until_idle(dock: DockWidget, qtbot, count: int) -> None:
 
 def test_live_labels_what_the_window_shows_once(live, qtbot, with_model) -> None:
     session = live.controller.session
-    view = live.controller.layers.visible_rect()
+    view = live.controller.layers.viewport.visible_rect()
     switch(live)
     until_idle(live, qtbot, 1)
     one = asked(live)[0]
     assert Rect(*one["rect"]) == view
     assert one["focus"] == [view.y + view.h // 2, view.x + view.w // 2]
-    assert one["downsample"] == pytest.approx(live.controller.layers.downsample)
+    assert one["downsample"] == pytest.approx(live.controller.layers.viewport.downsample)
     assert (session.prediction().read(view) > 0).all()
     shifted = look(live, Rect(100, 180, 300, 300))
     until_idle(live, qtbot, 2)
@@ -127,7 +125,7 @@ def test_live_labels_what_the_window_shows_once(live, qtbot, with_model) -> None
     look(live, Rect(100, 100, 300, 300))
     until_idle(live, qtbot, 2)
     with_model(session.project)
-    session.changed.emit()
+    session.rounds_changed()
     until_idle(live, qtbot, 3)
     assert asked(live)[2]["round"] == 2
     assert Rect(*asked(live)[2]["rect"]) == view
@@ -159,7 +157,7 @@ def test_live_waits_for_a_round_and_for_dialogs(dock, qtbot, with_model) -> None
     dialog.setModal(True)
     dialog.show()
     with_model(dock.controller.session.project)
-    dock.controller.session.changed.emit()
+    dock.controller.session.rounds_changed()
     qtbot.wait(500)
     assert not asked(dock)
     dialog.close()
@@ -211,8 +209,8 @@ def test_live_follows_the_view_and_next_region_does_not_wait_for_it(slow, qtbot)
     assert "labelling what the window shows" in slow.segment.note.text()
     assert slow.segment.view.isEnabled()
     assert slow.review.next.isEnabled()
-    controller.next_region()
-    assert session.queueing
+    controller.reviewer.next_region()
+    assert session.ranking
     qtbot.waitUntil(lambda: session.edit is not None, timeout=PATIENCE_MS)
     until_asked(slow, qtbot, 3)
     switch(slow)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
 from scipy import ndimage
-from standins import SIZE_PX
+from standins import PATIENCE_MS, SIZE_PX
 
-from napari_unisemalign.canvas.layer_manager import PREDICTION
+from napari_unisemalign.canvas.overlays import PREDICTION
 from napari_unisemalign.widgets import open_section
 from napari_unisemalign.widgets.dock import DockWidget
 from unisemalign.geometry import Rect
@@ -18,7 +18,6 @@ from unisemalign.project import Origin, RegionState
 from unisemalign.slides.synthetic import CLASSES, truth
 
 LEFT = Qt.MouseButton.LeftButton
-PATIENCE_MS = 90_000
 
 
 class Person:
@@ -44,7 +43,7 @@ class Person:
         return self.dock.next_step.text()
 
     def go_to(self, rect: Rect) -> None:
-        self.controller.layers.look_at(rect)
+        self.controller.layers.viewport.look_at(rect)
 
     def stroke(self, value: int, y: int, x0: int, x1: int) -> None:
         """Choose a class and drag the mouse along a row of the region."""
@@ -183,7 +182,7 @@ def test_open_segment_review_train_export(person: Person, tmp_path) -> None:
     dock.export.folder.setText(str(tmp_path / "out"))
     dock.export.format.setCurrentIndex(dock.export.format.findData("png"))
     person.press(dock.export.export)
-    person.wait(lambda: not controller.exporting)
+    person.wait(lambda: not controller.exporter.running)
     assert not dock.export.error.text()
     assert list((tmp_path / "out").rglob("*.png"))
     assert torch_was_there or "torch" not in sys.modules  # another test may have needed it

@@ -18,10 +18,10 @@ root, engine = Path(sys.argv[1]), sys.argv[2:]
 viewer = napari.Viewer(show=False)
 dock = DockWidget(viewer, controller=Controller(viewer, engine=engine))
 viewer.window.add_dock_widget(dock)
-dock.controller.open_project(root)
-dock.controller.mark_region(128)
+dock.controller.opener.open_project(root)
+dock.controller.reviewer.mark_region(128)
 dock.controller.session.edit.values[:] = 1
-dock.controller.accept()
+dock.controller.reviewer.accept()
 dock.controller.session.refresh_area()
 dock.render_now()
 assert dock.controller.session.slide == "a"
@@ -36,7 +36,7 @@ def test_viewer_dock_and_project_without_torch(root) -> None:
         [sys.executable, "-c", SCRIPT, str(root), *FAKE_ENGINE],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert "HEAVY []" in done.stdout, done.stdout + done.stderr

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_unisemalign.session.change import Change
+from napari_unisemalign.session.dock_state import resolve_state
 from napari_unisemalign.session.progress import TrainingProgress
 from napari_unisemalign.session.session import Session
 from unisemalign.errors import BusyError, DataError, ProjectError, SlideError, SpacingError
 from unisemalign.geometry import Rect
-from unisemalign.project import Origin, RegionState, Split
+from unisemalign.project import Origin, Project, RegionState, Split
 
 RECT = Rect(100, 200, 128, 128)
 
@@ -115,7 +117,7 @@ def test_strokes_survive_a_crash(session: Session) -> None:
     assert (again.edit.values[:64] == 2).all()
     assert not again.project.labels("a").labelled_rects()
     again.close()
-    session.project = session.edit = None
+    session._project = session._records = session._edit = None
 
 
 def test_switching_regions_keeps_the_strokes(session: Session) -> None:
@@ -144,7 +146,8 @@ def test_undo_brings_the_strokes_back_under_the_brush(session: Session) -> None:
 def test_undo_with_nothing_to_undo(session: Session) -> None:
     assert session.undo() is None
     assert session.redo() is None
-    assert not session.can_undo()
+    assert session.next_undo() is None
+    assert session.next_redo() is None
 
 
 def test_skip_and_hold_out(session: Session) -> None:
@@ -156,6 +159,99 @@ def test_skip_and_hold_out(session: Session) -> None:
     session.skip()
     assert session.project.region(region.id).state is RegionState.SKIPPED
     assert session.queue() == []
+    session.undo()
+    session.undo()
+    assert session.project.region(region.id).split is Split.VAL
+    assert session.edit.region.split is Split.VAL
+    session.undo()
+    assert session.edit.region.split is Split.TRAIN
+    assert session.undo() is None
+    for split in (Split.VAL, Split.TRAIN):
+        session.redo()
+        assert session.edit.region.split is split
+    session.redo()
+    assert session.edit is None
+    assert session.project.region(region.id).state is RegionState.SKIPPED
+    assert session.redo() is None
+
+
+def test_skip_keeps_the_strokes(session: Session) -> None:
+    region = session.mark_region(RECT)
+    _paint(session)
+    session.skip()
+    assert session.drafts.region_ids() == [region.id]
+    assert session.next_undo().verb == "skip"
+    session.undo()
+    assert session.edit.region.id == region.id
+    assert session.edit.region.state is RegionState.REVIEW
+    assert (session.edit.values[:64] == 2).all()
+
+
+def test_accept_and_skip_are_taken_back_in_their_order(session: Session) -> None:
+    first = session.mark_region(RECT)
+    _paint(session)
+    session.accept()
+    second = session.mark_region(Rect(500, 500, 128, 128))
+    session.skip()
+    assert session.undo().verb == "skip"
+    assert session.edit.region.id == second.id
+    assert session.undo().verb == "accept"
+    assert session.edit.region.id == first.id
+    assert not session.project.labels("a").read(RECT).any()
+    session.redo()
+    session.redo()
+    assert session.edit is None
+    states = [each.state for each in session.project.regions()]
+    assert states == [RegionState.ACCEPTED, RegionState.SKIPPED]
+
+
+def test_an_import_is_taken_back_as_one(session: Session, tmp_path: Path) -> None:
+    from PIL import Image
+
+    path = tmp_path / "mask.png"
+    Image.fromarray(np.full((1024, 1024), 1, np.uint8)).save(path)
+    session.import_labels(path)
+    assert session.next_undo().verb == "import"
+    session.undo()
+    assert session.labelled_values() == set()
+    session.redo()
+    assert session.labelled_values() == {2}
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_redo_never_takes_strokes_painted_since(session, drawn_path, tmp_path, restart) -> None:
+    shutil.copy(drawn_path, tmp_path / "b.tif")
+    session.add_slide(tmp_path / "b.tif")
+    session.show_slide("a")
+    region = session.mark_region(RECT)
+    _paint(session)
+    session.accept()
+    session.undo()
+    _paint(session, 3)
+    session.show_slide("b")
+    if restart:
+        root = session.project.root
+        session.close()
+        session.open(root)
+    assert session.next_redo() is None
+    assert session.redo() is None
+    session.open_region(region.id)
+    assert (session.edit.values[:64] == 3).all()
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_redo_after_nothing_was_painted(session: Session, restart: bool) -> None:
+    region = session.mark_region(RECT)
+    _paint(session)
+    session.accept()
+    session.undo()
+    if restart:
+        root = session.project.root
+        session.close()
+        session.open(root)
+    assert session.redo().verb == "accept"
+    assert session.project.region(region.id).state is RegionState.ACCEPTED
+    assert (session.project.labels("a").read(RECT)[:64] == 2).all()
 
 
 @pytest.mark.parametrize(
@@ -243,13 +339,97 @@ def test_a_full_disk_keeps_the_strokes(session: Session, monkeypatch) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("napari_unisemalign.session.region_edit.np.savez_compressed", full)
+        patch.setattr("napari_unisemalign.session.drafts.np.savez_compressed", full)
         with pytest.raises(ProjectError, match="full"):
             session.save_draft()
     assert session.edit.dirty
-    assert not list(session.drafts._folder.glob("*"))
+    assert not list(session.drafts.folder.glob("*"))
     session.save_draft()
     assert session.drafts.region_ids()
+
+
+def test_a_full_disk_holds_the_project_open(session: Session, monkeypatch, tmp_path) -> None:
+    session.mark_region(RECT)
+    _paint(session)
+    project = session.project
+
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_unisemalign.session.drafts.np.savez_compressed", full)
+        for close in (
+            session.close,
+            lambda: session.create(tmp_path / "other.unisem", classes=["x", "y"]),
+            session.close_region,
+            session.skip,
+        ):
+            with pytest.raises(ProjectError, match="full"):
+                close()
+            assert session.project is project
+            assert (session.edit.values[:64] == 2).all()
+    other = Session()
+    other.open(tmp_path / "other.unisem")  # nobody holds it
+    other.close()
+    rescued = session.rescue_strokes()
+    assert rescued.name == f"region-{session.edit.region.id}.npz"
+    rescued.unlink()
+    rescued.parent.rmdir()
+    session.save_draft()
+    assert session.rescue_strokes() is None
+
+
+def test_a_damaged_draft_is_told_and_kept(session: Session) -> None:
+    region = session.mark_region(RECT)
+    _paint(session)
+    session.close_region()
+    session.drafts.path(region.id).write_bytes(b"torn")
+    told = []
+    session.warned.connect(told.append)
+    session.open_region(region.id)
+    assert "cannot be shown" in told[0]
+    assert not session.edit.restored
+    _paint(session)
+    session.save_draft()
+    [kept] = session.drafts.folder.glob("*damaged*")
+    assert kept.read_bytes() == b"torn"
+
+
+def test_nothing_is_read_twice(session: Session, with_model) -> None:
+    with_model(session.project)
+    session.mark_region(RECT)
+    resolve_state(session)
+    queries = []
+    connection = session.project._database._connection
+    connection.set_trace_callback(queries.append)
+    state = resolve_state(session)
+    assert not [each for each in queries if "PRAGMA" not in each]
+    session.project.add_region("a", Rect(0, 0, 64, 64), state=RegionState.PREDICTED)
+    assert len(resolve_state(session).queue) == len(state.queue) + 1
+    connection.set_trace_callback(None)
+
+
+def test_what_other_processes_write_is_seen(session: Session) -> None:
+    assert not session.queue()
+    with Project.open(session.project.root) as other:
+        other.add_region("a", Rect(0, 0, 64, 64), state=RegionState.PREDICTED)
+    assert len(session.queue()) == 1
+
+
+def test_every_change_is_told(session: Session) -> None:
+    told = []
+    session.changed.connect(told.append)
+    session.mark_region(RECT)
+    assert Change.REGIONS in told[-1]
+    _paint(session)
+    assert told[-1] == Change.EDIT
+    session.accept()
+    assert any(Change.LABELS in each for each in told)
+    session.set_live(True)
+    assert told[-1] == Change.LIVE
+    count = len(told)
+    session.set_live(True)
+    assert len(told) == count, "nothing changed"
 
 
 def test_opening_the_open_project_again_changes_nothing(session: Session, root) -> None:
@@ -277,6 +457,6 @@ def test_a_round_that_still_learns_is_not_settled(session, with_model) -> None:
     assert session.settled_round() is None
     first, second = (with_model(session.project) for _ in range(2))
     assert session.settled_round().number == second
-    session.training = TrainingProgress(round=second)
+    session.set_training(TrainingProgress(round=second))
     assert session.settled_round().number == first
     assert session.latest_round().number == second

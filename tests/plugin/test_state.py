@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from napari_unisemalign.session.dock_state import NOTHING_TO_REVIEW, resolve_state
+from napari_unisemalign.session.dock_state import resolve_state
+from napari_unisemalign.session.permissions import NOTHING_TO_REVIEW
 from napari_unisemalign.session.progress import SegmentProgress, TrainingProgress
 from napari_unisemalign.session.session import Session
 from unisemalign.geometry import Rect
@@ -25,10 +26,10 @@ def test_with_nothing_open() -> None:
     state = resolve_state(Session())
     assert state.next_step.startswith("Press New project…")
     assert state.next_section == "open"
-    assert not state.segment_view.possible
-    assert not state.train.possible
-    assert not state.export.possible
-    assert state.add_slide.possible
+    assert not state.can.segment_view.possible
+    assert not state.can.train.possible
+    assert not state.can.export.possible
+    assert state.can.add_slide.possible
 
 
 def test_equal_sessions_look_equal(session: Session) -> None:
@@ -39,8 +40,8 @@ def test_equal_sessions_look_equal(session: Session) -> None:
 def test_the_way_from_a_slide_to_a_model(session: Session) -> None:
     state = resolve_state(session)
     assert "for a first guess, or Mark region" in state.next_step
-    assert state.segment_view.possible
-    assert "first guess of what the window shows" in state.segment_view.why
+    assert state.can.segment_view.possible
+    assert "first guess of what the window shows" in state.can.segment_view.why
     assert "There is no model yet" in state.segment_note
     assert not state.guessed
     session.mark_region(RECT)
@@ -52,7 +53,7 @@ def test_the_way_from_a_slide_to_a_model(session: Session) -> None:
     _label(session, Rect(400, 400, 128, 128))
     state = resolve_state(session)
     assert state.next_step == "Press Start in Train: the model learns from what you labelled."
-    assert state.train.possible
+    assert state.can.train.possible
 
 
 def test_the_way_from_a_first_guess_to_labels(session: Session, with_prediction) -> None:
@@ -72,7 +73,7 @@ def test_the_way_from_a_first_guess_to_labels(session: Session, with_prediction)
         (2, 0.3, None),
     ]
     assert len({each.color for each in state.clusters}) == 2
-    assert state.next_region.why == NOTHING_TO_REVIEW
+    assert state.can.next_region.why == NOTHING_TO_REVIEW
     guess.write_note(note.model_copy(update={"names": (2, 0)}))
     session.project.first_round(made_by="clusters")
     with_prediction(session.project, 0, "a")
@@ -82,13 +83,14 @@ def test_the_way_from_a_first_guess_to_labels(session: Session, with_prediction)
     assert state.round_shown == 0
     assert state.segment_note.startswith("Round 0: a first guess from clusters you named.")
     assert [each.value for each in state.clusters] == [2, 0]
-    assert state.next_region.possible
+    assert state.can.next_region.possible
     assert (state.rounds[0].number, state.rounds[0].method) == (0, "first guess")
     assert not state.measure_note
     _label(session)
     assert session.project.journal()[0].round == 0
     assert "press Start in Train" in resolve_state(session).next_step.replace("P", "p", 1)
     guess.write_note(GuessNote(made_by="words", model="conch"))
+    session.guess_changed()
     state = resolve_state(session)
     assert "a first guess from words (conch)" in state.segment_note
     assert state.guessed
@@ -101,9 +103,10 @@ def test_the_way_round_with_a_model(session: Session, with_model, with_predictio
     state = resolve_state(session)
     assert "Press View" in state.next_step
     assert not state.clusters
-    assert state.segment_view.possible
-    assert not state.segment_region.possible
+    assert state.can.segment_view.possible
+    assert not state.can.segment_region.possible
     with_prediction(session.project, number, "a")
+    session.predicted()
     assert "Press Next region (N) to look for" in resolve_state(session).next_step
     for x in (0, 300, 600):
         session.project.add_region(
@@ -126,10 +129,10 @@ def test_a_stopped_round_offers_to_go_on(session: Session, with_model) -> None:
     session.project.set_round(stopped.number, state="cancelled")
     state = resolve_state(session)
     assert "press Resume" in state.next_step
-    assert state.resume.possible
+    assert state.can.resume.possible
     assert state.rounds[-1].resumable
     with_model(session.project)
-    assert not resolve_state(session).resume.possible
+    assert not resolve_state(session).can.resume.possible
 
 
 def test_a_killed_round_is_not_shown_as_running(session: Session) -> None:
@@ -137,19 +140,19 @@ def test_a_killed_round_is_not_shown_as_running(session: Session) -> None:
     session.project.new_round(method="unisemalign", preset="recommended")
     state = resolve_state(session)
     assert state.rounds[-1].state == "stopped"
-    assert state.resume.possible
+    assert state.can.resume.possible
 
 
 def test_while_jobs_run(session: Session, with_model) -> None:
     _label(session)
     with_model(session.project)
-    session.training = TrainingProgress(round=2, step=3, total=9)
-    session.segmenting = SegmentProgress("a", None)
+    session.set_training(TrainingProgress(round=2, step=3, total=9))
+    session.set_segmenting(SegmentProgress("a", None))
     state = resolve_state(session)
     assert "The model is learning" in state.next_step
-    assert not state.train.possible
-    assert not state.segment_view.possible
-    assert state.mark.possible
+    assert not state.can.train.possible
+    assert not state.can.segment_view.possible
+    assert state.can.mark.possible
 
 
 def test_the_encoder_and_the_words_are_said_plainly(session: Session) -> None:

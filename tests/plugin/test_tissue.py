@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from PIL import Image
+from standins import PATIENCE_MS
 
-from napari_unisemalign.actions import tissue as tissue_module
-from napari_unisemalign.actions.tissue import GLASS, TissueEditor
-from napari_unisemalign.canvas.layer_manager import ACCEPTED, EDITING, TISSUE, LayerManager
+from napari_unisemalign.actions import tissue_search
+from napari_unisemalign.actions.tissue import TissueEditor
+from napari_unisemalign.canvas.layer_manager import LayerManager
+from napari_unisemalign.canvas.overlays import ACCEPTED, EDITING, GLASS, TISSUE
 from napari_unisemalign.session.session import Session
 from unisemalign.errors import UnisemalignError
 from unisemalign.geometry import Rect
@@ -64,7 +66,7 @@ def editor(study, qtbot, status):
 def shown(editor, qtbot):
     """The editor with its layer on show."""
     editor.toggle()
-    qtbot.waitUntil(lambda: editor.layer is not None, timeout=5000)
+    qtbot.waitUntil(lambda: editor.layer is not None, timeout=PATIENCE_MS)
     return editor
 
 
@@ -84,7 +86,7 @@ def test_the_layer_darkens_what_is_skipped_and_lies_on_the_slide(editor, qtbot) 
     editor.toggle()
     assert editor.finding  # the window goes on meanwhile
     assert editor.layer is None
-    qtbot.waitUntil(lambda: editor.layer is not None, timeout=5000)
+    qtbot.waitUntil(lambda: editor.layer is not None, timeout=PATIENCE_MS)
     layer = editor.layer
     assert not editor.finding
     assert layer.data.shape == SHAPE
@@ -111,7 +113,7 @@ def test_a_stroke_is_kept_a_moment_later_and_undone(shown, qtbot) -> None:
     assert shown.brush == SKIP
     layer.brush_size = 9
     layer.paint((30, 20), SKIP)
-    qtbot.waitUntil(lambda: on_disk(shown).skipped is not None, timeout=3000)
+    qtbot.waitUntil(lambda: on_disk(shown).skipped is not None, timeout=PATIENCE_MS)
     assert not on_disk(shown).mask[30, 20]
     shown.paint(TissueChange.TISSUE)
     layer.paint((30, 80), layer.selected_label)
@@ -120,7 +122,7 @@ def test_a_stroke_is_kept_a_moment_later_and_undone(shown, qtbot) -> None:
     assert layer.mode == "pan_zoom"
     layer.undo()
     layer.undo()
-    qtbot.waitUntil(lambda: on_disk(shown).skipped is None, timeout=3000)
+    qtbot.waitUntil(lambda: on_disk(shown).skipped is None, timeout=PATIENCE_MS)
     assert TissueStore(session_of(shown).project.root).stamp("a") is None
 
 
@@ -171,7 +173,7 @@ def test_a_correction_is_there_the_next_time(study, editor, qtbot) -> None:
     values[:10, :10] = SKIP
     TissueStore(study).correct("a", values, 8.0)
     editor.start()
-    qtbot.waitUntil(lambda: editor.layer is not None, timeout=5000)
+    qtbot.waitUntil(lambda: editor.layer is not None, timeout=PATIENCE_MS)
     assert (editor.layer.data[:10, :10] == SKIP).all()
     assert editor.layer.mode == "paint"  # as was asked before it was there
     editor.keep()
@@ -185,7 +187,7 @@ def test_another_slide_shows_its_own_tissue(shown, qtbot) -> None:
     session.show_slide("b")
     assert not on_disk(shown, "a").mask[30, 20]
     assert not shown.correcting
-    qtbot.waitUntil(lambda: shown.layer is not None, timeout=5000)
+    qtbot.waitUntil(lambda: shown.layer is not None, timeout=PATIENCE_MS)
     assert shown.layer is not first
     assert (shown.layer.data != SKIP).all()
     shown.toggle()
@@ -197,7 +199,7 @@ def test_another_slide_shows_its_own_tissue(shown, qtbot) -> None:
 def test_a_search_for_a_slide_that_left_is_not_shown(editor, qtbot, monkeypatch) -> None:
     editor.toggle()
     session_of(editor).show_slide("b")
-    qtbot.waitUntil(lambda: editor.layer is not None, timeout=5000)
+    qtbot.waitUntil(lambda: editor.layer is not None, timeout=PATIENCE_MS)
     qtbot.wait(100)
     assert [each.name for each in viewer_of(editor).layers].count(TISSUE) == 1
     assert editor._shown.slide == "b"
@@ -212,7 +214,7 @@ def test_closing_or_deleting_the_layer_loses_no_stroke(shown, qtbot) -> None:
     assert not shown.correcting
     assert not on_disk(shown).mask[30, 20]
     shown.toggle()
-    qtbot.waitUntil(lambda: shown.layer is not None, timeout=5000)
+    qtbot.waitUntil(lambda: shown.layer is not None, timeout=PATIENCE_MS)
     shown.layer.paint((60, 20), SKIP)
     session_of(shown).close()
     with Project.open(root) as again:
@@ -235,7 +237,7 @@ def test_what_goes_wrong_is_told(editor, status, study, qtbot, monkeypatch) -> N
     TissueStore(study).correct("a", np.ones(SHAPE, np.uint8), 8.0)
     (study / "tissue" / "a.npz").write_bytes(b"torn")
     editor.start()
-    qtbot.waitUntil(lambda: bool(status), timeout=5000)
+    qtbot.waitUntil(lambda: bool(status), timeout=PATIENCE_MS)
     assert "is damaged" in status[0]
     assert not editor.correcting
     assert editor.layer is None
@@ -244,8 +246,8 @@ def test_what_goes_wrong_is_told(editor, status, study, qtbot, monkeypatch) -> N
     def missing(path, spacing_um, opening):
         raise UnisemalignError("The disk sleeps.")
 
-    monkeypatch.setattr(tissue_module, "reopen_slide", missing)
+    monkeypatch.setattr(tissue_search, "reopen_slide", missing)
     editor.toggle()
-    qtbot.waitUntil(lambda: len(status) > 1, timeout=5000)
+    qtbot.waitUntil(lambda: len(status) > 1, timeout=PATIENCE_MS)
     assert status[1] == "The disk sleeps."
     assert not editor.finding

@@ -177,6 +177,15 @@ class Database:
         with self._lock, self._errors_told():
             return self._connection.execute(sql, values).fetchall()
 
+    def version(self) -> tuple[int, int]:
+        """Return two numbers; the first changes when others have written, the second when this has.
+
+        Between two calls with the same result the tables stayed as they were.
+        """
+        with self._lock, self._errors_told():
+            others = self._connection.execute("PRAGMA data_version").fetchone()[0]
+            return int(others), self._connection.total_changes
+
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Yield a connection whose changes are kept whole, or not at all if the block raises."""

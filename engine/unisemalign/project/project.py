@@ -211,6 +211,13 @@ class Project:
     ) -> None:
         self.close()
 
+    def version(self) -> tuple[int, int]:
+        """Return the version of the tables: of what others wrote, and of what this object wrote.
+
+        While it stays the same, slides, regions, rounds and journal need not be read again.
+        """
+        return self._database.version()
+
     # Locks
 
     def lock_editing(self) -> AbstractContextManager[None]:

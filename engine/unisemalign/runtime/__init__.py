@@ -1,6 +1,6 @@
 """What every long piece of work shares: events, cancelling, the device, the seed."""
 
-from unisemalign.runtime.cancel import CancelToken, cancel_on_signals
+from unisemalign.runtime.cancel import STOP_AT_STDIN_END, CancelToken, cancel_on_signals
 from unisemalign.runtime.events import (
     Events,
     JsonLinesEvents,
@@ -14,6 +14,7 @@ from unisemalign.runtime.files import remove_file, write_atomically, write_json
 from unisemalign.runtime.progress import Pace
 
 __all__ = [
+    "STOP_AT_STDIN_END",
     "CancelToken",
     "Events",
     "JsonLinesEvents",

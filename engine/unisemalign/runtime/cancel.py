@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +12,12 @@ from pathlib import Path
 from types import FrameType
 
 from unisemalign.errors import CancelledError
+
+STOP_AT_STDIN_END = "UNISEMALIGN_STOP_AT_STDIN_END"
+"""Environment variable: where it is set, closing a command's stdin asks it to stop.
+
+Windows has no signal that a console process could be asked by.
+"""
 
 
 class CancelToken:
@@ -47,12 +55,16 @@ class CancelToken:
 def cancel_on_signals(token: CancelToken) -> Iterator[CancelToken]:
     """Turn SIGINT and SIGTERM into a request on ``token`` while the block runs.
 
+    So does the end of stdin where :data:`STOP_AT_STDIN_END` is set.
+
     A second SIGINT does what it always does, so an impatient person still gets out. Outside the
     main thread, where Python allows no handlers, the block runs without them.
     """
     if threading.current_thread() is not threading.main_thread():
         yield token
         return
+    if os.environ.get(STOP_AT_STDIN_END):
+        threading.Thread(target=_request_at_stdin_end, args=(token,), daemon=True).start()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -67,3 +79,13 @@ def cancel_on_signals(token: CancelToken) -> Iterator[CancelToken]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _request_at_stdin_end(token: CancelToken) -> None:
+    # Not through sys.stdin: its lock would be held when the interpreter ends.
+    try:
+        while os.read(sys.__stdin__.fileno() if sys.__stdin__ else 0, 4096):
+            pass
+    except OSError:
+        return
+    token.request()

@@ -1,25 +1,16 @@
-"""Provenance of accepted pixels, and drafts."""
+"""Where accepted pixels come from."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from napari_unisemalign.session.region_edit import Drafts, RegionEdit, resolve_origin, start_values
-from unisemalign.geometry import Rect
-from unisemalign.project import Origin, Region, RegionState, Split
+from napari_unisemalign.session.region_edit import resolve_origin, start_values
+from unisemalign.project import Origin
 
 Labels = arrays(np.uint8, (4, 5), elements=st.integers(0, 3))
-
-
-def _open_edit() -> RegionEdit:
-    region = Region(7, "a", Rect(10, 20, 4, 5), RegionState.REVIEW, Split.TRAIN)
-    zeros = np.zeros((4, 5), np.uint8)
-    return RegionEdit(region, zeros + 2, zeros, zeros, zeros + 1, dirty=True)
 
 
 def test_origin_by_hand() -> None:
@@ -57,27 +48,3 @@ def test_accepting_what_was_found_draws_nothing(labels, predicted) -> None:
     result = resolve_origin(found, labels=labels, origin=origin, predicted=predicted)
     assert not (result == Origin.CORRECTED).any()
     assert (result[(labels == 0) & (predicted > 0)] == Origin.ACCEPTED).all()
-
-
-def test_a_draft_comes_back(tmp_path: Path) -> None:
-    drafts, edit = Drafts(tmp_path / "drafts"), _open_edit()
-    drafts.save(edit)
-    assert not edit.dirty
-    assert drafts.region_ids() == [7]
-    values, predicted = drafts.load(edit.region)
-    assert (values == 2).all()
-    assert (predicted == 1).all()
-    drafts.drop(7)
-    assert drafts.load(edit.region) is None
-
-
-def test_a_torn_or_foreign_draft_counts_as_none(tmp_path: Path) -> None:
-    drafts, edit = Drafts(tmp_path), _open_edit()
-    drafts.save(edit)
-    moved = Region(7, "a", Rect(0, 0, 4, 5), RegionState.REVIEW, Split.TRAIN)
-    assert drafts.load(moved) is None
-    path = tmp_path / "region-7.npz"
-    path.write_bytes(path.read_bytes()[:60])
-    assert drafts.load(edit.region) is None
-    path.write_bytes(b"")
-    assert drafts.load(edit.region) is None

@@ -1,4 +1,4 @@
-"""Dialogs: a new project, and the pixel size of a slide that does not say."""
+"""A dialog for a new project: where, which classes, pixel size, encoder and words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_unisemalign.widgets.parts import SentenceWidget, color_icon
+from napari_unisemalign.widgets.buttons import color_icon
+from napari_unisemalign.widgets.colors import ERROR
+from napari_unisemalign.widgets.sentence import SentenceWidget, note_widget
 from unisemalign.project import ClassInfo
 from unisemalign.project.colors import default_colors
 from unisemalign.weights import PUBLISHED, choice_sentence
@@ -119,7 +121,7 @@ class NewProjectDialog(QDialog):
         form.addRow("", self.encoder_note)
         form.addRow("Words", rows["text"])
         form.addRow("", self.text_note)
-        self.problem = SentenceWidget(color="#e5605a")
+        self.problem = SentenceWidget(color=ERROR)
         self.buttons = QDialogButtonBox(
             QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
         )
@@ -186,34 +188,6 @@ class NewProjectDialog(QDialog):
             self.accept()
 
 
-class SpacingDialog(QDialog):
-    """Asks how large the pixels of a slide are."""
-
-    def __init__(self, name: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setWindowTitle("Pixel size")
-        self.spacing = QDoubleSpinBox()
-        self.spacing.setDecimals(4)
-        self.spacing.setRange(0.01, 100.0)
-        self.spacing.setSingleStep(0.05)
-        self.spacing.setValue(0.5)
-        self.spacing.setSuffix(" µm/px")
-        buttons = QDialogButtonBox(
-            QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
-        )
-        buttons.accepted.connect(self.accept)
-        buttons.rejected.connect(self.reject)
-        outer = QVBoxLayout(self)
-        outer.addWidget(
-            _note(
-                f"'{name}' does not say how large its pixels are. "
-                f"A 20× scan has about 0.5 µm/px, a 40× scan about 0.25 µm/px."
-            )
-        )
-        outer.addWidget(self.spacing)
-        outer.addWidget(buttons)
-
-
 def _taken(root: Path) -> str:
     """Say why no project can be made in ``root``; nothing when it can."""
     try:
@@ -235,16 +209,8 @@ def _choice(kind: Kind) -> tuple[QComboBox, SentenceWidget]:
     combo.setEditable(True)
     combo.addItems([entry.name for entry in PUBLISHED if entry.kind == kind])
     combo.setToolTip("A name of the list, any other of its library, or NAME=PATH for your own file")
-    note = _note(OUR_NOTES[kind])
+    note = note_widget(OUR_NOTES[kind])
     combo.currentTextChanged.connect(
         lambda name: note.say(choice_sentence(name, kind) or OUR_NOTES[kind])
     )
     return combo, note
-
-
-def _note(text: str) -> SentenceWidget:
-    note = SentenceWidget(dim=True)
-    # Without a width to wrap at, Qt reserves room for far more lines than there are.
-    note.setMinimumWidth(360)
-    note.say(text)
-    return note

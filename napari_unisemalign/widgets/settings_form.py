@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -13,7 +14,8 @@ from magicgui.widgets.bases import ValueWidget
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from unisemalign.settings import METHODS, PRESETS, Settings, build_settings
+from napari_unisemalign.session.training_choice import TrainingChoice
+from unisemalign.settings import METHODS, PRESETS, Settings
 
 PROJECT_OWNS = frozenset({"model.encoder", "model.text"})
 """Chosen once for the whole project, not for a round."""
@@ -48,6 +50,11 @@ def iter_fields(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator
 class SettingsForm:
     """Preset, method, and the titled settings as magicgui widgets.
 
+    Parameters
+    ----------
+    choice
+        Where the values are kept; a choice of its own unless given.
+
     Attributes
     ----------
     preset, method
@@ -56,68 +63,36 @@ class SettingsForm:
         Address → widget.
     """
 
-    def __init__(self) -> None:
-        self.preset = ComboBox(
-            label=Settings.model_fields["preset"].title,
-            choices=list(PRESETS),
-            tooltip=Settings.model_fields["preset"].description,
-        )
-        self.method = ComboBox(
-            label=Settings.model_fields["method"].title,
-            choices=list(METHODS),
-            tooltip=Settings.model_fields["method"].description,
-        )
-        base = build_settings()
+    def __init__(self, choice: TrainingChoice | None = None) -> None:
+        self.choice = TrainingChoice() if choice is None else choice
+        self.preset = _starting_point("preset", PRESETS, self.choice.preset)
+        self.method = _starting_point("method", METHODS, self.choice.method)
         self.fields: dict[str, ValueWidget] = {}
         for each in iter_fields():
-            self.fields[each.address] = create_widget(
-                value=value_at(base, each.address),
+            widget = create_widget(
+                value=self.choice.value(each.address),
                 annotation=each.annotation,
                 label=each.title,
                 options={**dict(each.options), "tooltip": each.description},
             )
-        self.preset.changed.connect(self._on_preset_changed)
-        self.method.changed.connect(self._on_preset_changed)
+            widget.changed.connect(partial(self.choice.choose, each.address))
+            self.fields[each.address] = widget
+        self.preset.changed.connect(self._on_start_changed)
+        self.method.changed.connect(self._on_start_changed)
 
     def widgets(self) -> list[ValueWidget]:
         """Return every widget, top to bottom."""
         return [self.preset, self.method, *self.fields.values()]
 
-    def settings(self) -> Settings:
-        """Return the settings of the form. SettingsError: a value is impossible."""
-        return build_settings(self.preset.value, self.method.value, self._changes())
-
-    def options(self) -> list[str]:
-        """Return the form as options of ``unisemalign train``: what differs from the preset."""
-        self.settings()
-        options = ["--preset", str(self.preset.value), "--method", str(self.method.value)]
-        for address, value in self._changes().items():
-            options += ["--set", f"{address}={_toml(value)}"]
-        return options
-
-    def _changes(self) -> dict[str, Any]:
-        base = build_settings(self.preset.value, self.method.value)
-        changes = {}
+    def _on_start_changed(self) -> None:
+        self.choice.start_from(str(self.preset.value), str(self.method.value))
         for address, widget in self.fields.items():
-            value = widget.value
-            if isinstance(value, str):
-                value = value.strip()
-            if value != value_at(base, address):
-                changes[address] = value
-        return changes
-
-    def _on_preset_changed(self) -> None:
-        base = build_settings(self.preset.value, self.method.value)
-        for address, widget in self.fields.items():
-            widget.value = value_at(base, address)
+            widget.value = self.choice.value(address)
 
 
-def value_at(settings: BaseModel, address: str) -> Any:
-    """Return the setting at ``address``."""
-    value: Any = settings
-    for name in address.split("."):
-        value = getattr(value, name)
-    return value
+def _starting_point(name: str, choices: Iterable[str], value: str) -> ComboBox:
+    info = Settings.model_fields[name]
+    return ComboBox(label=info.title, choices=list(choices), value=value, tooltip=info.description)
 
 
 def _inner_model(annotation: Any) -> type[BaseModel] | None:
@@ -149,9 +124,3 @@ def _widget_of(info: FieldInfo) -> tuple[Any, dict[str, Any]]:
     if annotation is float:
         options.update({"widget_type": FloatSpinBox, "step": 1e-4})
     return annotation, options
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)

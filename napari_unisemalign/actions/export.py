@@ -1,0 +1,71 @@
+"""Exporting results, in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_unisemalign.actions.error_reporter import ErrorReporter
+from napari_unisemalign.engine.command import CommandJob
+from napari_unisemalign.engine.lines import Event
+from napari_unisemalign.session.session import Session
+
+
+class Exporter(QObject):
+    """Runs ``unisemalign export`` for the open project."""
+
+    exported = Signal(list)
+    """Paths of the files that were written."""
+    changed = Signal()
+    """It runs, or no longer."""
+
+    def __init__(self, session: Session, errors: ErrorReporter, *, engine: Sequence[str]) -> None:
+        super().__init__()
+        self._session = session
+        self._errors = errors
+        self._engine = tuple(engine)
+        self._job: CommandJob | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether an export runs."""
+        return self._job is not None
+
+    def export(self, out: Path, kind: str, source: str) -> None:
+        """Write results into ``out``.
+
+        Parameters
+        ----------
+        out
+            The folder.
+        kind
+            A format of ``unisemalign export``.
+        source
+            ``best``, ``labels`` or ``prediction``.
+        """
+        project = self._session.project
+        if project is None or self._job is not None:
+            return
+        self._errors.began.emit("export")
+        arguments = ["export", str(project.root), "--format", kind]
+        arguments += ["--source", source, "--out", str(out), "--json"]
+        self._job = CommandJob("The export", arguments, engine=self._engine)
+        self._job.finished.connect(self._on_finished)
+        self._job.start()
+        self.changed.emit()
+
+    def stop(self) -> None:
+        """End it now: another project is opened, or none any more."""
+        if self._job is not None:
+            self._job.stop()
+        self._job = None
+
+    def _on_finished(self, event: Event) -> None:
+        self._job = None
+        if event["event"] == "done":
+            self.exported.emit([str(path) for path in event.get("files") or ()])
+        else:
+            self._errors.report("export", str(event.get("text", "The export was stopped.")))
+        self.changed.emit()

@@ -1,0 +1,50 @@
+"""Opening projects, and choosing what of them is on show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from napari_unisemalign.actions.error_reporter import ErrorReporter
+from napari_unisemalign.canvas.layer_manager import LayerManager
+from napari_unisemalign.canvas.slide_layer import METADATA_KEY
+from napari_unisemalign.session.session import Session
+
+
+class Opener:
+    """Opens and makes projects, shows slides, and knows the slides that belong to none."""
+
+    def __init__(self, session: Session, layers: LayerManager, errors: ErrorReporter) -> None:
+        self._session = session
+        self._layers = layers
+        self._errors = errors
+        layers.shown_changed.connect(self._find_loose_slides)
+        self._find_loose_slides()
+
+    def open_project(self, root: Path) -> None:
+        """Open a project and show its first slide."""
+        with self._errors.reporting("open"):
+            self._session.open(root)
+
+    def create_project(self, root: Path, **choices: Any) -> bool:
+        """Make a project and return whether it was made; ``choices`` are :meth:`Session.create`'s.
+
+        Slides opened before are its first.
+        """
+        before = self._session.project
+        with self._errors.reporting("open"):
+            self._session.create(root, **choices)
+        return self._session.project is not before
+
+    def show_slide(self, name: str) -> None:
+        """Show a slide of the project; deleted layers of the one on show come back."""
+        with self._errors.reporting("open"):
+            if name == self._session.slide:
+                self._layers.recreate_layers()
+            self._session.show_slide(name)
+
+    def _find_loose_slides(self) -> None:
+        facts = [layer.metadata.get(METADATA_KEY, {}) for layer in self._layers.viewer.layers]
+        self._session.set_loose_slides(
+            tuple(Path(each["path"]) for each in facts if "path" in each and "role" not in each)
+        )

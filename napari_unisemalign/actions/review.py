@@ -1,0 +1,169 @@
+"""Reviewing regions: mark, open, accept, skip, take back."""
+
+from __future__ import annotations
+
+from napari.utils.notifications import show_info
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject
+
+from napari_unisemalign.actions.error_reporter import ErrorReporter
+from napari_unisemalign.actions.segment import Segmenter
+from napari_unisemalign.canvas.layer_manager import LayerManager
+from napari_unisemalign.engine.lines import FINAL, Event
+from napari_unisemalign.engine.timers import single_shot
+from napari_unisemalign.session.permissions import NEED_PROJECT, NOTHING_TO_REVIEW, RANKING_WAITS
+from napari_unisemalign.session.session import Session
+from unisemalign.errors import ProjectError
+from unisemalign.geometry import Rect
+from unisemalign.project import RegionState
+
+KEEP_MS = 400
+"""Strokes are written so long after the first that is not on disk, whatever follows it."""
+RETRY_MS = 5_000
+QUEUE_COUNT = 10
+
+
+class Reviewer(QObject):
+    """What a person does with regions; strokes are kept as a draft meanwhile.
+
+    Parameters
+    ----------
+    session, layers, errors
+        What is open, how it is shown, and where errors are told.
+    segmenter
+        Whose warm engine ranks the regions.
+    """
+
+    def __init__(
+        self, session: Session, layers: LayerManager, errors: ErrorReporter, segmenter: Segmenter
+    ) -> None:
+        super().__init__()
+        self._session = session
+        self._layers = layers
+        self._errors = errors
+        self._segmenter = segmenter
+        self._keep_soon = single_shot(self, KEEP_MS, self._on_keep_due)
+        session.dirtied.connect(self._on_dirtied)
+        layers.viewer.layers.events.removed.connect(self._on_layer_removed)
+
+    def shut_down(self) -> None:
+        """Follow the viewer no longer."""
+        if isalive(self._keep_soon):
+            self._keep_soon.stop()
+        self._layers.viewer.layers.events.removed.disconnect(self._on_layer_removed)
+
+    def mark_region(self, side_px: int) -> None:
+        """Make a square region in the middle of the view and open it."""
+        with self._errors.reporting("review"):
+            view = self._layers.viewport.visible_rect()
+            y, x = view.y + view.h // 2, view.x + view.w // 2
+            rect = Rect(y - side_px // 2, x - side_px // 2, side_px, side_px)
+            name = self._session.slide
+            if name is not None:
+                rect = _pushed_inside(rect, self._session.spaced_slide(name).shape_yx)
+            self._session.mark_region(rect)
+
+    def open_region(self, region_id: int) -> None:
+        """Open a region from the list."""
+        with self._errors.reporting("review"):
+            self._session.open_region(region_id)
+
+    def next_region(self) -> None:
+        """Open the region most worth a look; ask the engine when none is waiting."""
+        session = self._session
+        if session.ranking:
+            return
+        with self._errors.reporting("review"):
+            if session.project is None:
+                raise ProjectError(NEED_PROJECT)
+            current = None if session.edit is None else session.edit.region.id
+            waiting = [region for region in session.queue() if region.id != current]
+            fresh = [region for region in waiting if region.state is RegionState.PREDICTED]
+            review = session.round_to_review()
+            if fresh or (waiting and review is None):
+                session.open_region((fresh or waiting)[0].id)
+            elif review is None or (server := self._segmenter.server) is None:
+                self._errors.report("review", NOTHING_TO_REVIEW)
+            elif session.segmenting is not None and not session.segmenting.follows_view:
+                # The engine does one thing at a time: the person would wait without knowing why.
+                self._errors.report("review", RANKING_WAITS)
+            else:
+                session.set_ranking(True)
+                self._segmenter.give_way()
+                server.request("queue", self._on_queue_event, count=QUEUE_COUNT)
+
+    def accept(self) -> None:
+        """Stand behind the region under the brush."""
+        with self._errors.reporting("review"):
+            self._session.accept()
+
+    def skip(self) -> None:
+        """Leave the region unlabelled."""
+        with self._errors.reporting("review"):
+            self._session.skip()
+
+    def hold_out(self, held: bool) -> None:
+        """Keep the region for measuring."""
+        with self._errors.reporting("review"):
+            self._session.hold_out(held)
+
+    def undo(self) -> None:
+        """Take back the last stroke, or what was accepted last when no region is open."""
+        editing = self._layers.editing()
+        with self._errors.reporting("review"):
+            if editing is not None:
+                editing.undo()
+            else:
+                self._session.undo()
+
+    def redo(self) -> None:
+        """Make again what was taken back."""
+        editing = self._layers.editing()
+        with self._errors.reporting("review"):
+            if editing is not None:
+                editing.redo()
+            else:
+                self._session.redo()
+
+    def _on_queue_event(self, event: Event) -> None:
+        session = self._session
+        if event["event"] not in FINAL:
+            return
+        session.set_ranking(False)
+        if event["event"] == "failed":
+            sentence = str(event.get("text", "The engine could not rank regions."))
+            self._errors.report("review", sentence)
+            return
+        with self._errors.reporting("review"):
+            ranked = [each for each in session.queue() if each.state is RegionState.PREDICTED]
+            if ranked:
+                session.open_region(ranked[0].id)
+            else:
+                show_info("The model doubts nothing that is segmented. Segment more, or Export.")
+
+    def _on_layer_removed(self) -> None:
+        """Close a region whose layer was deleted by hand: what is not seen is not accepted."""
+        if self._session.edit is not None and self._layers.editing() is None:
+            with self._errors.reporting("review", act=False):
+                self._session.close_region()
+
+    def _on_dirtied(self) -> None:
+        # Not started anew by each stroke: who paints on and on would never be kept.
+        if isalive(self._keep_soon) and not self._keep_soon.isActive():
+            self._keep_soon.start(KEEP_MS)
+
+    def _on_keep_due(self) -> None:
+        session, wait_ms = self._session, RETRY_MS
+        with self._errors.reporting("review", act=False):
+            session.keep_strokes()
+            wait_ms = KEEP_MS
+        if session.keeping_strokes:
+            self._keep_soon.start(wait_ms)
+
+
+def _pushed_inside(rect: Rect, shape_yx: tuple[int, int]) -> Rect:
+    """Return ``rect`` moved and cut so that it lies inside ``shape_yx``."""
+    h, w = min(rect.h, shape_yx[0]), min(rect.w, shape_yx[1])
+    y = min(max(0, rect.y), shape_yx[0] - h)
+    x = min(max(0, rect.x), shape_yx[1] - w)
+    return Rect(y, x, h, w)

@@ -1,0 +1,195 @@
+"""Training rounds: start, resume, follow, stop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from napari.utils.notifications import show_info
+from qtpy.QtCore import QObject, Signal
+
+from napari_unisemalign.actions.error_reporter import ErrorReporter
+from napari_unisemalign.engine.lines import Event
+from napari_unisemalign.engine.training import TrainingFollower, TrainingJob
+from napari_unisemalign.session.curve import Curve, grown_curve
+from napari_unisemalign.session.dock_state import resolve_state
+from napari_unisemalign.session.progress import TrainingProgress
+from napari_unisemalign.session.session import Session
+from napari_unisemalign.session.training_choice import TrainingChoice
+from unisemalign.errors import ProjectError
+from unisemalign.runtime import read_log
+
+STOPPING = "Stopping at the next step"
+STOP_IGNORED = "The training has not stopped yet"
+
+
+class Trainer(QObject):
+    """Runs ``unisemalign train`` for the open project, or follows one that runs already.
+
+    Attributes
+    ----------
+    choice
+        The settings of the next round.
+    goes_on_without_viewer
+        Whether the training goes on when the viewer closes.
+    """
+
+    trained = Signal()
+    """A round is done: the engine can be asked for its labels."""
+
+    def __init__(self, session: Session, errors: ErrorReporter, *, engine: Sequence[str]) -> None:
+        super().__init__()
+        self._session = session
+        self._errors = errors
+        self._engine = tuple(engine)
+        self._job: TrainingJob | TrainingFollower | None = None
+        self.choice = TrainingChoice()
+        self.goes_on_without_viewer = False
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether a training runs that this viewer started."""
+        return isinstance(self._job, TrainingJob)
+
+    def start(self) -> None:
+        """Start a new round."""
+        with self._errors.reporting("train"):
+            self._start(self.choice.options())
+
+    def resume(self) -> None:
+        """Go on with the round that was stopped."""
+        with self._errors.reporting("train"):
+            self._start(["--resume"])
+
+    def cancel(self) -> None:
+        """Ask for a clean stop at the next step."""
+        if self._job is None or self._session.training is None:
+            return
+        self._job.cancel()
+        self._update_progress(stopping=True, what=STOPPING)
+
+    def end(self) -> None:
+        """End it at once; the round can be resumed from its last checkpoint."""
+        if self._job is not None:
+            self._job.end()
+
+    def stop(self) -> None:
+        """End it now: another project is opened, or none any more."""
+        if isinstance(self._job, TrainingJob) and self.goes_on_without_viewer:
+            self._job.hand_over()
+        elif self._job is not None:
+            self._job.stop()
+        self._job = None
+
+    def follow_project(self) -> None:
+        """Show the newest round's curve; follow its training if another process runs it."""
+        session, project = self._session, self._session.project
+        rounds = session.rounds()
+        if project is None or not rounds:
+            return
+        newest = rounds[-1]
+        if newest.state == "running" and project.training_pid() is not None:
+            session.set_curve(Curve(newest.number))
+            progress = TrainingProgress(
+                round=newest.number, in_other_process=True, what="Training in another process"
+            )
+            self._follow(TrainingFollower(project, newest.number), progress)
+        else:
+            self._load_curve(newest.number)
+
+    def _start(self, options: list[str]) -> None:
+        session = self._session
+        if session.training is not None:
+            return
+        allowed = resolve_state(session).can.train
+        if session.project is None or not allowed.possible:
+            raise ProjectError(allowed.why)
+        session.save_draft()
+        job = TrainingJob(session.project, options, engine=self._engine)
+        if "--resume" not in options:
+            session.set_curve(Curve())
+        self._follow(job, TrainingProgress())
+
+    def _follow(self, job: TrainingJob | TrainingFollower, progress: TrainingProgress) -> None:
+        self._job = job
+        self._session.set_training(progress)
+        job.event_received.connect(self._on_event)
+        job.finished.connect(self._on_finished)
+        job.stop_ignored.connect(self._on_stop_ignored)
+        job.start()
+
+    def _on_stop_ignored(self) -> None:
+        self._update_progress(stop_ignored=True, what=STOP_IGNORED)
+
+    def _update_progress(self, **changes: Any) -> None:
+        if self._session.training is not None:
+            self._session.set_training(replace(self._session.training, **changes))
+
+    def _on_event(self, event: Event) -> None:
+        progress, kind = self._session.training, event["event"]
+        if progress is None:
+            return
+        if progress.round is None:
+            self._find_round(event)
+        if kind == "start":
+            total, what = int(event.get("total") or 0), str(event.get("what") or "Training")
+            self._update_progress(total=total, what=what)
+        elif kind == "step":
+            self._update_progress(
+                step=int(event["step"]),
+                total=int(event.get("total") or progress.total),
+                loss=event.get("loss"),
+                eta_s=event.get("eta_s"),
+                what=progress.what if progress.stopping else "Training",
+            )
+            self._grow_curve(event)
+        elif kind == "validation":
+            self._grow_curve(event)
+            self._session.rounds_changed()  # it may have its first model now
+        elif kind in {"message", "progress"}:
+            text = event.get("text") or event.get("what")
+            if text and not progress.stopping:
+                self._update_progress(what=str(text))
+
+    def _find_round(self, event: Event) -> None:
+        number = event.get("round")
+        if not isinstance(number, int):
+            running = [each for each in self._session.rounds() if each.state == "running"]
+            number = running[-1].number if running else None
+        if number is not None:
+            self._update_progress(round=number)
+            self._load_curve(number)
+
+    def _load_curve(self, number: int) -> None:
+        """Begin with what the round's log holds: a resumed round keeps its earlier curve."""
+        project = self._session.project
+        if project is None:
+            return
+        curve = Curve(number)
+        for event in read_log(project.round(number).layout.log):
+            curve = grown_curve(curve, event.fields())
+        self._session.set_curve(curve)
+
+    def _grow_curve(self, event: Event) -> None:
+        self._session.set_curve(grown_curve(self._session.curve, event))
+
+    def _on_finished(self, event: Event) -> None:
+        session, progress = self._session, self._session.training
+        self._job = None
+        session.set_training(None)
+        session.rounds_changed()
+        kind = event["event"]
+        if kind == "failed":
+            self._errors.report("train", str(event.get("text", "The training failed.")))
+        elif kind == "cancelled":
+            begun = progress is not None and progress.round is not None
+            show_info(
+                "The training was stopped. Press Resume to go on where it stopped."
+                if begun
+                else "The training was stopped before its first step."
+            )
+        else:
+            number = None if progress is None else progress.round
+            show_info(f"Round {number} is trained." if number else "The round is trained.")
+            self.trained.emit()

@@ -1,0 +1,110 @@
+"""napari layers made from the table of overlays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from napari.layers import Image, Labels, Layer
+
+from napari_unisemalign.canvas.colormaps import class_colormap, doubt_colormap
+from napari_unisemalign.canvas.lazy_levels import two_or_more
+from napari_unisemalign.canvas.overlays import EDITING, OVERLAYS, UNCERTAINTY, Palette
+from napari_unisemalign.canvas.placement import place
+from napari_unisemalign.canvas.slide_layer import METADATA_KEY
+from napari_unisemalign.session.region_edit import RegionEdit
+from unisemalign.geometry import Rect
+
+FRAME_COLOR = "#2f7de1"
+
+
+def palette_keywords(palette: Palette) -> dict[str, Any]:
+    """Return the arguments of a Labels layer that show and name its values."""
+    return {
+        "colormap": class_colormap(list(palette.colors)),
+        "features": {"index": list(range(len(palette.names))), "class": list(palette.names)},
+    }
+
+
+def labels_overlay(
+    role: str, levels: Sequence[Any], palette: Palette, spacing_um: float, **look: Any
+) -> Labels:
+    """Return a read-only layer of labels over the whole slide.
+
+    Parameters
+    ----------
+    role
+        A key of :data:`OVERLAYS`.
+    levels
+        Arrays ``(y, x)`` of uint8, finest first.
+    palette
+        What the values mean.
+    spacing_um
+        Pixel size of the finest level.
+    look
+        ``opacity`` and ``visible``, where they differ from the table's.
+    """
+    overlay = OVERLAYS[role]
+    layer = Labels(
+        two_or_more(levels),
+        name=role,
+        multiscale=True,
+        metadata={METADATA_KEY: {"role": role}},
+        **{"opacity": overlay.opacity, "visible": overlay.visible, **look},
+        **palette_keywords(palette),
+        **place(Rect(0, 0, *levels[0].shape), spacing_um),
+    )
+    layer.editable = False
+    return layer
+
+
+def uncertainty_overlay(levels: Sequence[Any], spacing_um: float, **look: Any) -> Image:
+    """Return the layer of a prediction's doubt; the parameters are :func:`labels_overlay`'s."""
+    overlay = OVERLAYS[UNCERTAINTY]
+    return Image(
+        two_or_more(levels),
+        name=UNCERTAINTY,
+        multiscale=True,
+        colormap=doubt_colormap(),
+        contrast_limits=(0, 255),
+        interpolation2d="nearest",
+        metadata={METADATA_KEY: {"role": UNCERTAINTY}},
+        **{"opacity": overlay.opacity, "visible": overlay.visible, **look},
+        **place(Rect(0, 0, *levels[0].shape), spacing_um),
+    )
+
+
+def editing_layer(edit: RegionEdit, palette: Palette, spacing_um: float) -> Labels:
+    """Return the layer that is painted on: it holds the very array ``edit.values``."""
+    layer = Labels(
+        edit.values,
+        name=EDITING,
+        opacity=OVERLAYS[EDITING].opacity,
+        metadata={METADATA_KEY: {"role": EDITING}},
+        **palette_keywords(palette),
+        **place(edit.region.rect, spacing_um),
+    )
+    layer.brush_size = max(8, min(edit.region.rect.shape) // 24)
+    layer.selected_label = 1
+    limit_labels(layer, len(palette.names) - 1)
+    layer.bounding_box.visible = True
+    layer.bounding_box.points = False
+    layer.bounding_box.line_color = FRAME_COLOR
+    layer.bounding_box.line_thickness = 2
+    return layer
+
+
+def limit_labels(layer: Labels, highest: int) -> None:
+    """Keep what is painted within 0 and ``highest``, whoever chooses it (a key, the spin box)."""
+
+    def on_chosen() -> None:
+        chosen = min(max(0, int(layer.selected_label)), highest)
+        if chosen != layer.selected_label:
+            layer.selected_label = chosen
+
+    layer.events.selected_label.connect(on_chosen)
+
+
+def look_of(layer: Layer | None) -> dict[str, Any]:
+    """Return the opacity and visibility a person gave a layer, nothing without one."""
+    return {} if layer is None else {"opacity": layer.opacity, "visible": layer.visible}

@@ -1,0 +1,91 @@
+"""The table of layers this package shows: their order, looks and what their values mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from napari_unisemalign.session.colors import cluster_color
+from napari_unisemalign.session.session import Session
+
+SLIDE = "slide"
+CLUSTERS = "clusters"
+PREDICTION = "prediction"
+UNCERTAINTY = "uncertainty"
+DISAGREEMENT = "disagreement"
+ACCEPTED = "accepted"
+TISSUE = "tissue"
+EDITING = "editing"
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Name and colour of each label value, 0 first."""
+
+    names: tuple[str, ...]
+    colors: tuple[str, ...]
+
+
+def class_palette(session: Session) -> Palette:
+    """Return what label values mean: the project's classes."""
+    project = session.project
+    infos = () if project is None else project.info.classes
+    return Palette(
+        ("not labelled", *(each.name for each in infos)),
+        ("#00000000", *(each.color for each in infos)),
+    )
+
+
+def cluster_palette(session: Session) -> Palette:
+    """Return what the values of a first guess's clusters mean."""
+    note = session.guess_note()
+    numbers = range(1, 1 + (0 if note is None else len(note.directions)))
+    return Palette(
+        ("no tissue", *(f"cluster {number}" for number in numbers)),
+        ("#00000000", *(cluster_color(number) for number in numbers)),
+    )
+
+
+def disagreement_palette(_session: Session) -> Palette:
+    """Return what the values of a prediction's disagreement mean."""
+    return Palette(
+        ("none", "prototypes disagree", "words disagree", "prototypes and words disagree"),
+        ("#00000000", "#f0e442", "#56b4e9", "#d55e00"),
+    )
+
+
+GLASS = 3
+"""Value of the tissue layer where no tissue is found, 0 where some is; 1 and 2 are a person's."""
+TISSUE_PALETTE = Palette(
+    ("tissue", "tissue, marked by hand", "skipped, marked by hand", "skipped"),
+    ("#00000000", "#009e73", "#d55e00", "#3b4252"),
+)
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """How a layer looks when it is first shown; later, as the person left it.
+
+    ``palette`` is ``None`` for layers that hold no labels. ``tints_brush``: it lies under the brush
+    and would tint what is painted, so it is hidden meanwhile.
+    """
+
+    opacity: float
+    visible: bool = True
+    palette: Callable[[Session], Palette] | None = None
+    tints_brush: bool = False
+
+
+OVERLAYS: Mapping[str, Overlay] = {
+    SLIDE: Overlay(1.0),
+    CLUSTERS: Overlay(0.5, palette=cluster_palette, tints_brush=True),
+    PREDICTION: Overlay(0.4, palette=class_palette, tints_brush=True),
+    UNCERTAINTY: Overlay(0.6, visible=False),
+    DISAGREEMENT: Overlay(0.6, visible=False, palette=disagreement_palette),
+    ACCEPTED: Overlay(0.35, palette=class_palette, tints_brush=True),
+    TISSUE: Overlay(0.5, palette=lambda _session: TISSUE_PALETTE),
+    EDITING: Overlay(0.5, palette=class_palette),
+}
+"""Role → overlay, from the bottom to the top."""
+
+ORDER = tuple(OVERLAYS)

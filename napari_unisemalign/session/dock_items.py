@@ -1,0 +1,115 @@
+"""The lines of the dock's lists and tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from napari_unisemalign.session.colors import cluster_color
+from napari_unisemalign.session.session import Session
+from unisemalign.project import GuessNote, Region, RegionState, Round, SlideRecord
+
+
+@dataclass(frozen=True)
+class SlideItem:
+    """One line of the slide list."""
+
+    name: str
+    split: str
+    current: bool
+    missing: bool
+
+
+@dataclass(frozen=True)
+class QueueItem:
+    """One line of the review list."""
+
+    region_id: int
+    title: str
+    reason: str
+    begun: bool
+    current: bool
+
+
+@dataclass(frozen=True)
+class RoundItem:
+    """One line of the rounds table."""
+
+    number: int
+    state: str
+    method: str
+    dice: float | None
+    resumable: bool
+
+
+@dataclass(frozen=True)
+class ClassItem:
+    """One class: its label value, name, colour and share of the slide's predicted area."""
+
+    value: int
+    name: str
+    color: str
+    share: float | None
+
+
+@dataclass(frozen=True)
+class ClusterItem:
+    """One cluster of a first guess: its colour, share of the tissue, and the class it stands for.
+
+    ``value`` is a label value, 0 for no class and ``None`` while it waits for a name.
+    """
+
+    number: int
+    color: str
+    share: float
+    value: int | None
+
+
+def class_items(session: Session) -> tuple[ClassItem, ...]:
+    """Return the project's classes with their share of the area."""
+    if session.project is None:
+        return ()
+    return tuple(
+        ClassItem(value, each.name, each.color, session.area.get(each.name))
+        for value, each in enumerate(session.project.info.classes, start=1)
+    )
+
+
+def cluster_items(note: GuessNote | None) -> tuple[ClusterItem, ...]:
+    """Return the clusters of a first guess."""
+    if note is None:
+        return ()
+    values = note.names or (None,) * len(note.shares)
+    return tuple(
+        ClusterItem(number, cluster_color(number), share, value)
+        for number, (share, value) in enumerate(zip(note.shares, values, strict=True), start=1)
+    )
+
+
+def slide_item(record: SlideRecord, session: Session) -> SlideItem:
+    """Return the line of a slide."""
+    missing = record.name in session.records.missing_slides()
+    return SlideItem(record.name, record.split.value, record.name == session.slide, missing)
+
+
+def queue_item(region: Region, session: Session) -> QueueItem:
+    """Return the line of a region to look at."""
+    begun = region.state is RegionState.REVIEW
+    reason = (region.reason or ("begun" if begun else "")).replace(" %", "\u00a0%")
+    current = session.edit is not None and session.edit.region.id == region.id
+    title = (
+        f"{region.slide} · {region.rect.h} × {region.rect.w} at {region.rect.y}, {region.rect.x}"
+    )
+    return QueueItem(region.id, title, reason, begun, current)
+
+
+def round_item(each: Round, session: Session) -> RoundItem:
+    """Return the line of a round."""
+    running = session.training is not None and session.training.round == each.number
+    state = "stopped" if each.state == "running" and not running else each.state
+    return RoundItem(
+        each.number,
+        state,
+        each.method,
+        None if each.scores is None else each.scores.dice,
+        state in {"stopped", "cancelled"},
+    )

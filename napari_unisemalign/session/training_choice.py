@@ -1,0 +1,76 @@
+"""The settings a person chose for the next round."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from unisemalign.settings import METHODS, PRESETS, Settings, build_settings
+
+
+class TrainingChoice:
+    """Preset, method, and what differs from them; settings are addressed by dotted names.
+
+    Attributes
+    ----------
+    preset, method
+        What the other settings start from.
+    """
+
+    def __init__(self) -> None:
+        self.preset: str = PRESETS[0]
+        self.method: str = next(iter(METHODS))
+        self._chosen: dict[str, Any] = {}
+
+    def start_from(self, preset: str, method: str) -> None:
+        """Take every setting from a preset and a method."""
+        self.preset, self.method = preset, method
+        self._chosen = {}
+
+    def choose(self, address: str, value: Any) -> None:
+        """Choose the value of one setting."""
+        value = value.strip() if isinstance(value, str) else value
+        if value == value_at(self._base(), address):
+            self._chosen.pop(address, None)
+        else:
+            self._chosen[address] = value
+
+    def value(self, address: str) -> Any:
+        """Return the value of one setting."""
+        return self._chosen.get(address, value_at(self._base(), address))
+
+    def settings(self) -> Settings:
+        """Return the settings. SettingsError: a value is impossible."""
+        return build_settings(self.preset, self.method, self._chosen)
+
+    def options(self) -> list[str]:
+        """Return the choice as options of ``unisemalign train``: what differs from the preset.
+
+        Raises
+        ------
+        SettingsError
+            If a value is impossible.
+        """
+        self.settings()
+        options = ["--preset", self.preset, "--method", self.method]
+        for address, value in self._chosen.items():
+            options += ["--set", f"{address}={_toml(value)}"]
+        return options
+
+    def _base(self) -> Settings:
+        return build_settings(self.preset, self.method)
+
+
+def value_at(settings: BaseModel, address: str) -> Any:
+    """Return the setting at ``address``."""
+    value: Any = settings
+    for name in address.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
