@@ -35,10 +35,13 @@ class OverlapScores:
     image_mdice
         Each image's own mDice, in the order added: the mean of its Dice over the classes that
         occur in its truth or its prediction. ``None``: every pixel is ignored.
+    image_counts
+        Each image's own intersections and unions, ``(C, 2)``, in the order added.
     """
 
     n_classes: int
     image_mdice: list[float | None] = field(init=False, default_factory=list)
+    image_counts: list[NDArray[np.int64]] = field(init=False, default_factory=list)
     _intersection: NDArray[np.int64] = field(init=False)
     _union: NDArray[np.int64] = field(init=False)
 
@@ -62,7 +65,14 @@ class OverlapScores:
         union = table.sum(1) + table[:, : self.n_classes].sum(0) - inter
         self._intersection += inter
         self._union += union
+        self.image_counts.append(np.stack([inter, union], axis=1))
         self.image_mdice.append(_mean(_dice(inter, union)))
+
+    def class_counts(self) -> list[NDArray[np.int64]]:
+        """Return a class's intersections and unions in each image, ``(images, 2)`` a class."""
+        if not self.image_counts:
+            return [np.zeros((0, 2), np.int64) for _ in range(self.n_classes)]
+        return list(np.stack(self.image_counts, axis=1))
 
     @property
     def images(self) -> int:

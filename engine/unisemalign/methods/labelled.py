@@ -48,7 +48,12 @@ class LabelledMethod(Method):
 
 
 def labelled_losses(
-    student: Network, losses: LabelledLosses, seen: Logits, words: Tensor, labels: Tensor
+    student: Network,
+    losses: LabelledLosses,
+    seen: Logits,
+    words: Tensor,
+    labels: Tensor,
+    weights: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Return the weighted parts on labelled crops (METHODS A5).
 
@@ -64,24 +69,29 @@ def labelled_losses(
         Class texts ``(C, D)``.
     labels
         ``(B, H, W)``, 255 = ignore.
+    weights
+        How much a pixel of each class counts in the cross-entropies, ``(C,)``.
     """
     prototypes = student.semantic.unit_prototypes()
-    own = decoder_losses(seen.decoder, losses, labels)
+    own = decoder_losses(seen.decoder, losses, labels, weights)
     return {
         "decoder": own.pop("decoder"),
-        "prototype": losses.weight_prototype * labelled_ce(seen.prototype, labels),
-        "text": losses.weight_text * labelled_ce(seen.text, labels),
+        "prototype": losses.weight_prototype * labelled_ce(seen.prototype, labels, weights),
+        "text": losses.weight_text * labelled_ce(seen.text, labels, weights),
         "align": losses.weight_align * alignment(prototypes, words, losses.align),
         **own,
     }
 
 
-def decoder_losses(decoded: Tensor, losses: LabelledLosses, labels: Tensor) -> dict[str, Tensor]:
+def decoder_losses(
+    decoded: Tensor, losses: LabelledLosses, labels: Tensor, weights: Tensor | None = None
+) -> dict[str, Tensor]:
     """Return the weighted parts of the decoder alone: ``decoder`` and, if it weighs, ``dice``.
 
-    ``decoded`` ``(B, C, H, W)`` logits; ``labels`` ``(B, H, W)``, 255 = ignore.
+    ``decoded`` ``(B, C, H, W)`` logits; ``labels`` ``(B, H, W)``, 255 = ignore; ``weights``
+    ``(C,)`` of the classes in the cross-entropy.
     """
-    parts = {"decoder": losses.weight_decoder * labelled_ce(decoded, labels)}
+    parts = {"decoder": losses.weight_decoder * labelled_ce(decoded, labels, weights)}
     if losses.weight_dice > 0:
         if losses.dice == "all":
             loss = squared_dice(decoded.softmax(1), labels, labels != IGNORE)

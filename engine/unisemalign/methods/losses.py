@@ -12,9 +12,12 @@ from torch.nn import functional as F
 from unisemalign.metrics import IGNORE
 
 
-def labelled_ce(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean cross-entropy over labelled pixels; 0 when there are none."""
-    total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
+def labelled_ce(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return the mean cross-entropy over labelled pixels; 0 when there are none.
+
+    ``weights`` ``(C,)`` say how much a pixel of each class counts.
+    """
+    total = F.cross_entropy(logits, labels, weights, ignore_index=IGNORE, reduction="sum")
     return total / (labels != IGNORE).sum().clamp(min=1)
 
 
@@ -31,9 +34,14 @@ def soft_dice(logits: Tensor, labels: Tensor) -> Tensor:
     return ((1 - dice) * present).sum() / present.sum().clamp(min=1)
 
 
-def confident_ce(logits: Tensor, target: Tensor, keep: Tensor, valid: Tensor) -> Tensor:
-    """Return Σ keep·CE / |valid| (L_h and L_c); ``keep`` are weights 0…1."""
-    ce = F.cross_entropy(logits, target, reduction="none")
+def confident_ce(
+    logits: Tensor, target: Tensor, keep: Tensor, valid: Tensor, weights: Tensor | None = None
+) -> Tensor:
+    """Return Σ keep·CE / |valid| (L_h and L_c).
+
+    ``keep`` are weights 0…1 of pixels, ``weights`` ``(C,)`` those of classes.
+    """
+    ce = F.cross_entropy(logits, target, weights, reduction="none")
     return (ce * keep * valid).sum() / valid.sum().clamp(min=1)
 
 

@@ -120,11 +120,14 @@ class Method(Counted, ABC):
     ----------
     needs
         What every batch must hold.
+    carried
+        Names of buffers that a round takes over from the round it goes on from.
     step
         Steps taken so far, over a resumed round too.
     """
 
     needs = Needs()
+    carried: tuple[str, ...] = ()
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
@@ -172,15 +175,16 @@ class Method(Counted, ABC):
     def gathered(self) -> list[Tensor]:
         """Return what a step gathers besides gradients, for several processes to average.
 
-        By default the floating-point buffers of every part that learns, and of the method itself.
+        By default every floating-point buffer, but those of networks that do not learn.
         """
-        return [
-            buffer
-            for module in self.modules()
-            if any(p.requires_grad for p in module.parameters())
-            for buffer in module.buffers(recurse=False)
-            if buffer.is_floating_point()
-        ]
+        students = self.students()
+        still = {
+            id(buffer)
+            for network in self.networks()
+            if network not in students
+            for buffer in network.buffers()
+        }
+        return [b for b in self.buffers() if b.is_floating_point() and id(b) not in still]
 
     def inherit(self, parent: Network) -> None:
         """Go on from an earlier round's network.

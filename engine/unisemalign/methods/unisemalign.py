@@ -9,9 +9,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from unisemalign.methods.balance import ClassBalance
 from unisemalign.methods.labelled import LabelledMethod, labelled_losses, told, total_loss
-from unisemalign.methods.losses import confident_ce, confident_kl, next_threshold, ramp
+from unisemalign.methods.losses import (
+    confident_ce,
+    confident_kl,
+    next_threshold,
+    ramp,
+    soft_dice,
+)
 from unisemalign.methods.method import Batch, Needs, Unlabelled
+from unisemalign.metrics import IGNORE
 from unisemalign.model import Network
 from unisemalign.model.network import Features, Logits
 from unisemalign.settings import Settings, UniSemAlignSettings
@@ -59,6 +67,22 @@ class PseudoLabels:
         )
 
 
+@dataclass(frozen=True)
+class Clean:
+    """What the student says of labelled crops and weak views, before any strong one.
+
+    ``labelled``: its logits of the labelled crops; ``weak``: those of the weak views, ``None``
+    where a teacher labels them; ``dropped``: the decoder's logits ``(B, C, H, W)`` of
+    channel-dropped weak features, ``None`` without their loss; ``encoded``: what the encoder gave
+    for the weak views.
+    """
+
+    labelled: Logits
+    weak: Logits | None
+    dropped: Tensor | None
+    encoded: tuple[Tensor, ...]
+
+
 class UniSemAlign(LabelledMethod):
     """Dual-modal alignment with weak-to-strong consistency.
 
@@ -66,6 +90,7 @@ class UniSemAlign(LabelledMethod):
     """
 
     threshold: Tensor
+    carried = ("threshold", "balance.confidence")
 
     def __init__(self, student: Network, settings: Settings) -> None:
         super().__init__(student, settings)
@@ -76,105 +101,153 @@ class UniSemAlign(LabelledMethod):
             drawn_donor=self.own.donor == "draw",
         )
         self.register_buffer("threshold", torch.tensor(self.own.threshold))
+        self.balance = ClassBalance(student.n_classes, self.own.threshold)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the step's loss (METHODS A9) and its parts, with ``tau`` and ``kept``."""
         if batch.unlabelled is None or batch.box is None:
             raise ValueError("UniSemAlign needs unlabelled crops and boxes in every batch")
-        s, net = self.own, self.student
-        labelled, box, u = len(batch.images), batch.box, batch.unlabelled
-        teaches = s.labeller == "teacher"
-        donor = batch.donor or u.flipped()
-        strong = torch.where(box.unsqueeze(2), donor.strong, u.strong).flatten(0, 1)
-
+        s, net, u = self.own, self.student, batch.unlabelled
+        self.balance.see_labels(batch.labels)
         words = net.words()
         # As published, drawn donors are labelled before this step moves any running statistic.
         drawn = None if batch.donor is None else self._teach(batch.donor, words)
-        images = torch.cat([batch.images, u.weak])
+        clean = self._clean(batch.images, u.weak, words)
+        weights = self.balance.weights(s.balance) if s.balance > 0 else None
+        seen = clean.labelled
+        if s.logit_adjustment > 0:
+            seen = seen.plus(s.logit_adjustment * self.balance.log_prior())
+        parts = labelled_losses(net, s, seen, words, batch.labels, weights)
+
+        pseudo = self._pseudo(clean, u, words)
+        given = self._of_donors(drawn or pseudo.flipped())
+        mixed = PseudoLabels.joined([pseudo.with_donor(given, each) for each in batch.box])
+        donor = batch.donor or u.flipped()
+        strong = torch.where(batch.box.unsqueeze(2), donor.strong, u.strong).flatten(0, 1)
+        features, decoded = self._strong(strong)
+        composed = s.threshold_map == "composite"
+        self._follow(pseudo, mixed.valid[: len(u.weak)] if composed else pseudo.valid)
+        target = mixed
+        if s.hard_target == "strong":
+            target = self._own_labels(features, decoded, words, mixed.valid)
+        keep = self._weights(target)
+        share = ramp(self.step, s.ramp_steps) * self.balance.guard(s.guard)
+        own = self._unlabelled_losses(decoded, target, keep, mixed, pseudo, clean, weights)
+        parts |= {name: share * value for name, value in own.items()}
+        kept = (keep * mixed.valid).sum() / mixed.valid.sum().clamp(min=1)
+        tau = self.threshold
+        if s.threshold_kind == "class":
+            tau = self.balance.confidence.mean()
+        return total_loss(parts), {**told(parts), "tau": tau, "kept": kept}
+
+    def _clean(self, labelled: Tensor, weak: Tensor, words: Tensor) -> Clean:
+        """Return the student's answers to labelled crops and weak views ``(B, 3, H, W)``."""
+        s, net, count = self.own, self.student, len(labelled)
+        images = torch.cat([labelled, weak])
         encoded = net.encode(images)
         features = net.project(encoded, images)
-        weak = features.rows(labelled, len(images))
+        teaches = s.labeller == "teacher"
         # With a teacher to label them, clean weak views are not seen by the student's decoder.
-        seen = features.rows(0, labelled) if s.clean_statistics and teaches else features
+        seen = features.rows(0, count) if s.clean_statistics and teaches else features
         dropped: Tensor | None = None
         if s.weight_dropout == 0:
             decoded = net.decode(seen)
         elif s.clean_statistics:
-            copy = weak.with_dropout(s.feature_dropout)
+            copy = features.rows(count, len(images)).with_dropout(s.feature_dropout)
             decoded = net.decode(seen)
             with gathering_no_statistics(net):
                 dropped = net.decode(copy)
         else:
             # As published: one pass over everything and its dropped-out copy.
             both = net.decode(_stacked([seen, seen.with_dropout(s.feature_dropout)]))
-            decoded, dropped = both[: len(images)], both[len(images) + labelled :]
+            decoded, dropped = both[: len(images)], both[len(images) + count :]
         logits = Logits(decoded, *net.semantics(seen, words, s.temperature))
-        parts = labelled_losses(net, s, logits.rows(0, labelled), words, batch.labels)
+        own = None if teaches else logits.rows(count, len(images)).detached()
+        return Clean(logits.rows(0, count), own, dropped, tuple(e[count:] for e in encoded))
 
-        if teaches:
-            shared = None if net.train_encoder else tuple(e[labelled:] for e in encoded)
-            pseudo = self._teach(u, words, shared)
-        else:
-            pseudo = self._judge(logits.rows(labelled, len(images)).detached(), u.valid)
-        given = self._of_donors(drawn or pseudo.flipped())
-        mixed = PseudoLabels.joined([pseudo.with_donor(given, each) for each in box])
+    def _pseudo(self, clean: Clean, crops: Unlabelled, words: Tensor) -> PseudoLabels:
+        """Return the labels of the weak views, and see how the classes fare among them."""
+        if clean.weak is not None:
+            return self._judge(clean.weak, crops.valid, follow=True)
+        shared = None if self.student.train_encoder else clean.encoded
+        return self._teach(crops, words, shared, follow=True)
 
+    def _strong(self, strong: Tensor) -> tuple[Features, Tensor]:
+        """Return features and decoder's logits of strong views ``(V·B, 3, H, W)``."""
+        s, net = self.own, self.student
         with gathering_no_statistics(net) if s.clean_statistics else nullcontext():
-            strong_features = net.features(strong)
+            features = net.features(strong)
             if s.strong_views == 2:
-                strong_features = strong_features.with_complements()
-            strong_decoded = net.decode(strong_features)
-        composed = s.threshold_map == "composite"
-        valid_map = mixed.valid[: len(u.weak)] if composed else pseudo.valid
-        self.threshold = next_threshold(
-            self.threshold, pseudo.decoder, valid_map, s.threshold_momentum
-        )
-        tau = self.threshold
+                features = features.with_complements()
+            return features, net.decode(features)
 
-        target = mixed
-        if s.hard_target == "strong":
-            quiet = gathering_no_statistics(net) if s.clean_statistics else nullcontext()
-            with torch.no_grad(), quiet:
-                own_logits = Logits(
-                    strong_decoded.detach(), *net.semantics(strong_features, words, s.temperature)
-                )
-                target = self._judge(own_logits, mixed.valid)
-        keep = self._weights(target.confidence)
+    def _follow(self, pseudo: PseudoLabels, valid: Tensor) -> None:
+        """Let the thresholds follow the labeller's confidence on ``valid`` pixels."""
+        momentum = self.own.threshold_momentum
+        self.threshold = next_threshold(self.threshold, pseudo.decoder, valid, momentum)
+        self.balance.see_labelling(pseudo.label, pseudo.confidence, valid)
+
+    def _own_labels(
+        self, features: Features, decoded: Tensor, words: Tensor, valid: Tensor
+    ) -> PseudoLabels:
+        """Return the strong views' own labels (METHODS A8 row 3)."""
+        s, net = self.own, self.student
+        quiet = gathering_no_statistics(net) if s.clean_statistics else nullcontext()
+        with torch.no_grad(), quiet:
+            semantics = net.semantics(features, words, s.temperature)
+            return self._judge(Logits(decoded.detach(), *semantics), valid)
+
+    def _unlabelled_losses(
+        self,
+        decoded: Tensor,
+        target: PseudoLabels,
+        keep: Tensor,
+        mixed: PseudoLabels,
+        pseudo: PseudoLabels,
+        clean: Clean,
+        weights: Tensor | None,
+    ) -> dict[str, Tensor]:
+        """Return L_h, L_s and L_c, weighted; before ramp and guard."""
+        s = self.own
+        hard = confident_ce(decoded, target.label, keep, mixed.valid, weights)
         # The soft target is never the strong view's own, so neither is its threshold.
-        keep_soft = self._weights(mixed.confidence)
-        share = ramp(self.step, s.ramp_steps)
-        parts["hard"] = (
-            share * s.weight_hard * confident_ce(strong_decoded, target.label, keep, mixed.valid)
-        )
+        keep_soft = self._weights(mixed)
         plainly = PseudoLabels.joined([pseudo] * s.strong_views)
         soft = mixed if s.soft_target == "composite" else plainly
-        parts["soft"] = (
-            share
-            * s.weight_soft
-            * confident_kl(strong_decoded, soft.decoder, keep_soft, mixed.valid)
-        )
-        if dropped is not None:
-            parts["dropout"] = (
-                share
-                * s.weight_dropout
-                * confident_ce(
-                    dropped, pseudo.label, self._weights(pseudo.confidence), pseudo.valid
-                )
-            )
-        kept = (keep * mixed.valid).sum() / mixed.valid.sum().clamp(min=1)
-        return total_loss(parts), {**told(parts), "tau": tau, "kept": kept}
+        parts = {
+            "hard": s.weight_hard * hard,
+            "soft": s.weight_soft * confident_kl(decoded, soft.decoder, keep_soft, mixed.valid),
+        }
+        if clean.dropped is not None:
+            sure = self._weights(pseudo)
+            ce = confident_ce(clean.dropped, pseudo.label, sure, pseudo.valid, weights)
+            parts["dropout"] = s.weight_dropout * ce
+        if s.weight_hard_dice > 0:
+            counted = (keep >= 1) & mixed.valid
+            labels = torch.where(counted, target.label, IGNORE)
+            parts["hard_dice"] = s.weight_hard_dice * soft_dice(decoded, labels)
+        return parts
 
-    def _weights(self, confidence: Tensor) -> Tensor:
+    def _weights(self, labels: PseudoLabels) -> Tensor:
         """Return how much each pixel's pseudo-label counts, 0…1 (part E row 11)."""
-        sure = (confidence >= self.threshold).to(confidence.dtype)
+        needed = self.threshold
+        if self.own.threshold_kind == "class":
+            needed = self.balance.confidence[labels.label]
+        confidence = labels.confidence
+        sure = (confidence >= needed).to(confidence.dtype)
         if self.own.confidence == "hard":
             return sure
-        below = (confidence - self.threshold) / SOFTNESS
+        below = (confidence - needed) / SOFTNESS
         return torch.maximum(sure, torch.exp(-0.5 * below**2))
 
     @torch.no_grad()
     def _teach(
-        self, crops: Unlabelled, words: Tensor, encoded: tuple[Tensor, ...] | None = None
+        self,
+        crops: Unlabelled,
+        words: Tensor,
+        encoded: tuple[Tensor, ...] | None = None,
+        *,
+        follow: bool = False,
     ) -> PseudoLabels:
         """Label weak views with the deployed network in evaluation mode, no gradient.
 
@@ -187,7 +260,7 @@ class UniSemAlign(LabelledMethod):
         features = network.project(pair, crops.weak)
         logits = network.logits(features, words, self.own.temperature)
         network.train(mode)
-        return self._judge(logits, crops.valid)
+        return self._judge(logits, crops.valid, follow=follow)
 
     def _of_donors(self, labels: PseudoLabels) -> PseudoLabels:
         """Return the labels the donors carry into the box."""
@@ -196,10 +269,15 @@ class UniSemAlign(LabelledMethod):
             labels = PseudoLabels(labels.decoder, winner, confidence, labels.valid)
         return labels
 
-    def _judge(self, logits: Logits, valid: Tensor) -> PseudoLabels:
-        fused = logits.fused(self.own.eta_prototype, self.own.eta_text)
-        confidence, label = fused.softmax(1).max(1)
-        return PseudoLabels(logits.decoder.softmax(1), label, confidence, valid)
+    def _judge(self, logits: Logits, valid: Tensor, *, follow: bool = False) -> PseudoLabels:
+        """Return the labels in ``logits``; ``follow``: their class shares are seen too."""
+        fused = logits.fused(self.own.eta_prototype, self.own.eta_text).softmax(1)
+        decoder = logits.decoder.softmax(1)
+        if follow:
+            self.balance.see_probabilities(fused, valid)
+        confidence, label = self.balance.aligned(fused, self.own.alignment).max(1)
+        decoder = self.balance.aligned(decoder, self.own.alignment)
+        return PseudoLabels(decoder, label, confidence, valid)
 
 
 @contextmanager

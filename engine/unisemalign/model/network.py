@@ -43,14 +43,20 @@ class Features:
         """Return a copy in which the batch's two halves, views of the same crops, share channels.
 
         Of each crop, the first view keeps a random half of ``low``'s and ``high``'s channels,
-        doubled, the second the other half; for half of the crops nothing is dropped (UniMatch V2).
+        doubled, the second the other half; for half of the crops nothing is dropped in either map
+        (UniMatch V2). Where both maps have as many channels, the same ones are kept in both.
         """
+        half = len(self.low) // 2
+        whole = torch.randperm(half, device=self.low.device)[: half // 2]
+        masks: dict[int, Tensor] = {}
 
         def shared(maps: Tensor) -> Tensor:
-            half = len(maps) // 2
-            mask = 2 * torch.bernoulli(maps.new_full((half, maps.shape[1], 1, 1), 0.5))
-            mask[torch.randperm(half, device=mask.device)[: half // 2]] = 1.0
-            return maps * torch.cat([mask, 2 - mask])
+            width = maps.shape[1]
+            if width not in masks:
+                mask = 2 * torch.bernoulli(maps.new_full((half, width, 1, 1), 0.5))
+                mask[whole] = 1.0
+                masks[width] = torch.cat([mask, 2 - mask])
+            return maps * masks[width]
 
         return Features(shared(self.low), shared(self.high), self.stem, self.size)
 
@@ -79,6 +85,11 @@ class Logits:
     def rows(self, start: int, stop: int) -> Logits:
         """Return samples ``start…stop`` of the batch."""
         return Logits(self.decoder[start:stop], self.prototype[start:stop], self.text[start:stop])
+
+    def plus(self, prior: Tensor) -> Logits:
+        """Return the logits with ``prior`` ``(C,)`` added to each branch."""
+        added = prior.view(1, -1, 1, 1)
+        return Logits(self.decoder + added, self.prototype + added, self.text + added)
 
     def detached(self) -> Logits:
         """Return the same logits, which no gradient passes."""

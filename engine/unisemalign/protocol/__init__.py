@@ -63,7 +63,14 @@ from unisemalign.protocol.results import (
     WeightsGetDone,
     WeightsListDone,
 )
-from unisemalign.protocol.scores import RoundScores, RunScores, SplitScores, StepScores, TestScores
+from unisemalign.protocol.scores import (
+    FallenClass,
+    RoundScores,
+    RunScores,
+    SplitScores,
+    StepScores,
+    TestScores,
+)
 from unisemalign.protocol.stored import FinishedNote, LockHolder
 
 __all__ = [
@@ -85,6 +92,7 @@ __all__ = [
     "Event",
     "ExportDone",
     "Failed",
+    "FallenClass",
     "FetchedFile",
     "FinishedNote",
     "GuessDone",

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, FiniteFloat
 
 from unisemalign.protocol.model import VERSION, Area, Count, ProtocolModel, RoundNumber
 from unisemalign.protocol.requests import RequestId
-from unisemalign.protocol.scores import StepScores
+from unisemalign.protocol.scores import FallenClass, StepScores
 
 
 class Event(ProtocolModel):
@@ -106,9 +106,14 @@ class Step(Event):
 
 
 class Validation(Event, StepScores):
-    """Scores of the network on the val regions after ``step`` steps."""
+    """Scores of the network on the val regions after ``step`` steps.
+
+    ``fallen`` names the classes whose Dice lies below their best of the round by more than their
+    noise.
+    """
 
     event: Literal["validation"] = "validation"
+    fallen: tuple[FallenClass, ...] = ()
 
 
 class Message(Event):

@@ -36,6 +36,28 @@ class StepScores(SplitScores):
     candidate: str | None = None
 
 
+class FallenClass(ProtocolModel):
+    """A class whose Dice on the val regions lies below its best of the round.
+
+    Attributes
+    ----------
+    name
+        The class's.
+    best, now
+        Its Dice, at best and in this validation, 0…1.
+    noise
+        What the difference may be by chance; here it is larger.
+    step
+        When the class was at its best.
+    """
+
+    name: str
+    best: Share
+    now: Share
+    noise: float = Field(ge=0)
+    step: Count
+
+
 class TestScores(SplitScores):
     """Scores on test images; ``step`` is absent where the best weights were scored."""
 
@@ -50,8 +72,8 @@ class RoundScores(ProtocolModel):
     Attributes
     ----------
     best_val, last_val
-        Scores on the val regions at the best step (by mean Dice) and at the last one; ``None``
-        where nothing is held out.
+        Scores on the val regions at the kept step (mean Dice, a class's fall counting twice) and
+        at the last one; ``None`` where nothing is held out.
     seconds
         Length of the training, of the part after the last resume.
     seconds_per_step, wait_per_step

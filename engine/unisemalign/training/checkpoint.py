@@ -21,7 +21,7 @@ from unisemalign.model.checkpoints import (
 )
 from unisemalign.runtime.files import write_atomically
 
-_PARTS = {"step", "best", "published", "method", "optimiser"}
+_PARTS = {"step", "validation", "published", "method", "optimiser"}
 _DAMAGED = (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError)
 """What torch raises over a file that is not, or no longer, one of its own."""
 
@@ -31,15 +31,18 @@ def save_checkpoint(
     method: Method,
     optimiser: torch.optim.Optimizer,
     step: int,
-    best: dict[str, Any] | None,
+    validation: dict[str, Any],
 ) -> None:
-    """Write the method's state, optimiser, finished steps and the best scores, atomically."""
+    """Write the method's state, optimiser, finished steps and what validation holds, atomically.
+
+    ``validation`` is ``Validation.state()``: its ``best`` holds the best scores so far.
+    """
     # Through memory: torch's own writer hides a full disk behind a RuntimeError.
     memory = io.BytesIO()
     torch.save(
         {
             "step": step,
-            "best": best,
+            "validation": validation,
             "published": {name: published_hashes(n) for name, n in _networks(method).items()},
             "method": trained_state(method),
             "optimiser": optimiser.state_dict(),
@@ -52,8 +55,8 @@ def save_checkpoint(
 
 def load_checkpoint(
     path: Path, method: Method, optimiser: torch.optim.Optimizer
-) -> tuple[int, dict[str, Any] | None]:
-    """Put a checkpoint back; return the finished steps and the best scores so far.
+) -> tuple[int, dict[str, Any]]:
+    """Put a checkpoint back; return the finished steps and what validation held.
 
     Raises
     ------
@@ -76,7 +79,25 @@ def load_checkpoint(
         check_published(network, state["published"].get(name, {}))
     load_trained_state(method, state["method"])
     optimiser.load_state_dict(state["optimiser"])
-    return int(state["step"]), state["best"]
+    return int(state["step"]), state["validation"]
+
+
+def take_over(path: Path, method: Method) -> bool:
+    """Give a method the buffers it carries on (``Method.carried``) from another round's checkpoint.
+
+    Nothing is taken from a checkpoint of another method. Return whether it could be read.
+    """
+    if not method.carried:
+        return True
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)["method"]
+    except _DAMAGED:
+        return False
+    for name in method.carried:
+        buffer, value = method.get_buffer(name), state.get(name)
+        if isinstance(value, Tensor) and value.shape == buffer.shape:
+            buffer.copy_(value)
+    return True
 
 
 def _networks(method: Method) -> dict[str, Network]:
@@ -93,11 +114,14 @@ def _converted(state: dict[str, Any], method: Method) -> dict[str, Any]:
         where = name.replace("teacher.", "teacher.network.", 1)
         moved[names.get(name, where)] = value
     # A teacher's frozen encoder was written twice; it is the student's.
-    shared = method.state_dict().keys() - trained_state(method).keys()
+    ours = trained_state(method)
+    shared = method.state_dict().keys() - ours.keys()
+    networks = ("student.", "teacher.")
+    fresh = {name: value for name, value in ours.items() if not name.startswith(networks)}
     return {
         "step": state["step"],
-        "best": state["best"],
+        "validation": {"best": state["best"]},
         "published": {"student": state.get("published", {})},
-        "method": {name: value for name, value in moved.items() if name not in shared},
+        "method": fresh | {name: value for name, value in moved.items() if name not in shared},
         "optimiser": state["optimiser"],
     }

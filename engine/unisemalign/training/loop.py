@@ -27,7 +27,7 @@ from unisemalign.runtime.device import (
 from unisemalign.settings import Settings
 from unisemalign.training.areas import open_tissue
 from unisemalign.training.batches import Batches
-from unisemalign.training.checkpoint import load_checkpoint, save_checkpoint
+from unisemalign.training.checkpoint import load_checkpoint, save_checkpoint, take_over
 from unisemalign.training.compiling import compile_networks, wants_compiling
 from unisemalign.training.optimiser import build_optimiser, set_rate
 from unisemalign.training.team import ALONE, Team
@@ -68,7 +68,8 @@ class Loop:
         )
         first = 0
         if resume and self._checkpoint.exists():
-            first, validation.best = load_checkpoint(self._checkpoint, method, optimiser)
+            first, held = load_checkpoint(self._checkpoint, method, optimiser)
+            validation.restore(held)
         self.events.emit(
             Start(
                 what=f"Training round {self.round.number}",
@@ -113,8 +114,8 @@ class Loop:
             network.keep_tokens(tokens)
         method = build_method(network, settings)
         if self.round.parent is not None:
-            weights = self.project.round(self.round.parent).layout.weights
-            parent, _, names = load_network(weights)
+            found = self.project.round(self.round.parent).layout
+            parent, _, names = load_network(found.weights)
             check_classes(self.project, self.round.parent, names)
             try:
                 method.inherit(parent)
@@ -122,6 +123,12 @@ class Loop:
                 raise WeightsError(
                     f"Cannot go on from round {self.round.parent}. {error}"
                 ) from None
+            if not take_over(found.checkpoint, method):
+                text = (
+                    f"Thresholds start anew: the checkpoint of round {self.round.parent} is not "
+                    f"there or cannot be read."
+                )
+                self.events.emit(Message(text=text))
         return method
 
     def _steps(
@@ -141,7 +148,7 @@ class Loop:
             drawn = time.monotonic()
             if team.told_by_leader(self.cancel.requested):
                 if team.rank == 0:
-                    save_checkpoint(self._checkpoint, method, optimiser, step, validation.best)
+                    save_checkpoint(self._checkpoint, method, optimiser, step, validation.state())
                 self.cancel.request()
                 self.cancel.check()
             parts = train_step(
@@ -154,7 +161,7 @@ class Loop:
             if leads and (last or (step + 1) % training.validate_every == 0):
                 validation.score(method, step + 1)
             if leads and (last or (step + 1) % training.checkpoint_every == 0):
-                save_checkpoint(self._checkpoint, method, optimiser, step + 1, validation.best)
+                save_checkpoint(self._checkpoint, method, optimiser, step + 1, validation.state())
             before = time.monotonic()
         if first >= training.steps and team.rank == 0:
             # Killed after its last checkpoint: scores are all it lacks.

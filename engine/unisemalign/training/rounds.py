@@ -216,7 +216,7 @@ def last_network(folder: Path) -> tuple[Network, Settings, int]:
     network, settings, _ = load_network(RoundLayout(folder).weights)
     method = build_method(network, settings)
     optimiser = build_optimiser(method.groups(), settings.training)
-    step, best = load_checkpoint(RoundLayout(folder).checkpoint, method, optimiser)
+    step, validation = load_checkpoint(RoundLayout(folder).checkpoint, method, optimiser)
     candidates = method.candidates()
-    kept = (best or {}).get("candidate", next(iter(candidates)))
+    kept = (validation["best"] or {}).get("candidate", next(iter(candidates)))
     return candidates[kept].eval(), settings, step

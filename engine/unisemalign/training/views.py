@@ -73,13 +73,14 @@ def stain_jitter(image: Tensor, share: float, rng: np.random.Generator) -> Tenso
 def cutmix_box(side: int, views: ViewSettings, rng: np.random.Generator) -> Tensor:
     """Return a ``(side, side)`` mask, true inside the donor's box; all false when there is none.
 
-    A box of the drawn area and aspect that does not fit in 100 tries is cut to the crop.
+    The area is drawn once, the aspect anew until the box fits; after 100 tries it is cut to the
+    crop. So large boxes are as frequent as small ones.
     """
     box = torch.zeros(side, side, dtype=torch.bool)
     if rng.random() >= views.cutmix_probability or views.cutmix_area_max == 0:
         return box
+    area = rng.uniform(views.cutmix_area_min, views.cutmix_area_max) * side * side
     for _ in range(100):
-        area = rng.uniform(views.cutmix_area_min, views.cutmix_area_max) * side * side
         aspect = rng.uniform(views.cutmix_aspect_min, 1 / views.cutmix_aspect_min)
         h, w = (max(1, round(length**0.5)) for length in (area * aspect, area / aspect))
         if h <= side and w <= side:

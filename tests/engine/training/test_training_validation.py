@@ -42,8 +42,8 @@ def test_the_better_candidate_is_kept_and_named(study, pair):
     done = train_round(study, chosen, events=SilentEvents())
     scores = json.loads((done.folder / "scores.json").read_text())
     assert scores["best_val"]["candidate"] == scores["last_val"]["candidate"] == "student"
-    told = [e for e in read_log(done.folder / "log.jsonl") if e["event"] == "validation"]
-    assert [e["candidate"] for e in told] == ["student", "student"]
+    told = [e for e in read_log(done.folder / "log.jsonl") if e.event == "validation"]
+    assert [e.candidate for e in told] == ["student", "student"]
     assert load_file(done.folder / "best.safetensors")["decoder.classify.weight"].abs().sum() > 0
     network, settings, _ = last_network(done.folder)
     last = score_split(study, Predictor(network, settings, torch.device("cpu")), Split.VAL)

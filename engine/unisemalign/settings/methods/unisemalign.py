@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Le, Lt
 from pydantic import Field
 
 from unisemalign.settings.methods.base import LabelledLosses, Share, Weight
@@ -15,6 +15,7 @@ class UniSemAlignSettings(LabelledLosses):
 
     unlabelled_weights: ClassVar[tuple[str, ...]] = (
         "weight_hard",
+        "weight_hard_dice",
         "weight_soft",
         "weight_dropout",
     )
@@ -51,6 +52,35 @@ class UniSemAlignSettings(LabelledLosses):
     )
     threshold_momentum: Share = Field(
         0.999, description="How slowly the threshold follows the model's own confidence."
+    )
+    threshold_kind: Literal["one", "class"] = Field(
+        "one",
+        description="One threshold for all classes, as published: it rises with the steps. Or one "
+        "a class: the mean confidence of the pixels given that class. So of each class the surer "
+        "pixels count, however rare and doubtful it is.",
+    )
+    alignment: Share = Field(
+        0.0,
+        description="How far the labeller's class shares are drawn to the labelled ones: 0 not "
+        "at all, 1 all the way.",
+    )
+    balance: Share = Field(
+        0.0,
+        description="How much more a pixel of a rare class counts in every cross-entropy: its "
+        "labelled share to the power of minus this.",
+    )
+    logit_adjustment: Annotated[float, Ge(0.0), Le(2.0)] = Field(
+        0.0,
+        description="Share of the logarithm of each class's labelled share that is added to the "
+        "logits while labelled tissue teaches them: without it, rare classes are favoured.",
+    )
+    weight_hard_dice: Weight = Field(
+        0.0, description="Weight of a soft Dice loss over the hard pseudo-labels' classes."
+    )
+    guard: Share = Field(
+        0.0,
+        description="Unlabelled tissue counts less while a class is predicted on less than this "
+        "share of its labelled share. 0: it always counts.",
     )
     labeller: Literal["teacher", "student"] = Field(
         "teacher",

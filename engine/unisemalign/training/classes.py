@@ -1,0 +1,115 @@
+"""How each class fares on held-out regions while a round trains. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Counts = NDArray[np.int64]
+"""Of one class ``(images, 2)``: intersection and union in pixels."""
+
+_LEAST_NOISE = 0.01
+"""A change of one point of Dice is never called a fall."""
+_FEW_IMAGES_NOISE = 0.05
+"""Below three images with the class there is no telling: five points."""
+
+
+@dataclass(frozen=True)
+class Fall:
+    """A class whose held-out Dice fell below its best of the round by more than its noise.
+
+    ``best``, ``now`` and ``noise`` are Dice, 0…1; ``step`` is the best one's.
+    """
+
+    name: str
+    best: float
+    now: float
+    noise: float
+    step: int
+
+    def sentence(self) -> str:
+        """Return what is told to a person."""
+        return (
+            f"Held-out Dice of '{self.name}' fell to {100 * self.now:.1f}, from "
+            f"{100 * self.best:.1f} at step {self.step}: more than its noise of "
+            f"{100 * self.noise:.1f}. The step that suits all classes is kept. If it stays so, "
+            f"label more of '{self.name}'."
+        )
+
+
+@dataclass
+class ClassWatch:
+    """The best held-out Dice of each class so far, with the counts it comes from.
+
+    Attributes
+    ----------
+    names
+        Of the classes, in order.
+    peaks
+        A class: ``{"step", "dice", "counts"}``, ``None`` before it was scored. Plain numbers: a
+        checkpoint holds them.
+    """
+
+    names: Sequence[str]
+    peaks: list[dict[str, Any] | None] = field(default_factory=list)
+
+    def see(self, counts: Sequence[Counts], step: int) -> list[Fall]:
+        """Take a validation's counts, one array a class; return the classes that have fallen."""
+        if len(self.peaks) != len(counts):
+            self.peaks = [None] * len(counts)
+        falls = []
+        for index, (name, now) in enumerate(zip(self.names, counts, strict=True)):
+            dice, peak = pooled_dice(now), self.peaks[index]
+            if np.isnan(dice):
+                continue
+            if peak is None or len(peak["counts"]) != len(now) or dice >= peak["dice"]:
+                self.peaks[index] = {"step": step, "dice": dice, "counts": now.tolist()}
+                continue
+            noise = paired_noise(np.array(peak["counts"]), now)
+            if peak["dice"] - dice > noise:
+                falls.append(Fall(name, peak["dice"], dice, noise, peak["step"]))
+        return falls
+
+
+def suits_better(new: Sequence[Counts], kept: Sequence[Counts]) -> bool:
+    """Tell whether a validation is to replace the kept one; one array a class, in the same order.
+
+    It is where the mean Dice over classes has risen, or is equal, what a class lost beyond its
+    noise counting twice: a rise of the others must be twice such a fall to buy it.
+    """
+    gain = 0.0
+    for now, before in zip(new, kept, strict=True):
+        rise = np.nan_to_num(pooled_dice(now)) - np.nan_to_num(pooled_dice(before))
+        lost = max(0.0, -rise - paired_noise(before, now)) if len(now) == len(before) else 0.0
+        gain += rise - lost
+    return bool(gain >= 0)
+
+
+def pooled_dice(counts: Counts) -> float:
+    """Return 2I/(U + I) over all images; NaN where the class is on neither side."""
+    inter, union = counts.sum(0)
+    return float(2 * inter / (union + inter)) if union > 0 else float("nan")
+
+
+def paired_noise(one: Counts, two: Counts) -> float:
+    """Return two standard errors of the difference of two pooled Dice on the same images.
+
+    By leaving out one image at a time (jackknife), so that an image that is hard for both does not
+    count as noise. At least 0.01; 0.05 where fewer than three images hold the class.
+    """
+    held = (one[:, 1] > 0) | (two[:, 1] > 0)
+    n = int(held.sum())
+    if n < 3:
+        return _FEW_IMAGES_NOISE
+    without = []
+    for left_out in np.flatnonzero(held):
+        kept = np.arange(len(one)) != left_out
+        pair = pooled_dice(one[kept]), pooled_dice(two[kept])
+        without.append(np.nan_to_num(pair[0]) - np.nan_to_num(pair[1]))
+    spread = np.array(without)
+    error = float(np.sqrt((n - 1) / n * ((spread - spread.mean()) ** 2).sum()))
+    return max(_LEAST_NOISE, 2 * error)
