@@ -86,7 +86,13 @@ class Scripted:
     def summary(self):
         dice = [pooled_dice(each) for each in self._now]
         none = dict.fromkeys(OTHERS)
-        return {**none, "jaccard_per_class": [], "mdice": float(np.mean(dice)), "dice_per_class": dice, "images": 6}
+        return {
+            **none,
+            "jaccard_per_class": [],
+            "mdice": float(np.mean(dice)),
+            "dice_per_class": dice,
+            "images": 6,
+        }
 
 
 EARLY = [counts(*[0.80] * 6), counts(*[0.60] * 6)]
@@ -112,8 +118,8 @@ def test_a_round_keeps_the_step_that_suits_all_classes_and_says_which_fell(
         with pytest.raises(Exception, match="can be resumed"):
             train_round(study, chosen, events=Stop(), cancel=token)
     done = train_round(study, chosen if not stops else None, resume=stops, events=SilentEvents())
-    assert done.scores["best_val"]["step"] == 2
-    assert done.scores["last_val"]["step"] == 6
+    assert done.scores.best_val.step == 2
+    assert done.scores.last_val.step == 6
     assert json.loads((done.folder / "scores.json").read_text())["best_val"]["mdice"] < 0.71
     log = read_log(done.folder / "log.jsonl")
     told = [e for e in log if e.event == "validation"]
