@@ -98,6 +98,8 @@ class Published(BaseModel):
         Size of the file on disk, and of the part that is kept in memory, float32.
     gflop
         Arithmetic for a million pixels, counted, of an encoder that is no plain transformer.
+    sha256
+        Of our own file, which comes with the package.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -133,6 +135,7 @@ class Published(BaseModel):
     megabytes: float = 0
     memory_megabytes: float | None = None
     gflop: float | None = None
+    sha256: str | None = None
 
     @property
     def page(self) -> str | None:
