@@ -96,8 +96,8 @@ class RecentWindows:
         encoder = network.encoder
         if encoder not in self._digests:
             self._digests[encoder] = encoder_digest(encoder)
-        model = network.settings
-        about = self._digests[encoder], model.zoom, model.low_stride, precision, images.device
+        model, kind = network.settings, type(network).__name__
+        about = self._digests[encoder], kind, model.zoom, model.low_stride, precision, images.device
         return repr(about).encode()
 
     @staticmethod

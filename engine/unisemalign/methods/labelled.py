@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unisemalign.methods.losses import alignment, labelled_ce, soft_dice, squared_dice
+from unisemalign.methods.losses import alignment, labelled_ce, sample_dice, soft_dice, squared_dice
 from unisemalign.methods.method import Method
 from unisemalign.methods.teacher import Teacher
 from unisemalign.metrics import IGNORE
@@ -93,10 +93,11 @@ def decoder_losses(
     """
     parts = {"decoder": losses.weight_decoder * labelled_ce(decoded, labels, weights)}
     if losses.weight_dice > 0:
-        if losses.dice == "all":
-            loss = squared_dice(decoded.softmax(1), labels, labels != IGNORE)
-        else:
+        if losses.dice == "occurring":
             loss = soft_dice(decoded, labels)
+        else:
+            form = squared_dice if losses.dice == "all" else sample_dice
+            loss = form(decoded.softmax(1), labels, labels != IGNORE)
         parts["dice"] = losses.weight_dice * loss
     return parts
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from unisemalign.model.encoders import build_encoder
 from unisemalign.model.network import Network
+from unisemalign.model.xnet import XNetwork
 from unisemalign.settings import MethodSettings, ModelSettings
 
-NETWORKS: dict[str, type[Network]] = {"plain": Network}
+NETWORKS: dict[str, type[Network]] = {"plain": Network, "xnet": XNetwork}
 """Every kind of network by the name a method's settings call it (``MethodSettings.network``)."""
 
 

@@ -7,12 +7,14 @@ import torch
 from torch.nn import functional as F
 
 from tests.engine.methods.drawn import SMALL, batch_for, sure_method
+from unisemalign.errors import SettingsError
 from unisemalign.methods import build_method
 from unisemalign.methods.corrmatch import Correlation
 from unisemalign.methods.csds import Bend
-from unisemalign.methods.losses import entropy, squared_dice
+from unisemalign.methods.losses import entropy, sample_dice, squared_dice
 from unisemalign.methods.unisemalign import PseudoLabels
 from unisemalign.model import build_network
+from unisemalign.model.xnet import frequencies
 from unisemalign.settings import build_settings
 
 
@@ -323,3 +325,60 @@ def test_the_teacher_of_csds_follows_the_mean_of_both():
     method.after_step()  # the first step copies
     assert torch.equal(method.teacher.network.decoder.classify.bias, torch.tensor([2.0, 2.0]))
     assert list(method.candidates()) == ["colour student", "structure student", "teacher"]
+
+
+# XNet v2
+
+
+def test_haar_halves_by_hand():
+    image = torch.tensor([[0.0, 0.2, 0.4, 0.4], [0.2, 0.4, 0.4, 0.4]]).expand(1, 3, 2, 4)
+    none = torch.zeros(1, 1, 1, 1)
+    low, high = frequencies(image, none, none)
+    # LL = (a + b + c + d)/2: 0.4 and 0.8, stretched to 0 and 1.
+    assert torch.allclose(low[0, 0, 0], torch.tensor([0.0, 1.0]))
+    # LH = HL = −0.2 and 0, HH = 0 in both: stretched 0 and 1, 0 and 1, 0 and 0; their sum too.
+    assert torch.allclose(high[0, 0, 0], torch.tensor([0.0, 1.0]))
+    blank, _ = frequencies(torch.full((1, 3, 4, 4), 0.5), none, none)
+    assert torch.equal(blank, torch.zeros(1, 3, 2, 2))
+    odd, _ = frequencies(torch.rand(1, 3, 5, 7), none, none)
+    assert odd.shape == (1, 3, 3, 4)
+
+
+def test_xnet_s_dice_is_each_sample_s_own():
+    shares = torch.full((2, 2, 4, 4), 0.5)
+    target = torch.zeros(2, 4, 4, dtype=torch.long)
+    target[1] = 1
+    # The class that fills: (16 + 1)/(4 + 16 + 1); the absent one: 1/(4 + 1).
+    expected = 1 - (17 / 21 + 1 / 5) / 2
+    assert sample_dice(shares, target, torch.ones(2, 4, 4)).item() == pytest.approx(expected)
+
+
+def test_xnet_s_agreement_rises_evenly():
+    method = method_of("xnet_v2", steps=200)
+    assert 0.5 * method.share_done() == pytest.approx(0.0025)
+    method.step = 199
+    assert method.share_done() == 1
+
+
+def test_xnet_s_low_path_has_its_own_shallow_map_and_the_high_one_its_own_deep():
+    net = method_of("xnet_v2").student.eval()
+    images = torch.rand(1, 3, 64, 64)
+    low, high = net.encode(images)
+    image_path, low_path, high_path = net.paths((low, high), images)
+    changed = high.clone()
+    changed[:, 2 * changed.shape[1] // 3 :] += 1  # the high path's deep map
+    again = net.paths((low, changed), images)
+    assert torch.equal(again[0].high, image_path.high)
+    assert torch.equal(again[1].high, low_path.high)
+    assert not torch.equal(again[2].high, high_path.high)
+    changed = low.clone()
+    changed[:, low.shape[1] // 3 : 2 * low.shape[1] // 3] += 1  # the low path's shallow map
+    again = net.paths((changed, high), images)
+    assert torch.equal(again[0].low, image_path.low)
+    assert not torch.equal(again[1].low, low_path.low)
+    assert torch.equal(again[2].low, high_path.low)
+
+
+def test_xnet_keeps_no_tokens():
+    with pytest.raises(SettingsError, match="cache_gb=0"):
+        method_of("xnet_v2").student.keep_tokens(None)

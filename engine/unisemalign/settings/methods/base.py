@@ -51,11 +51,11 @@ class LabelledLosses(MethodSettings):
 
     weight_decoder: Weight = Field(1.0, description="Weight of the decoder's loss, L_dl.")
     weight_dice: Weight = Field(0.5, description="Weight of the soft Dice loss beside it.")
-    dice: Literal["occurring", "all"] = Field(
+    dice: Literal["occurring", "all", "sample"] = Field(
         "occurring",
-        description="Which classes the soft Dice loss averages: those that occur in the batch, or "
+        description="Which classes the soft Dice loss averages: those that occur in the batch; "
         "all of them, with squared sums, as UAMT, CPS and cross teaching were published for "
-        "medical images.",
+        "medical images; or all of them in each crop by itself, as XNet v2 was.",
     )
     weight_prototype: Weight = Field(1.0, description="Weight of the prototypes' loss, L_p.")
     weight_text: Weight = Field(1.0, description="Weight of the words' loss, L_t.")

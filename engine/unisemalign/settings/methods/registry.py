@@ -15,6 +15,7 @@ from unisemalign.settings.methods.uamt import UAMTSettings
 from unisemalign.settings.methods.unimatch import UniMatchSettings
 from unisemalign.settings.methods.unimatch_v2 import UniMatchV2Settings
 from unisemalign.settings.methods.unisemalign import UniSemAlignSettings
+from unisemalign.settings.methods.xnet_v2 import XNetV2Settings
 
 
 @dataclass(frozen=True)
@@ -69,3 +70,4 @@ register_method(CPSSettings, "unisemalign.methods.cps:CPS")
 register_method(CrossTeachingSettings, "unisemalign.methods.cross_teaching:CrossTeaching")
 register_method(UAMTSettings, "unisemalign.methods.uamt:UAMT")
 register_method(CSDSSettings, "unisemalign.methods.csds:CSDS")
+register_method(XNetV2Settings, "unisemalign.methods.xnet_v2:XNetV2")
