@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from unisemalign.model.encoders import build_encoder
+from unisemalign.model.mpa import MPANetwork
 from unisemalign.model.network import Network
 from unisemalign.model.xnet import XNetwork
 from unisemalign.settings import MethodSettings, ModelSettings
 
-NETWORKS: dict[str, type[Network]] = {"plain": Network, "xnet": XNetwork}
+NETWORKS: dict[str, type[Network]] = {
+    "plain": Network,
+    "xnet": XNetwork,
+    "mpa": MPANetwork,
+}
 """Every kind of network by the name a method's settings call it (``MethodSettings.network``)."""
 
 
@@ -38,4 +43,7 @@ def build_network(
     own = encoder.ours or not encoder.pretrained
     train = {"auto": own, "yes": True, "no": False}[settings.train_encoder]
     kind = NETWORKS["plain" if method is None else method.network]
-    return kind(encoder, class_words, settings, train_encoder=train, text_weights=text_weights)
+    options = {} if method is None else method.network_options()
+    return kind(
+        encoder, class_words, settings, train_encoder=train, text_weights=text_weights, **options
+    )

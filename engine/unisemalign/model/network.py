@@ -132,7 +132,7 @@ class Network(nn.Module):
         self.low = _projection(encoder.low_channels, settings.low_dim)
         self.high = _projection(encoder.high_channels, settings.high_dim)
         self.stem = _stem(settings.stem_dim) if settings.stem_dim else None
-        self.decoder = Decoder(
+        self.decoder: nn.Module = Decoder(
             settings.low_dim,
             settings.high_dim,
             settings.skip_dim,

@@ -105,10 +105,11 @@ class XNetwork(Network):
         shape = (len(images), 1, 1, 1)
         if not self.training:
             return images.new_full(shape, LOW_SHARE), images.new_full(shape, HIGH_SHARE)
-        return tuple(
-            low + (high - low) * torch.rand(shape, device=images.device)
-            for low, high in (LOW_SHARES, HIGH_SHARES)
+        alpha, beta = (
+            torch.rand(shape, device=images.device),
+            torch.rand(shape, device=images.device),
         )
+        return _between(LOW_SHARES, alpha), _between(HIGH_SHARES, beta)
 
 
 def frequencies(images: Tensor, alpha: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,6 +133,10 @@ def stretched(images: Tensor) -> Tensor:
     least = images.amin((2, 3), keepdim=True)
     reach = images.amax((2, 3), keepdim=True) - least
     return (images - least) / reach.clamp(min=1e-6)
+
+
+def _between(ends: tuple[float, float], share: Tensor) -> Tensor:
+    return ends[0] + (ends[1] - ends[0]) * share
 
 
 def _drawn_anew(decoder: nn.Module) -> nn.Module:

@@ -12,6 +12,7 @@ from unisemalign.methods import build_method
 from unisemalign.methods.corrmatch import Correlation
 from unisemalign.methods.csds import Bend
 from unisemalign.methods.losses import entropy, sample_dice, squared_dice
+from unisemalign.methods.mpamatch import alike, drawn_to
 from unisemalign.methods.unisemalign import PseudoLabels
 from unisemalign.model import build_network
 from unisemalign.model.xnet import frequencies
@@ -382,3 +383,76 @@ def test_xnet_s_low_path_has_its_own_shallow_map_and_the_high_one_its_own_deep()
 def test_xnet_keeps_no_tokens():
     with pytest.raises(SettingsError, match="cache_gb=0"):
         method_of("xnet_v2").student.keep_tokens(None)
+
+
+# MPAMatch
+
+
+def test_pixels_are_drawn_to_the_nearest_vector_of_their_class():
+    vectors = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[-1.0, 0.0], [0.0, -1.0]]])
+    pixels, classes = torch.tensor([[0.0, 1.0]]), torch.tensor([0])
+    # Nearest is the second of class 0, cosine 1: no pull; contrast −ln(e/(e + 1 + 1 + 1/e)).
+    expected = -math.log(math.e / (math.e + 2 + 1 / math.e))
+    assert drawn_to(pixels, classes, vectors, 1.0).item() == pytest.approx(expected, rel=1e-5)
+    # Class 1's nearest has cosine 0: (1 − 0)², and −ln(1/(…)).
+    expected = 1 - math.log(1 / (math.e + 2 + 1 / math.e))
+    assert drawn_to(pixels, classes + 1, vectors, 1.0).item() == pytest.approx(expected, rel=1e-5)
+    assert drawn_to(pixels[:0], classes[:0], vectors, 1.0).item() == 0
+
+
+def test_a_prototype_follows_its_pixels_and_stays_a_unit_vector():
+    net = method_of("mpamatch").student
+    before = net.visual.clone()
+    pixels = F.normalize(torch.randn(6, before.shape[2]), dim=1)
+    net.move_prototypes(pixels, torch.zeros(6, dtype=torch.long), 0.5)
+    assert torch.allclose(net.visual.norm(dim=2), torch.ones(before.shape[:2]), atol=1e-6)
+    assert torch.equal(net.visual[1], before[1])  # an absent class leaves its prototypes
+    moved = (net.visual[0] != before[0]).any(1)
+    nearest = (pixels @ before[0].T).argmax(1).unique()
+    assert moved.nonzero().flatten().tolist() == nearest.tolist()
+    k = int(nearest[0])
+    mine = pixels[(pixels @ before[0].T).argmax(1) == k]
+    expected = F.normalize(0.5 * before[0, k] + 0.5 * F.normalize(mine.mean(0), dim=0), dim=0)
+    assert torch.allclose(net.visual[0, k], expected, atol=1e-6)
+
+
+def test_prototypes_count_after_their_steps_and_move_from_the_first():
+    method = method_of("mpamatch")
+    batch = batch_for(method.needs)
+    before = method.student.visual.clone()
+    _, early = method.loss(batch)
+    assert early["prototype"] == early["strong_text"] == 0
+    assert not torch.equal(method.student.visual, before)
+    method.step = 100
+    _, late = method.loss(batch)
+    assert min(late["prototype"], late["text"], late["strong_prototype"]) > 0
+
+
+def test_pixels_of_each_class_are_as_many_as_there_is_room_for():
+    method = method_of("mpamatch", **{"method.prototype_pixels": 20})
+    labels = torch.zeros(1, 16, 16, dtype=torch.long)
+    labels[0, 0] = 1  # 16 of 256
+    labels[0, 15] = 255
+    embedded = F.normalize(torch.randn(1, 16, 16, 16), dim=1)
+    decoded = F.one_hot(torch.zeros_like(labels), 2).permute(0, 3, 1, 2).float()
+    pixels, classes, right = method._pixels(embedded, decoded, labels)
+    assert len(pixels) == 20
+    assert classes.bincount().tolist() == [10, 10]
+    assert torch.equal(right, classes == 0)
+
+
+def test_prototypes_that_collapse_are_told():
+    same = F.normalize(torch.ones(2, 3, 4), dim=2)
+    assert alike(same).item() == pytest.approx(1, abs=1e-5)
+    assert alike(torch.eye(4)[None]).item() == 0
+    assert alike(same[:, :1]).item() == 0
+
+
+def test_a_pixel_s_answer_depends_on_the_prototypes_it_attends_to():
+    net = method_of("mpamatch").student.eval()
+    images = torch.rand(1, 3, 64, 64)
+    before = net.decode(net.features(images))
+    net.visual.neg_()
+    assert not torch.allclose(net.decode(net.features(images)), before)
+    k = build_settings(method="mpamatch", overrides={**SMALL, "method.prototypes_per_class": 7})
+    assert build_network(["a", "b"], k.model, k.method).visual.shape == (2, 7, 16)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import Field
@@ -34,6 +34,10 @@ class MethodSettings(SettingsModel):
     )
     eta_prototype: Weight = Field(0.0, description="Share of the prototypes in the fused logits.")
     eta_text: Weight = Field(0.0, description="Share of the words in the fused logits.")
+
+    def network_options(self) -> dict[str, Any]:
+        """Return what its kind of network is built with besides ``model``'s settings."""
+        return {}
 
     @property
     def learns_prototypes(self) -> bool:

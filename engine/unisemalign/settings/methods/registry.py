@@ -10,6 +10,7 @@ from unisemalign.settings.methods.cps import CPSSettings
 from unisemalign.settings.methods.cross_teaching import CrossTeachingSettings
 from unisemalign.settings.methods.csds import CSDSSettings
 from unisemalign.settings.methods.fixmatch import FixMatchSettings
+from unisemalign.settings.methods.mpamatch import MPAMatchSettings
 from unisemalign.settings.methods.supervised import SupervisedSettings
 from unisemalign.settings.methods.uamt import UAMTSettings
 from unisemalign.settings.methods.unimatch import UniMatchSettings
@@ -71,3 +72,4 @@ register_method(CrossTeachingSettings, "unisemalign.methods.cross_teaching:Cross
 register_method(UAMTSettings, "unisemalign.methods.uamt:UAMT")
 register_method(CSDSSettings, "unisemalign.methods.csds:CSDS")
 register_method(XNetV2Settings, "unisemalign.methods.xnet_v2:XNetV2")
+register_method(MPAMatchSettings, "unisemalign.methods.mpamatch:MPAMatch")
