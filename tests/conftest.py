@@ -21,3 +21,14 @@ def no_waiting_for_the_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
         yield
+
+
+@pytest.fixture(autouse=True)
+def niceness(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Keep a verb that runs inside the tests' process from slowing all that follow it.
+
+    Returns what was added to the niceness meanwhile.
+    """
+    added: list[int] = []
+    monkeypatch.setattr(os, "nice", added.append, raising=False)
+    return added

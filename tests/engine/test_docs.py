@@ -71,7 +71,7 @@ def test_the_pages_hold_commands():
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_settings_of_the_pages_exist(page):
     for line in code(page):
-        build_settings(overrides=overrides(line))
+        assert build_settings(overrides=overrides(line)).preset == "recommended"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pytestqt.qtbot import QtBot
 from standins import FAKE_ENGINE, SIZE_PX
 
 from napari_unisemalign.actions.controller import Controller
@@ -19,6 +20,26 @@ from napari_unisemalign.widgets.dock import DockWidget
 from unisemalign.geometry import Rect
 from unisemalign.project import Project
 from unisemalign.slides.synthetic import CLASSES, draw_slide, truth
+
+PATIENCE_S = 60
+"""A busy machine is no failure: what is waited for may take this long, and seldom does."""
+
+
+class PatientBot(QtBot):
+    """pytest-qt's, which waits at least :data:`PATIENCE_S`."""
+
+    def waitUntil(self, callback: Callable[[], object], *, timeout: int = 0) -> None:  # noqa: N802
+        """Wait for ``callback`` to be true."""
+        super().waitUntil(callback, timeout=max(timeout, 1000 * PATIENCE_S))
+
+    def waitSignal(self, signal: object, *, timeout: int = 0, **keywords: object) -> object:  # noqa: N802
+        """Wait for ``signal``."""
+        return super().waitSignal(signal, timeout=max(timeout, 1000 * PATIENCE_S), **keywords)
+
+
+@pytest.fixture
+def qtbot(qapp: object, request: pytest.FixtureRequest) -> QtBot:
+    return PatientBot(request)
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +129,11 @@ def no_process_left() -> Iterator[None]:
     """Fail a test that leaves a child process behind."""
     before = _children()
     yield
+<<<<<<< HEAD
     deadline = time.monotonic() + 20
+=======
+    deadline = time.monotonic() + PATIENCE_S
+>>>>>>> a4f482d (Tests share one study and one trained round, wait with patience, never renice themselves, and end after 300 s; every export format and suffix has its contract)
     while (left := _children() - before) and time.monotonic() < deadline:
         time.sleep(0.05)
     names = [name for _pid, name in left]

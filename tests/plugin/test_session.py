@@ -48,6 +48,8 @@ def test_closing_lets_another_viewer_in(session: Session) -> None:
     session.close()
     other = Session()
     other.open(root)
+    assert other.project is not None
+    assert other.project.root == root
     other.close()
 
 

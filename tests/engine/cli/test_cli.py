@@ -15,7 +15,7 @@ from tests.engine.conftest import QUICK, draw_textures
 from unisemalign.cli.app import app
 from unisemalign.project import Project
 
-QUICK_FLAGS = [f"--set={key}={value}" for key, value in QUICK.items()]
+QUICK_FLAGS = [f"--set={key}={value}" for key, value in {**QUICK, "training.steps": 2}.items()]
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 
 
@@ -43,7 +43,7 @@ def images(tmp_path):
     return tmp_path
 
 
-def test_the_whole_loop_from_a_terminal(images, tmp_path):
+def test_the_whole_loop_from_a_terminal(images, tmp_path, niceness):
     project = tmp_path / "study.unisem"
     run("new", project, "--classes", "stripes,dots", "--spacing-um", 0.5)
     pixel = ["--spacing-um", 0.5]
@@ -54,6 +54,7 @@ def test_the_whole_loop_from_a_terminal(images, tmp_path):
     run("add", project, images / "images" / "two.png", *masks, *pixel, "--split", "val")
 
     trained = json_of(run("train", project, "--json", *QUICK_FLAGS))
+    assert niceness == [10]  # the viewer and the person come first
     assert trained[-1]["event"] == "done"
     assert trained[-1]["best_val"]["images"] == 1
 
@@ -135,10 +136,9 @@ def test_a_mistake_is_status_1_and_a_sentence(study, arguments, words, tmp_path,
         assert as_json[-1]["event"] == "failed"
 
 
-def test_wrong_use_is_status_2():
-    run("train", status=2)
-    run("new", "x", status=2)
-    run("fly", status=2)
+@pytest.mark.parametrize("words", [["train"], ["new", "x"], ["fly"]], ids=" ".join)
+def test_wrong_use_is_status_2(words):
+    assert "Usage" in run(*words, status=2).output
 
 
 @pytest.mark.parametrize("name", ["broken.svs", "unopenable.tiff"])
@@ -189,14 +189,13 @@ def test_a_mended_mask_can_be_added_with_the_same_line(images, study):
     assert "already: left as it is" in run(*line).stderr
 
 
-def test_the_queue_wants_a_segmented_slide_and_keeps_what_it_has(study):
-    run("train", study.root, "--json", *QUICK_FLAGS)
-    run("segment", study.root, "b", "--json")
-    run("queue", study.root, "--size-px", 96, "--json")
-    before = len(study.regions(state="predicted"))
-    run("train", study.root, "--json", *QUICK_FLAGS)
-    assert "Segment one first" in run("queue", study.root, status=1).stderr
-    assert len(study.regions(state="predicted")) == before > 0
+def test_the_queue_wants_a_segmented_slide_and_keeps_what_it_has(trained):
+    run("segment", trained.root, "b", "--json")
+    run("queue", trained.root, "--size-px", 96, "--json")
+    before = len(trained.regions(state="predicted"))
+    run("train", trained.root, "--json", *QUICK_FLAGS)
+    assert "Segment one first" in run("queue", trained.root, status=1).stderr
+    assert len(trained.regions(state="predicted")) == before > 0
 
 
 def test_an_error_is_told_once(study):
@@ -298,7 +297,9 @@ class Viewer:
         self.process.stdin.flush()
 
     def next(self):
-        return json.loads(self.process.stdout.readline())
+        line = self.process.stdout.readline()
+        assert line, f"the engine ended with {self.process.wait()}"
+        return json.loads(line)
 
     def until(self, *kinds):
         events = []
@@ -308,7 +309,7 @@ class Viewer:
 
     def close(self):
         self.process.stdin.close()
-        self.process.wait(20)
+        self.process.wait()
         self.process.stdout.close()
 
 

@@ -1,11 +1,4 @@
-"""A round to segment with, and a slide without a file."""
-
-import pytest
-
-from tests.engine.conftest import QUICK
-from unisemalign.runtime import SilentEvents
-from unisemalign.settings import build_settings
-from unisemalign.training import train_round
+"""A slide without a file."""
 
 
 class ArraySlide:
@@ -19,10 +12,3 @@ class ArraySlide:
 
     def read(self, rect, unreadable=None):
         return self.pixels[rect.slices]
-
-
-@pytest.fixture
-def trained(study):
-    settings = build_settings(overrides={**QUICK, "training.steps": 2})
-    train_round(study, settings, events=SilentEvents())
-    return study

@@ -81,7 +81,8 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path):
 
 def test_an_empty_folder_is_taken(tmp_path):
     Project.create(tmp_path, classes=["a"]).close()
-    Project.open(tmp_path).close()
+    with Project.open(tmp_path) as opened:
+        assert [each.name for each in opened.info.classes] == ["a"]
 
 
 def test_a_missing_folder_and_one_that_is_no_project(tmp_path):

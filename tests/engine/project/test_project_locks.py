@@ -69,6 +69,8 @@ def test_who_trains_can_be_asked(project, hold):
 def test_editing_and_training_go_together(project, hold):
     hold("lock_editing")
     with project.lock_training():
+        assert project.training_pid() == os.getpid()
+    with pytest.raises(BusyError), project.lock_editing():
         pass
 
 
