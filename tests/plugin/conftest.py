@@ -129,11 +129,7 @@ def no_process_left() -> Iterator[None]:
     """Fail a test that leaves a child process behind."""
     before = _children()
     yield
-<<<<<<< HEAD
-    deadline = time.monotonic() + 20
-=======
     deadline = time.monotonic() + PATIENCE_S
->>>>>>> a4f482d (Tests share one study and one trained round, wait with patience, never renice themselves, and end after 300 s; every export format and suffix has its contract)
     while (left := _children() - before) and time.monotonic() < deadline:
         time.sleep(0.05)
     names = [name for _pid, name in left]

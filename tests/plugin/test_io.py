@@ -13,13 +13,9 @@ from npe2 import PluginManager, PluginManifest
 from npe2.io_utils import read
 from standins import SHARED_SLIDES
 
-<<<<<<< HEAD
 import napari_unisemalign
 from napari_unisemalign.canvas import reader, samples
-=======
-from napari_unisemalign import io
 from unisemalign.slides import SLIDE_SUFFIXES
->>>>>>> a4f482d (Tests share one study and one trained round, wait with patience, never renice themselves, and end after 300 s; every export format and suffix has its contract)
 
 NAME = "napari-unisemalign"
 
@@ -52,8 +48,8 @@ def test_every_command_can_be_imported() -> None:
 
 
 def test_the_manifest_offers_the_suffixes_of_the_engine() -> None:
-    [reader] = PluginManifest.from_distribution(NAME).contributions.readers
-    assert sorted(reader.filename_patterns) == sorted(f"*{suffix}" for suffix in SLIDE_SUFFIXES)
+    [offered] = PluginManifest.from_distribution(NAME).contributions.readers
+    assert sorted(offered.filename_patterns) == sorted(f"*{suffix}" for suffix in SLIDE_SUFFIXES)
 
 
 def test_a_slide_is_read_through_the_manifest(drawn_path: Path) -> None:

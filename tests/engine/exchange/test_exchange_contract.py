@@ -8,7 +8,7 @@ import pytest
 import zarr
 from PIL import Image, ImageDraw
 
-from unisemalign.exchange import Format, export_labels, import_geojson, import_mask
+from unisemalign.exchange import Format, export_labels, import_geojson, import_mask, import_xml
 from unisemalign.geometry import Rect
 from unisemalign.project import Origin
 
@@ -22,6 +22,11 @@ def _image(project, path):
 
 def _outlines(project, path):
     import_geojson(project, "a", path)
+    return project.labels("a").read(WHOLE)
+
+
+def _xml(project, path):
+    import_xml(project, "a", path)
     return project.labels("a").read(WHOLE)
 
 
@@ -51,6 +56,8 @@ READ = {
     "geojson": _outlines,
     "ome-zarr": _levels,
     "coco": _coco,
+    "imagescope": _xml,
+    "asap": _xml,
 }
 
 
