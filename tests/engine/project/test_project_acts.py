@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from unisemalign.errors import DataError, ProjectError
-from unisemalign.exchange import geojson, import_geojson, import_mask, masks
+from unisemalign.exchange import import_geojson, import_mask, masks, outlines
 from unisemalign.geometry import Rect
 from unisemalign.project import LabelEdit, Origin, Project, RegionState, chunks
 from unisemalign.project.database import Database
@@ -159,7 +159,7 @@ def test_a_kill_at_any_moment_leaves_all_or_nothing_and_a_repeat(
     project, tmp_path, monkeypatch, arrange
 ):
     monkeypatch.setattr(masks, "_BAND_AREA_PX", 150_000)
-    monkeypatch.setattr(geojson, "_TILE_PX", 512)
+    monkeypatch.setattr(outlines, "_TILE_PX", 512)
     act = arrange(tmp_path)
     nothing = state(project)
     project.close()
