@@ -146,9 +146,10 @@ def _count_not_kept(feature: dict[str, Any], tally: Tally) -> None:
     properties = feature.get("properties")
     said = properties if isinstance(properties, dict) else {}
     for key, what in (("measurements", "measurements"), ("name", "names"), ("metadata", "notes")):
-        tally.not_kept[what] += bool(said.get(key))
-    tally.not_kept["nuclei inside"] += bool(feature.get("nucleusGeometry"))
-    tally.not_kept += Counter()  # without those of none
+        if said.get(key):
+            tally.not_kept[what] += 1
+    if feature.get("nucleusGeometry"):
+        tally.not_kept["nuclei inside"] += 1
 
 
 def _areas(geometry: Any, tally: Tally, depth: int) -> Iterator[list[Ring]]:

@@ -17,13 +17,15 @@ from scipy import ndimage
 from shapely.geometry import box
 
 from unisemalign.errors import DataError
-from unisemalign.exchange.polygons import Ring, fill
+from unisemalign.exchange.polygons import Ring, fill, fill_many
 from unisemalign.geometry import Rect
 from unisemalign.project import LabelEdit, Origin, Project, Region, RegionState
 from unisemalign.protocol import Message
 from unisemalign.runtime import Events
 
-_TILE_PX = 8192
+_TILE_PX = 4096
+_SMALL_PX, _AT_ONCE_PX = 10_000, 2_000_000
+"""Shapes of so few pixels are painted together until they have so many: some tens of megabytes."""
 _MOST_ROWS_CROSSED = 500_000_000
 """Of one outline: its edges, times the rows each crosses. A drawn one has some thousands."""
 _MANY_REGIONS = 200
@@ -248,12 +250,15 @@ def _placed(
 
 
 def _bounds(outer: Ring) -> Rect:
-    x, y = (math.floor(side) for side in outer.min(axis=0))
-    x1, y1 = (math.ceil(side) for side in outer.max(axis=0))
+    x, y = (math.floor(side) for side in outer.min(axis=0).tolist())
+    x1, y1 = (math.ceil(side) for side in outer.max(axis=0).tolist())
     return Rect(y, x, y1 - y, x1 - x)
 
 
 def _rows_crossed(rings: list[Ring], height: int) -> float:
+    total = float(sum(map(len, rings))) * height
+    if total <= _MOST_ROWS_CROSSED:
+        return total  # at most: nobody needs to know more
     total = 0.0
     for ring in rings:
         rows = np.clip(ring[:, 1], 0, height)
@@ -277,10 +282,27 @@ def _by_tile(shapes: list[_Shape]) -> Iterator[list[tuple[_Shape, Rect]]]:
 def _edit(here: list[tuple[_Shape, Rect]], regions: tuple[Rect, ...]) -> LabelEdit:
     rect = _around([rect for _, rect in here])
     labels: NDArray[np.uint8] = np.zeros(rect.shape, np.uint8)
+    small: list[tuple[_Shape, Rect]] = []
+    small_px = 0
     for shape, part in here:
+        if part.area <= _SMALL_PX and small_px <= _AT_ONCE_PX:
+            small.append((shape, part))
+            small_px += part.area
+            continue
+        _paint(labels, rect, small)
+        small, small_px = [], 0
         inside = fill(shape.rings, part)
         labels[part.relative_to(rect).slices][inside] = shape.label
+    _paint(labels, rect, small)
     return LabelEdit(rect, labels, Origin.IMPORTED, labels > 0, regions)
+
+
+def _paint(labels: NDArray[np.uint8], rect: Rect, small: list[tuple[_Shape, Rect]]) -> None:
+    """Paint many small shapes on the labels of ``rect``; where they overlap the later one holds."""
+    if small:
+        y, x, number = fill_many([shape.rings for shape, _ in small], [part for _, part in small])
+        values = np.array([shape.label for shape, _ in small], np.uint8)
+        labels[y - rect.y, x - rect.x] = values[number]
 
 
 def _around(rects: list[Rect]) -> Rect:

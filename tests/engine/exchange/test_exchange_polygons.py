@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from shapely.geometry import Polygon
 
-from unisemalign.exchange.polygons import fill, polygons_in, trace, without_holes
+from unisemalign.exchange.polygons import fill, fill_many, polygons_in, trace, without_holes
 from unisemalign.geometry import Rect
 
 MASKS = arrays(
@@ -96,3 +96,25 @@ def test_a_bow_tie_becomes_two_triangles():
     bow = Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
     assert sum(part.area for part in polygons_in(bow)) == pytest.approx(2)
     assert all(part.is_valid for part in polygons_in(bow))
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_many_at_once_are_what_each_is_alone(seed):
+    rng = np.random.default_rng(seed)
+    polygons, rects = [], []
+    for _ in range(rng.integers(1, 8)):
+        y, x = rng.integers(-5, 30, 2)
+        rects.append(Rect(int(y), int(x), int(rng.integers(0, 20)), int(rng.integers(0, 20))))
+        middle = rng.uniform(0, 40, 2)
+        rings = [
+            np.round(middle + rng.normal(0, 9, (rng.integers(3, 9), 2)), int(rng.integers(0, 3)))
+            for _ in range(rng.integers(1, 3))
+        ]
+        polygons.append(rings)
+    y, x, number = fill_many(polygons, rects)
+    for index, (rings, rect) in enumerate(zip(polygons, rects, strict=True)):
+        found = np.zeros(rect.shape, bool)
+        mine = number == index
+        found[y[mine] - rect.y, x[mine] - rect.x] = True
+        assert np.array_equal(found, fill(rings, rect))
