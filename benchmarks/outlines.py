@@ -71,9 +71,7 @@ def main(
     cells: Annotated[list[int] | None, typer.Option(help="How many; may be repeated.")] = None,
 ) -> None:
     """Import as many cells as asked for, each number into a project of its own."""
-    print(
-        f"{'cells':>8} {'MB':>6} {'seconds':>8} {'of a core':>9} {'µs a cell':>10} {'regions':>8} {'peak MB':>8}"
-    )
+    print("   cells     MB  seconds of a core  µs a cell  regions  peak MB")
     for count in cells or [12_500, 25_000, 50_000, 100_000]:
         with tempfile.TemporaryDirectory() as folder:
             path, slide = Path(folder) / "cells.geojson", Path(folder) / "s.zarr"

@@ -20,6 +20,7 @@ FORMATS = {
     "coco": "COCO",
     "imagescope": "XML of ImageScope",
     "asap": "XML of ASAP",
+    "csv": "Table of areas (CSV)",
 }
 SOURCES = {
     "best": "Labels, and the prediction elsewhere",

@@ -10,10 +10,9 @@ from unisemalign.exchange.masks import (
     check_mask,
     find_convention,
     import_mask,
-    level_0_shape,
 )
 from unisemalign.exchange.outlines import UnknownClassesError
-from unisemalign.exchange.pixels import Source
+from unisemalign.exchange.pixels import Source, level_0_shape
 from unisemalign.exchange.tissue import export_tissue, import_tissue
 
 __all__ = [

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from unisemalign.errors import DataError
 from unisemalign.exchange.annotation_xml import write_asap, write_imagescope
+from unisemalign.exchange.area_table import write_area_table
 from unisemalign.exchange.coco import write_coco
 from unisemalign.exchange.geojson import write_geojson
 from unisemalign.exchange.ome_tiff import write_ome_tiff
@@ -21,7 +22,7 @@ from unisemalign.protocol import PROJECT_FOLDERS, Message, Progress
 from unisemalign.runtime.events import Events, SilentEvents
 from unisemalign.runtime.results import Results, writing_results
 
-Format = Literal["png", "geojson", "ome-tiff", "ome-zarr", "coco", "imagescope", "asap"]
+Format = Literal["png", "geojson", "ome-tiff", "ome-zarr", "coco", "imagescope", "asap", "csv"]
 
 _SUFFIXES: dict[Format, str] = {
     "png": ".png",
@@ -30,6 +31,7 @@ _SUFFIXES: dict[Format, str] = {
     "ome-zarr": ".ome.zarr",
     "imagescope": ".imagescope.xml",
     "asap": ".asap.xml",
+    "csv": ".areas.csv",
 }
 _OUTLINES: dict[Format, Callable[[Path, ExportPixels, tuple[ClassInfo, ...]], None]] = {
     "geojson": write_geojson,
@@ -64,7 +66,7 @@ def export_labels(
         ``png``: class indices, 255 = ignore, at working spacing. ``ome-tiff`` and ``ome-zarr``:
         the same with a pyramid and the pixel size. ``geojson``: QuPath annotations in level-0
         pixels; ``imagescope`` and ``asap``: the same as these programs' XML. ``coco``: one file
-        for all slides.
+        for all slides. ``csv``: µm² and percent of each class.
     source
         ``labels``: what a person stands behind. ``prediction``: what the round says. ``best``:
         labels where there are some, the prediction elsewhere.
@@ -178,6 +180,8 @@ def _write(part: Path, fmt: Format, slides: Sequence[ExportPixels], project: Pro
         write_png(part, pixels.shape_yx, bands)
     elif fmt in _OUTLINES:
         _OUTLINES[fmt](part, pixels, info.classes)
+    elif fmt == "csv":
+        write_area_table(part, pixels, info.classes, info.spacing_um)
     elif fmt == "ome-tiff":
         write_ome_tiff(part, pixels, info.classes, info.spacing_um)
     else:

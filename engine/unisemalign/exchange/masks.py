@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from unisemalign.errors import DataError
 from unisemalign.exchange.mask_files import MaskFile, open_mask
-from unisemalign.exchange.pixels import present
+from unisemalign.exchange.pixels import level_0_shape, present
 from unisemalign.geometry import Rect
 from unisemalign.metrics import IGNORE
 from unisemalign.project import LabelEdit, Origin, Project, Region, RegionState
@@ -234,13 +234,6 @@ def check_mask(
             f"Choose another file."
         )
     return labels
-
-
-def level_0_shape(project: Project, name: str) -> tuple[int, int]:
-    """Return ``(height, width)`` of a slide's finest level; :class:`SlideError` if it is gone."""
-    spaced = project.open_slide(name)
-    spaced.slide.close()
-    return spaced.slide.shape_yx
 
 
 def _numbers(mask: MaskFile) -> set[int]:

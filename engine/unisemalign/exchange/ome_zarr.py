@@ -76,7 +76,9 @@ def _metadata(
             + [{"label-value": IGNORE, "rgba": [0, 0, 0, 0]}],
             "properties": [
                 {"label-value": index, "name": each.name} for index, each in enumerate(classes)
-            ],
+            ]
+            # Readers need the same label values in both lists.
+            + [{"label-value": IGNORE, "name": "ignore"}],
         },
     }
 

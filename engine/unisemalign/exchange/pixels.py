@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unisemalign.errors import DataError
+from unisemalign.errors import DataError, SlideError
 from unisemalign.geometry import Rect
 from unisemalign.project import LabelStore, PredictionStore, Project, SlideRecord
 
@@ -29,6 +30,8 @@ class ExportPixels:
         The slide.
     downsample
         Pixels of level 0 per working pixel, along either axis.
+    level_0
+        Returns ``(height, width)`` of the slide's finest level.
     round
         The round the prediction comes from; ``None`` when labels alone are exported.
     """
@@ -38,11 +41,23 @@ class ExportPixels:
     round: int | None
     labels: LabelStore | None
     prediction: PredictionStore | None
+    level_0: Callable[[], tuple[int, int]] | None = None
 
     @property
     def shape_yx(self) -> tuple[int, int]:
         """``(height, width)`` at working spacing."""
         return self.slide.shape_yx
+
+    @property
+    def level_0_yx(self) -> tuple[int, int]:
+        """``(height, width)`` of the slide's finest level; as it must be where its file is gone."""
+        try:
+            if self.level_0 is not None:
+                return self.level_0()
+        except SlideError:
+            pass  # told by whatever needs the slide's own pixels; an export needs only its size
+        h, w = (max(1, round(side * self.downsample)) for side in self.shape_yx)
+        return h, w
 
     @property
     def empty(self) -> bool:
@@ -94,7 +109,15 @@ def export_pixels(
         round=round_number if store is not None else None,
         labels=None if source == "prediction" else project.labels(slide.name),
         prediction=store,
+        level_0=partial(level_0_shape, project, slide.name),
     )
+
+
+def level_0_shape(project: Project, name: str) -> tuple[int, int]:
+    """Return ``(height, width)`` of a slide's finest level; :class:`SlideError` if it is gone."""
+    spaced = project.open_slide(name)
+    spaced.slide.close()
+    return spaced.slide.shape_yx
 
 
 def present(values: NDArray[np.uint8]) -> set[int]:
