@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.engine.methods.drawn import SMALL, batch_for, sure_method
+from tests.engine.methods.drawn import SMALL, batch_for, make_batch, sure_method
 from unisemalign.errors import SettingsError
-from unisemalign.methods import build_method
+from unisemalign.methods import Batch, build_method
 from unisemalign.methods.corrmatch import Correlation
 from unisemalign.methods.csds import Bend
+from unisemalign.methods.dusss import Embedded
 from unisemalign.methods.losses import entropy, sample_dice, squared_dice
 from unisemalign.methods.mpamatch import alike, drawn_to
 from unisemalign.methods.unisemalign import PseudoLabels
@@ -456,3 +457,83 @@ def test_a_pixel_s_answer_depends_on_the_prototypes_it_attends_to():
     assert not torch.allclose(net.decode(net.features(images)), before)
     k = build_settings(method="mpamatch", overrides={**SMALL, "method.prototypes_per_class": 7})
     assert build_network(["a", "b"], k.model, k.method).visual.shape == (2, 7, 16)
+
+
+# DuSSS
+
+
+def gaussian(unit, mean=0.0, sd=1.0):
+    flat = torch.tensor(unit)
+    return Embedded(flat, torch.full_like(flat, mean), torch.full_like(flat, sd))
+
+
+def test_without_uncertainty_alike_is_what_the_cosine_says():
+    method = method_of("dusss")
+    one, two = gaussian([[1.0, 0.0]]), gaussian([[0.0, 1.0], [1.0, 0.0]])
+    with torch.no_grad():
+        method.distance.zero_()  # D_u = 0: SSS = 1
+    assert torch.allclose(method.similarity(one, two), torch.tensor([[0.0, 1.0]]), atol=1e-3)
+    with torch.no_grad():
+        method.distance.copy_(torch.tensor([1.0, 0.0]))
+    # W = ‖1 − 0‖² over two dimensions = 2, D_s = √2: 1 − 1·exp(−2/√2).
+    apart = method.similarity(one, gaussian([[0.0, 1.0]], mean=1.0))
+    assert apart.item() == pytest.approx(1 - math.exp(-(2**0.5)), rel=1e-5)
+
+
+def test_a_sure_target_becomes_its_winner():
+    method = method_of("dusss")
+    target = torch.tensor([0.7, 0.3]).view(1, 2, 1, 1)
+    assert method.sharpened(target).flatten().tolist() == [1.0, 0.0]
+    target = torch.tensor([0.6, 0.4]).view(1, 2, 1, 1)
+    assert torch.equal(method.sharpened(target), target)
+
+
+def test_the_printed_target_is_never_background():
+    """σ(q + m) of two probabilities lies between σ(0) and σ(2)."""
+    assert torch.sigmoid(torch.tensor(0.0)) == 0.5
+    assert torch.sigmoid(torch.tensor(2.0)).item() == pytest.approx(0.8808, abs=1e-4)
+    mended, literal = (method_of("dusss", **{"method.targets": t}) for t in ("mended", "literal"))
+    found = []
+    for method in (mended, literal):
+        method.step = 100
+        torch.manual_seed(0)
+        found.append(method.loss(batch_for(method.needs))[1]["guided"].item())
+    assert found[0] != found[1]
+
+
+def test_pairs_are_a_matter_of_the_first_stage_and_of_enough_crops():
+    method = method_of("dusss", steps=8)
+    few, many = batch_for(method.needs), make_batch(count=4)
+    assert "pairs" not in method.loss(few)[1]
+    assert method.loss(many)[1]["pairs"] > 0
+    method.step = 2
+    assert "pairs" not in method.loss(many)[1]
+
+
+def test_crops_with_the_same_words_are_no_negatives():
+    method = method_of("dusss", steps=8)
+    batch = make_batch(count=4)
+    words = method.texts(method.student.semantic.text())
+    deep = method.student.encode(torch.cat([batch.images, batch.unlabelled.weak]))[1].detach()
+    labels = torch.zeros_like(batch.labels)
+    alike = Batch(batch.images, labels, batch.unlabelled, batch.box)
+    labels_apart = labels.clone()
+    labels_apart[2:] = 1
+    apart = Batch(batch.images, labels_apart, batch.unlabelled, batch.box)
+    one, two = (method._pairs(b, deep, words) for b in (alike, apart))
+    assert torch.isfinite(one)
+    assert two > one  # there are negatives now
+
+
+def test_the_words_own_mask_trains_no_student():
+    method = method_of("dusss")
+    torch.manual_seed(0)
+    _, parts = method.loss(batch_for(method.needs))
+    assert parts["mask"] > 0
+    names = {"weight_decoder", "weight_dice", "weight_guided", "weight_regions", "weight_pairs"}
+    alone = method_of("dusss", **{f"method.{name}": 0.0 for name in names})
+    loss, _ = alone.loss(batch_for(alone.needs))
+    loss.backward()
+    moved = [p.grad for p in alone.student.decoder.parameters() if p.grad is not None]
+    assert not any(g.abs().sum() > 0 for g in moved)
+    assert alone.pixels.squeeze.weight.grad.abs().sum() > 0

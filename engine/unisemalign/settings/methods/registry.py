@@ -9,6 +9,7 @@ from unisemalign.settings.methods.corrmatch import CorrMatchSettings
 from unisemalign.settings.methods.cps import CPSSettings
 from unisemalign.settings.methods.cross_teaching import CrossTeachingSettings
 from unisemalign.settings.methods.csds import CSDSSettings
+from unisemalign.settings.methods.dusss import DuSSSSettings
 from unisemalign.settings.methods.fixmatch import FixMatchSettings
 from unisemalign.settings.methods.mpamatch import MPAMatchSettings
 from unisemalign.settings.methods.supervised import SupervisedSettings
@@ -73,3 +74,4 @@ register_method(UAMTSettings, "unisemalign.methods.uamt:UAMT")
 register_method(CSDSSettings, "unisemalign.methods.csds:CSDS")
 register_method(XNetV2Settings, "unisemalign.methods.xnet_v2:XNetV2")
 register_method(MPAMatchSettings, "unisemalign.methods.mpamatch:MPAMatch")
+register_method(DuSSSSettings, "unisemalign.methods.dusss:DuSSS")
