@@ -32,7 +32,8 @@ from unisemalign.errors import DataError, SettingsError
 from unisemalign.exchange import Format, Source, export_labels
 from unisemalign.geometry import parse_point, parse_rect
 from unisemalign.metrics import SCORE_NAMES
-from unisemalign.project import Project, RegionState, Round, Split
+from unisemalign.project import Cleaning, Project, RegionState, Round, Split
+from unisemalign.project.cleaning import MOST_PX
 from unisemalign.protocol import (
     AddDone,
     AddedSlide,
@@ -76,6 +77,15 @@ MethodName = Annotated[
     str | None, typer.Option("--method", help=f"How tissue is used: {', '.join(METHODS)}.")
 ]
 
+MinObject = Annotated[
+    int, typer.Option(min=0, max=MOST_PX, help="Predicted patches below this are dropped.")
+]
+MinHole = Annotated[
+    int, typer.Option(min=0, max=MOST_PX, help="Predicted holes below this are filled.")
+]
+Smooth = Annotated[
+    int, typer.Option(min=0, max=50, help="Radius of the most frequent class, in pixels.")
+]
 ClassMap = Annotated[
     list[str] | None,
     typer.Option("--map", metavar="THEIRS=OURS", help="A class of outlines; '' leaves it out."),
@@ -431,6 +441,9 @@ def evaluate(
     split: Annotated[Split, typer.Option(help="Which held-out regions.")] = Split.VAL,
     round_number: Annotated[int | None, typer.Option("--round")] = None,
     overrides: Overrides = None,
+    min_object_px: MinObject = 0,
+    min_hole_px: MinHole = 0,
+    smooth_px: Smooth = 0,
     as_json: AsJson = False,
 ) -> None:
     """Score a round's model on held-out regions."""
@@ -451,7 +464,8 @@ def evaluate(
                 token.check()
                 events.emit(Progress(done=done, total=total))
 
-            counted = score_split(opened, predictor, split, on_region=on_region)
+            cleaning = Cleaning(min_object_px, min_hole_px, smooth_px)
+            counted = score_split(opened, predictor, split, on_region=on_region, cleaning=cleaning)
         scores = SplitScores.model_validate(counted.summary())
         events.emit(EvaluateDone(round=found.number, split=split.value, **scores.model_dump()))
     if not as_json:
@@ -472,12 +486,21 @@ def export(
         Source, typer.Option(help="best: labels where there are any, else the prediction.")
     ] = "best",
     slides: Annotated[list[str] | None, typer.Argument(metavar="[SLIDE…]")] = None,
+    min_object_px: MinObject = 0,
+    min_hole_px: MinHole = 0,
+    smooth_px: Smooth = 0,
     as_json: AsJson = False,
 ) -> None:
     """Write masks and outlines other programs read."""
     with errors_as_sentences(as_json), open_project(project) as opened:
         paths = export_labels(
-            opened, out, fmt, source=source, slides=slides, events=choose_events(as_json)
+            opened,
+            out,
+            fmt,
+            source=source,
+            slides=slides,
+            cleaning=Cleaning(min_object_px, min_hole_px, smooth_px),
+            events=choose_events(as_json),
         )
     if as_json:
         return say_done(ExportDone(files=tuple(str(path) for path in paths)))

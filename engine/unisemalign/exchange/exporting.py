@@ -17,7 +17,7 @@ from unisemalign.exchange.ome_zarr import write_ome_zarr
 from unisemalign.exchange.pixels import ExportPixels, Source, export_pixels, file_values
 from unisemalign.exchange.png import write_png
 from unisemalign.exchange.run_record import RunRecords
-from unisemalign.project import ClassInfo, Project
+from unisemalign.project import ClassInfo, Cleaning, Project
 from unisemalign.protocol import PROJECT_FOLDERS, Message, Progress
 from unisemalign.runtime.events import Events, SilentEvents
 from unisemalign.runtime.results import Results, writing_results
@@ -49,6 +49,7 @@ def export_labels(
     source: Source = "best",
     slides: Sequence[str] | None = None,
     round: int | None = None,  # noqa: A002  the field's word for a training run
+    cleaning: Cleaning | None = None,
     events: Events | None = None,
 ) -> list[Path]:
     """Write labels or predictions for other programs.
@@ -75,6 +76,8 @@ def export_labels(
         ``message``, unless it was named.
     round
         The round of the prediction; the newest one that has seen the slide when ``None``.
+    cleaning
+        What of the prediction is not believed: specks, holes. Off when ``None``.
     events
         Takes ``progress`` per slide.
 
@@ -97,8 +100,8 @@ def export_labels(
         )
     out_dir = Path(out_dir)
     events = SilentEvents() if events is None else events
-    chosen = _chosen(project, source, slides, round, events)
-    records = RunRecords(project, source)
+    chosen = _chosen(project, source, slides, round, cleaning, events)
+    records = RunRecords(project, source, cleaning)
     jobs = (
         [(_COCO_NAME, chosen)]
         if fmt == "coco"
@@ -142,12 +145,13 @@ def _chosen(
     source: Source,
     names: Sequence[str] | None,
     number: int | None,
+    cleaning: Cleaning | None,
     events: Events,
 ) -> list[ExportPixels]:
     wanted = project.slides() if names is None else [project.slide(name) for name in names]
     chosen = []
     for slide in wanted:
-        pixels = export_pixels(project, slide, source, number)
+        pixels = export_pixels(project, slide, source, number, cleaning)
         if not pixels.empty:
             chosen.append(pixels)
             if number is not None and pixels.prediction is None and source == "best":

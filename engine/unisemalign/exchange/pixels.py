@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from unisemalign.errors import DataError, SlideError
 from unisemalign.geometry import Rect
-from unisemalign.project import LabelStore, PredictionStore, Project, SlideRecord
+from unisemalign.project import (
+    CleanedMap,
+    Cleaning,
+    LabelStore,
+    PredictionStore,
+    Project,
+    SlideRecord,
+)
 
 Source = Literal["best", "labels", "prediction"]
 
@@ -32,6 +39,9 @@ class ExportPixels:
         Pixels of level 0 per working pixel, along either axis.
     level_0
         Returns ``(height, width)`` of the slide's finest level.
+    cleaned
+        The prediction without specks and holes; ``None``: it is taken as it is. What a person drew
+        is never cleaned.
     round
         The round the prediction comes from; ``None`` when labels alone are exported.
     """
@@ -42,6 +52,7 @@ class ExportPixels:
     labels: LabelStore | None
     prediction: PredictionStore | None
     level_0: Callable[[], tuple[int, int]] | None = None
+    cleaned: CleanedMap | None = None
 
     @property
     def shape_yx(self) -> tuple[int, int]:
@@ -72,7 +83,8 @@ class ExportPixels:
         drawn = None if self.labels is None else self.labels.read(rect)
         if self.prediction is None:
             return np.zeros(rect.shape, np.uint8) if drawn is None else drawn
-        predicted = self.prediction.read(rect, "class")
+        store = self.prediction
+        predicted = self.cleaned.read(rect) if self.cleaned else store.read(rect, "class")
         return predicted if drawn is None else np.where(drawn > 0, drawn, predicted)
 
     def iter_bands(self) -> Iterator[NDArray[np.uint8]]:
@@ -83,7 +95,11 @@ class ExportPixels:
 
 
 def export_pixels(
-    project: Project, slide: SlideRecord, source: Source, round_number: int | None
+    project: Project,
+    slide: SlideRecord,
+    source: Source,
+    round_number: int | None,
+    cleaning: Cleaning | None = None,
 ) -> ExportPixels:
     """Open what ``source`` means for a slide.
 
@@ -110,7 +126,16 @@ def export_pixels(
         labels=None if source == "prediction" else project.labels(slide.name),
         prediction=store,
         level_0=partial(level_0_shape, project, slide.name),
+        cleaned=(
+            CleanedMap(partial(_read_class, store), slide.shape_yx, cleaning)
+            if cleaning and store is not None
+            else None
+        ),
     )
+
+
+def _read_class(store: PredictionStore, rect: Rect) -> NDArray[np.uint8]:
+    return store.read(rect, "class")
 
 
 def level_0_shape(project: Project, name: str) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,15 +15,16 @@ from tomlkit.exceptions import TOMLKitError
 
 from unisemalign.exchange.pixels import ExportPixels, Source
 from unisemalign.metrics import IGNORE
-from unisemalign.project import Project
+from unisemalign.project import Cleaning, Project
 
 
 class RunRecords:
     """Makes what is written beside results; a round's model is hashed once."""
 
-    def __init__(self, project: Project, source: Source) -> None:
+    def __init__(self, project: Project, source: Source, cleaning: Cleaning | None = None) -> None:
         self._project = project
         self._source = source
+        self._cleaning = cleaning or Cleaning()
         self._rounds: dict[int, dict[str, Any]] = {}
 
     def record(self, slides: Sequence[ExportPixels]) -> dict[str, Any]:
@@ -31,6 +33,7 @@ class RunRecords:
         return {
             **about_project(self._project),
             "source": self._source,
+            "cleaning": asdict(self._cleaning),
             "slides": [
                 {
                     "name": each.slide.name,

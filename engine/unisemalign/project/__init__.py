@@ -1,5 +1,6 @@
 """The project folder: slides, labels with a journal, regions, rounds and predictions."""
 
+from unisemalign.project.cleaning import CleanedMap, Cleaning
 from unisemalign.project.edits import LabelEdit
 from unisemalign.project.first_guess import NO_CLASS, FirstGuess, GuessNote
 from unisemalign.project.info import ClassInfo, ProjectInfo
@@ -23,6 +24,8 @@ __all__ = [
     "FIRST_ROUND",
     "NO_CLASS",
     "ClassInfo",
+    "CleanedMap",
+    "Cleaning",
     "FirstGuess",
     "GuessNote",
     "JournalEntry",

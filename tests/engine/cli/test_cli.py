@@ -357,6 +357,9 @@ def test_add_tells_what_is_odd_about_slides(tmp_path):
     paths = [tmp_path / "eins.png", tmp_path / "zwei.png"]
     events = json_of(run("add", project, *paths, "--spacing-um", 0.5, "--json"))
     told = [event["text"] for event in events if event["event"] == "message"]
-    assert len(told) == 1
-    assert told[0].startswith("'eins.png' and 1 more: Its colour profile (")
+    assert len(told) == 2
+    assert told[0].startswith("'eins.png', 'zwei.png': Its colour profile (")
     assert "is not applied" in told[0]
+    assert told[1] == (
+        "'eins.png', 'zwei.png': It does not state its pixel size: 0.5 µm is used, as given."
+    )

@@ -24,7 +24,7 @@ from unisemalign.exchange import (
     import_mask,
 )
 from unisemalign.geometry import Rect
-from unisemalign.project import Origin
+from unisemalign.project import Cleaning, Origin
 from unisemalign.protocol import Message
 from unisemalign.runtime.results import content_sha256
 
@@ -358,6 +358,28 @@ def test_a_slide_without_a_prediction_is_told_and_the_others_exported(labelled, 
     assert events.said == ["Slide 'b' has nothing to export yet."] * 2
     with pytest.raises(ProjectError, match="round 7"):
         export_labels(project, tmp_path / "o", "png", source="prediction", round=7)
+
+
+def test_specks_of_the_prediction_are_dropped_and_a_persons_are_not(project, tmp_path):
+    number = project.new_round(method="unisemalign", preset="recommended").number
+    classes = np.ones(WHOLE.shape, np.uint8)
+    classes[50:100, 60:160] = 2
+    classes[60:64, 70:74] = 1
+    classes[200:204, 300:304] = 3
+    same = np.ones(WHOLE.shape, np.uint8)
+    store = project.predictions(number, "a", create=True)
+    store.write(WHOLE, classes=classes, confidence=same, disagreement=same)
+    drawn = Rect(10, 10, 3, 3)
+    project.write_labels("a", drawn, np.full((3, 3), 3, np.uint8), Origin.DRAWN, action="draw")
+    cleaning = Cleaning(min_object_px=50, min_hole_px=50)
+    (path,) = export_labels(project, tmp_path / "o", "png", cleaning=cleaning)
+    with Image.open(path) as image:
+        found = np.asarray(image) + np.uint8(1)
+    meant = classes.copy()
+    meant[60:64, 70:74], meant[200:204, 300:304], meant[drawn.slices] = 2, 1, 3
+    assert np.array_equal(found, meant)
+    note = json.loads(path.with_name("a.png.run.json").read_text())
+    assert note["cleaning"] == {"min_object_px": 50, "min_hole_px": 50, "smooth_px": 0}
 
 
 class Told:
