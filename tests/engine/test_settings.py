@@ -67,3 +67,13 @@ def test_a_torn_file_is_told(tmp_path):
     path.write_text("a = [")
     with pytest.raises(SettingsError, match="not valid TOML"):
         read_settings(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"# nothing\n", b"seed = 1\n", "# \xe4".encode("latin-1")]
+)
+def test_a_round_without_its_settings_is_told(tmp_path, content):
+    path = tmp_path / "run.toml"
+    path.write_bytes(content)
+    with pytest.raises(SettingsError, match="needs every setting of its round|not valid TOML"):
+        read_settings(path)

@@ -29,7 +29,7 @@ from unisemalign.cli.output import (
 from unisemalign.cli.queueing import queue_done
 from unisemalign.cli.segmenting import segment_elsewhere, segment_here, tell_results
 from unisemalign.errors import DataError, SettingsError
-from unisemalign.exchange import Format, Source, export_labels
+from unisemalign.exchange import Format, Source, export_labels, plan_export, planned_sentence
 from unisemalign.geometry import parse_point, parse_rect
 from unisemalign.metrics import SCORE_NAMES
 from unisemalign.project import Cleaning, Project, RegionState, Round, Split
@@ -250,6 +250,20 @@ def relocate(project: ProjectPath, name: str, path: Path, as_json: AsJson = Fals
         say_done(RelocateDone(slide=name, path=str(path)))
     else:
         say(f"'{name}' is now {path}.")
+
+
+@app.command()
+def recover(project: ProjectPath, as_json: AsJson = False) -> None:
+    """Put labels back that the journal holds and the project's folder has lost."""
+    from unisemalign.cli.recovering import recover_labels, sentences
+
+    with errors_as_sentences(as_json), open_project(project) as opened:
+        done = recover_labels(opened)
+    if as_json:
+        return say_done(done)
+    for line in sentences(done):
+        say(line)
+    return None
 
 
 @app.command()
@@ -491,19 +505,26 @@ def export(
     smooth_px: Smooth = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Write masks and outlines other programs read."""
+    """Write masks and outlines other programs read; say first what of each slide is written."""
     with errors_as_sentences(as_json), open_project(project) as opened:
+        events = choose_events(as_json)
+        cleaning = Cleaning(min_object_px, min_hole_px, smooth_px)
+        plan = plan_export(opened, fmt, source=source, slides=slides, cleaning=cleaning)
+        for each in plan.slides:
+            events.emit(Message(text=planned_sentence(each), slide=each.slide))
         paths = export_labels(
             opened,
             out,
             fmt,
             source=source,
             slides=slides,
-            cleaning=Cleaning(min_object_px, min_hole_px, smooth_px),
-            events=choose_events(as_json),
+            cleaning=cleaning,
+            plan=plan,
+            events=events,
         )
     if as_json:
-        return say_done(ExportDone(files=tuple(str(path) for path in paths)))
+        files = tuple(str(path) for path in paths)
+        return say_done(ExportDone(files=files, slides=plan.slides, left_out=plan.left_out))
     for path in paths:
         say(str(path))
     return None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from unisemalign.cli.output import say
-from unisemalign.errors import SlideError
+from unisemalign.errors import BusyError, SlideError
 from unisemalign.exchange import area_by_class
 from unisemalign.geometry import Rect
 from unisemalign.project import Project
@@ -42,7 +42,7 @@ def segment_here(
                 events=events,
                 cancel=cancel,
             )
-        except SlideError as error:
+        except (SlideError, BusyError) as error:
             yield {"slide": name, "failed": str(error)}
 
 

@@ -2,7 +2,7 @@
 
 from unisemalign.exchange.annotation_xml import import_xml
 from unisemalign.exchange.areas import area_by_class
-from unisemalign.exchange.exporting import Format, export_labels
+from unisemalign.exchange.exporting import Format, export_labels, plan_export
 from unisemalign.exchange.geojson import geojson_classes, import_geojson
 from unisemalign.exchange.importing import check_labels, import_labels, is_mask
 from unisemalign.exchange.masks import (
@@ -13,9 +13,11 @@ from unisemalign.exchange.masks import (
 )
 from unisemalign.exchange.outlines import UnknownClassesError
 from unisemalign.exchange.pixels import Source, level_0_shape
+from unisemalign.exchange.planning import ExportPlan, planned_sentence
 from unisemalign.exchange.tissue import export_tissue, import_tissue
 
 __all__ = [
+    "ExportPlan",
     "Format",
     "MaskConvention",
     "Source",
@@ -34,4 +36,6 @@ __all__ = [
     "import_xml",
     "is_mask",
     "level_0_shape",
+    "plan_export",
+    "planned_sentence",
 ]

@@ -14,7 +14,8 @@ from unisemalign.exchange.coco import write_coco
 from unisemalign.exchange.geojson import write_geojson
 from unisemalign.exchange.ome_tiff import write_ome_tiff
 from unisemalign.exchange.ome_zarr import write_ome_zarr
-from unisemalign.exchange.pixels import ExportPixels, Source, export_pixels, file_values
+from unisemalign.exchange.pixels import ExportPixels, Source, file_values
+from unisemalign.exchange.planning import ExportPlan, plan_slides
 from unisemalign.exchange.png import write_png
 from unisemalign.exchange.run_record import RunRecords
 from unisemalign.project import ClassInfo, Cleaning, Project
@@ -50,6 +51,7 @@ def export_labels(
     slides: Sequence[str] | None = None,
     round: int | None = None,  # noqa: A002  the field's word for a training run
     cleaning: Cleaning | None = None,
+    plan: ExportPlan | None = None,
     events: Events | None = None,
 ) -> list[Path]:
     """Write labels or predictions for other programs.
@@ -72,14 +74,16 @@ def export_labels(
         ``labels``: what a person stands behind. ``prediction``: what the round says. ``best``:
         labels where there are some, the prediction elsewhere.
     slides
-        Names; every slide when ``None``. A slide with nothing to export is left out, with a
-        ``message``, unless it was named.
+        Names; every slide when ``None``. A slide with nothing to export is left out, unless it was
+        named.
     round
         The round of the prediction; the newest one that has seen the slide when ``None``.
     cleaning
         What of the prediction is not believed: specks, holes. Off when ``None``.
+    plan
+        What :func:`plan_export` returned for the same wishes, where it was asked before.
     events
-        Takes ``progress`` per slide.
+        Takes a ``message`` per slide that is left out, then ``progress`` per result.
 
     Returns
     -------
@@ -92,28 +96,56 @@ def export_labels(
         If the format or the source is unknown, there is nothing to export, or a result would
         write over something that is no earlier result of this name.
     ProjectError
-        If a slide, the round or a prediction asked for is missing, or the disk is full.
+        If a slide, the round or a prediction asked for is missing, labels are lost that the journal
+        holds, or the disk is full.
+    """
+    out_dir = Path(out_dir)
+    events = SilentEvents() if events is None else events
+    if plan is None:
+        plan = plan_export(
+            project, fmt, source=source, slides=slides, round=round, cleaning=cleaning
+        )
+    for each in plan.left_out:
+        events.emit(Message(text=each.why, slide=each.slide))
+    for planned in plan.slides:
+        if round is not None and source == "best" and planned.round is None:
+            told = f"Slide '{planned.slide}' has no prediction of round {round}: labels alone."
+            events.emit(Message(text=told, slide=planned.slide))
+    records = RunRecords(project, source, cleaning)
+    jobs: dict[str, list[ExportPixels]] = {}
+    for planned, pixels in zip(plan.slides, plan.pixels, strict=True):
+        jobs.setdefault(planned.result, []).append(pixels)
+    folders = fmt == "ome-zarr"
+    with writing_project_results(project, out_dir, list(jobs), folders=folders) as results:
+        for done, (name, parts) in enumerate(jobs.items(), start=1):
+            with results.replaced(name, records.record(parts)) as part:
+                _write(part, fmt, parts, project)
+            events.emit(Progress(done=done, total=len(jobs), what=f"Exporting {name}"))
+    return [out_dir / name for name in jobs]
+
+
+def plan_export(
+    project: Project,
+    fmt: Format,
+    *,
+    source: Source = "best",
+    slides: Sequence[str] | None = None,
+    round: int | None = None,  # noqa: A002  the field's word for a training run
+    cleaning: Cleaning | None = None,
+) -> ExportPlan:
+    """Return what :func:`export_labels` would write, and what it would leave out.
+
+    Parameters and errors are those of :func:`export_labels`; nothing is written.
     """
     if fmt not in get_args(Format):
         raise DataError(
             f"A format wants to be one of {', '.join(get_args(Format))}, found '{fmt}'."
         )
-    out_dir = Path(out_dir)
-    events = SilentEvents() if events is None else events
-    chosen = _chosen(project, source, slides, round, cleaning, events)
-    records = RunRecords(project, source, cleaning)
-    jobs = (
-        [(_COCO_NAME, chosen)]
-        if fmt == "coco"
-        else [(f"{pixels.slide.name}{_SUFFIXES[fmt]}", [pixels]) for pixels in chosen]
-    )
-    names = [name for name, _ in jobs]
-    with writing_project_results(project, out_dir, names, folders=fmt == "ome-zarr") as results:
-        for done, (name, pixels) in enumerate(jobs, start=1):
-            with results.replaced(name, records.record(pixels)) as part:
-                _write(part, fmt, pixels, project)
-            events.emit(Progress(done=done, total=len(jobs), what=f"Exporting {name}"))
-    return [out_dir / name for name in names]
+    result_of = {
+        slide.name: _COCO_NAME if fmt == "coco" else f"{slide.name}{_SUFFIXES[fmt]}"
+        for slide in project.slides()
+    }
+    return plan_slides(project, result_of, source, slides, round, cleaning)
 
 
 @contextmanager
@@ -138,39 +170,6 @@ def writing_project_results(
     kept = {slide.path: f"slide '{slide.name}'" for slide in project.slides()}
     with writing_results(folder, names, kept=kept, folders=folders) as results:
         yield results
-
-
-def _chosen(
-    project: Project,
-    source: Source,
-    names: Sequence[str] | None,
-    number: int | None,
-    cleaning: Cleaning | None,
-    events: Events,
-) -> list[ExportPixels]:
-    wanted = project.slides() if names is None else [project.slide(name) for name in names]
-    chosen = []
-    for slide in wanted:
-        pixels = export_pixels(project, slide, source, number, cleaning)
-        if not pixels.empty:
-            chosen.append(pixels)
-            if number is not None and pixels.prediction is None and source == "best":
-                told = f"Slide '{slide.name}' has no prediction of round {number}: labels alone."
-                events.emit(Message(text=told))
-        elif names is None:
-            events.emit(Message(text=f"Slide '{slide.name}' has nothing to export yet."))
-        else:
-            wanted_of_it = "a prediction" if source == "prediction" else "labels or a prediction"
-            raise DataError(
-                f"An export of slide '{slide.name}' wants {wanted_of_it}, found none. Label or "
-                f"segment it first."
-            )
-    if not chosen:
-        raise DataError(
-            f"An export wants at least one slide with labels or a prediction, found "
-            f"{len(wanted)} slides without. Label or segment one first."
-        )
-    return chosen
 
 
 def _write(part: Path, fmt: Format, slides: Sequence[ExportPixels], project: Project) -> None:

@@ -77,6 +77,7 @@ def guess_by_clusters(
             partial(guess.has_clusters, name),
             partial(guess.clusters, name, create=True),
             partial(guess.remove_clusters, name),
+            partial(guess.lock_clusters, name),
         )
         note = note.with_rect(name, mapper.map(name, rect, shelf))
         guess.write_note(note)

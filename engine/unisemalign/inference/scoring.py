@@ -66,6 +66,8 @@ def predict_split(
     """
     opened = {} if slides is None else slides
     regions = project.regions(state=RegionState.ACCEPTED, split=split)
+    for name in dict.fromkeys(region.slide for region in regions):
+        project.check_labels(name)
     for index, region in enumerate(regions):
         if region.slide not in opened:
             opened[region.slide] = project.open_slide(region.slide)

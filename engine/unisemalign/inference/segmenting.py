@@ -207,7 +207,8 @@ def segment_slide(
     CancelledError
         If a stop was asked for.
     ProjectError
-        If ``rect`` lies outside the slide, or the disk is full.
+        If ``rect`` lies outside the slide, or the disk is full; :class:`BusyError` if another
+        process segments the slide for this round.
     SlideError
         If the slide is not there, or goes away.
     """
@@ -231,6 +232,40 @@ def segment_slide(
             )
         finally:
             opened.slide.slide.close()
+    shelf = shelf or Shelf.of_round(project, round_number, name)
+    with shelf.alone():
+        return _segment_alone(
+            name,
+            predictor,
+            round_number,
+            rect=rect,
+            focus=focus,
+            sketch=sketch,
+            downsample=downsample,
+            opened=opened,
+            shelf=shelf,
+            what=what,
+            events=events,
+            cancel=cancel,
+        )
+
+
+def _segment_alone(
+    name: str,
+    predictor: Predictor,
+    round_number: int,
+    *,
+    rect: Rect | None,
+    focus: tuple[int, int] | None,
+    sketch: bool,
+    downsample: float,
+    opened: OpenSlide,
+    shelf: Shelf,
+    what: str,
+    events: Events,
+    cancel: CancelToken,
+) -> dict[str, Any]:
+    """Do what :func:`segment_slide` says, while nobody else writes this prediction."""
     whole = Rect(0, 0, *opened.slide.shape_yx)
     target = whole if rect is None else rect.intersect(whole)
     if target.area == 0:
@@ -238,7 +273,6 @@ def segment_slide(
             f"The region {rect} wants to lie on '{name}', which is {whole.h} × {whole.w} px at "
             f"working spacing. Choose one inside."
         )
-    shelf = shelf or Shelf.of_round(project, round_number, name)
     store, progress = _taken_up(shelf, predictor, opened.tissue)
     store.wait_for_disk(target == whole)
     inference = predictor.settings.inference

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -27,11 +28,14 @@ class Shelf:
         Returns it; makes an empty one where there is none.
     clear
         Removes it, with the note of what of it was finished.
+    alone
+        Keeps every other writer out while a block runs; :class:`BusyError` where one is at work.
     """
 
     is_there: Callable[[], bool]
     take: Callable[[], PredictionStore]
     clear: Callable[[], None]
+    alone: Callable[[], AbstractContextManager[None]]
 
     @classmethod
     def of_round(cls, project: Project, number: int, slide: str) -> Shelf:
@@ -40,6 +44,7 @@ class Shelf:
             partial(project.has_prediction, number, slide),
             partial(project.predictions, number, slide, create=True),
             partial(project.remove_prediction, number, slide),
+            partial(project.lock_prediction, number, slide),
         )
 
 

@@ -176,6 +176,12 @@ def is_written(array_folder: Path, rect: Rect) -> bool:
     )
 
 
+def chunk_around(rect: Rect, shape_yx: tuple[int, int]) -> Rect:
+    """Return the whole chunk that ``rect``, which lies in one, is a part of."""
+    y, x = (side // CHUNK_PX * CHUNK_PX for side in (rect.y, rect.x))
+    return Rect(y, x, CHUNK_PX, CHUNK_PX).intersect(Rect(0, 0, *shape_yx))
+
+
 def iter_chunks(rect: Rect) -> Iterator[Rect]:
     """Yield the part of ``rect`` in each chunk it touches, row by row."""
     for y in range(rect.y // CHUNK_PX, -(-rect.y1 // CHUNK_PX)):

@@ -10,7 +10,7 @@ import sqlite3
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,20 @@ class Database:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION:d}")
         return database
+
+    @classmethod
+    def is_unused(cls, path: Path) -> bool:
+        """Tell whether a file holds tables without a slide, or none yet: a killed ``new``'s."""
+        with closing(sqlite3.connect(path)) as connection:
+            try:
+                rows = connection.execute("SELECT name FROM sqlite_master WHERE name = 'slides'")
+                if rows.fetchone() is None:
+                    rows = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1")
+                else:
+                    rows = connection.execute("SELECT 1 FROM slides LIMIT 1")
+                return rows.fetchone() is None
+            except sqlite3.Error:
+                return False
 
     @classmethod
     def open(cls, path: Path) -> Database:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from unisemalign.errors import BusyError, DataError, ProjectError
 from unisemalign.geometry import Rect
+from unisemalign.project.chunks import chunk_around, is_written, iter_chunks
 from unisemalign.project.journal import (
     Act,
     Journal,
@@ -27,6 +28,7 @@ from unisemalign.runtime.files import disk_full_told
 
 # An edit takes well under a second; whoever waits longer is better told.
 _PATIENCE_S = 30.0
+_CHUNKS_AT_A_TIME = 64
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,63 @@ class LabelEditor:
     def redo(self) -> JournalEntry | None:
         """Make the edit that was undone last again; ``None`` when there is none."""
         return self._turn("undone", "redoing", newest=False)
+
+    def iter_lost(self, slide: SlideRecord) -> Iterator[tuple[Rect, Pixels]]:
+        """Yield the chunks whose labels the journal holds and the disk does not, as they should be.
+
+        Chunks that are there are taken for right.
+        """
+        entries = self._journal.done_on(slide.id)
+        missing: dict[Rect, None] = {}
+        for entry in entries:
+            for part in iter_chunks(entry.rect):
+                missing.setdefault(chunk_around(part, slide.shape_yx))
+        try:
+            folder = self._store_of(slide.name).folder
+        except ProjectError:
+            chunks = sorted(missing)
+        else:
+            chunks = sorted(
+                each
+                for each in missing
+                if not all(is_written(folder / array, each) for array in ("labels", "origin"))
+            )
+        for first in range(0, len(chunks), _CHUNKS_AT_A_TIME):
+            some = chunks[first : first + _CHUNKS_AT_A_TIME]
+            for rect, pixels in self._replayed(entries, some).items():
+                if pixels.labels.any():
+                    yield rect, pixels
+
+    def restore(self, slide: SlideRecord) -> list[Rect]:
+        """Write what :meth:`iter_lost` finds. Only within :meth:`alone`."""
+        store = self._store_of(slide.name)
+        restored = []
+        for rect, pixels in self.iter_lost(slide):
+            with disk_full_told(store.folder):
+                store.put(rect, pixels.labels, pixels.origin)
+            restored.append(rect)
+        return restored
+
+    def _replayed(
+        self, entries: Iterable[JournalEntry], chunks: Iterable[Rect]
+    ) -> dict[Rect, Pixels]:
+        """Return what the edits, oldest first, made of ``chunks`` that nobody had labelled."""
+        made = {each: Pixels(*np.zeros((2, *each.shape), np.uint8)) for each in chunks}
+        for entry in entries:
+            touched = [each for each in made if each.intersect(entry.rect).area]
+            if not touched:
+                continue
+            try:
+                after = self._journal.pixels(entry, "after")
+            except UnreadableEditError as error:
+                self._remark(f"An edit of slide '{entry.slide}' cannot be read: {error}")
+                continue
+            for each in touched:
+                part = each.intersect(entry.rect)
+                here, there = part.relative_to(each).slices, part.relative_to(entry.rect).slices
+                made[each].labels[here] = after.labels[there]
+                made[each].origin[here] = after.origin[there]
+        return made
 
     def recover(self) -> None:
         """Take back what a killed process began. Who is writing right now is left alone.

@@ -8,6 +8,7 @@ or words did it alone, classes lie in ``predictions/0`` and the project has a ro
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -133,17 +134,23 @@ class FirstGuess:
         """Forget the clusters of ``slide``, and what of their map was noted as finished."""
         remove_predictions(self._project.layout.clusters(self._project.slide(slide).name))
 
+    def lock_clusters(self, slide: str) -> AbstractContextManager[None]:
+        """Keep other writers of the map of ``slide`` out while the block runs."""
+        return self._project.lock_prediction(None, slide)
+
     def forget_classes(self) -> None:
         """Forget the classes of round 0; what a person accepted of them stays."""
         if any(each.number == FIRST_ROUND for each in self._project.rounds()):
             for slide in self._project.slides():
-                self._project.remove_prediction(FIRST_ROUND, slide.name)
+                with self._project.lock_prediction(FIRST_ROUND, slide.name):
+                    self._project.remove_prediction(FIRST_ROUND, slide.name)
 
     def forget(self) -> None:
         """Forget the guess, so that another can be made."""
         self.forget_classes()
         for slide in self._project.slides():
-            self.remove_clusters(slide.name)
+            with self.lock_clusters(slide.name):
+                self.remove_clusters(slide.name)
         remove_file(self._path)
 
 

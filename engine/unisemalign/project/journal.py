@@ -138,6 +138,14 @@ class Journal:
             self._database.rows("SELECT 1 FROM journal WHERE slide_id = ? LIMIT 1", (slide_id,))
         )
 
+    def done_on(self, slide_id: int) -> list[JournalEntry]:
+        """Return the edits of a slide that hold, oldest first."""
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS} {_FROM} WHERE state = 'done' AND slide_id = ? ORDER BY journal.id",
+            (slide_id,),
+        )
+        return [_entry(row) for row in rows]
+
     def moment(self) -> float:
         """Return the time of an act that begins now, in seconds since 1970; no other act's."""
         rows = self._database.rows("SELECT time FROM journal ORDER BY id DESC LIMIT 1")

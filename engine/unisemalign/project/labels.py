@@ -36,7 +36,8 @@ class LabelStore:
         except (FileNotFoundError, KeyError, ValueError) as error:
             raise ProjectError(
                 f"The labels in '{folder}' are missing or damaged: {error}. "
-                f"Take that folder from a backup."
+                f"Put back what the journal holds with `unisemalign recover`, or take that folder "
+                f"from a backup."
             ) from error
         self.shape_yx: tuple[int, int] = self._labels.shape
 

@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unisemalign import slides as slide_room
-from unisemalign.errors import DataError, KnownSlideError, ProjectError, SlideError, SpacingError
+from unisemalign.errors import (
+    BusyError,
+    DataError,
+    KnownSlideError,
+    ProjectError,
+    SlideError,
+    SpacingError,
+)
 from unisemalign.geometry import Rect
 from unisemalign.project.database import Database
 from unisemalign.project.edits import LabelEdit, LabelEditor
@@ -119,6 +126,9 @@ class Project:
     ) -> Self:
         """Make a project in a new or empty folder.
 
+        What a killed process left half made is made anew, and the very project, still empty, is
+        opened: the call can be repeated.
+
         Parameters
         ----------
         root
@@ -146,21 +156,28 @@ class Project:
             },
             "A new project",
         )
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise ProjectError(
-                f"A new project wants an empty folder or a new name, found '{root}' with "
-                f"something in it. Choose another name, or open it if it is a project."
-            )
-        with disk_full_told(root):
+        if _is_made(layout, info):
+            return cls.open(root)
+        _check_free(layout)
+        making = ProcessLock(
+            layout.lock("making"),
+            f"Another process ({{holder}}) is making a project in '{root}'. Wait until it is done.",
+        )
+        with disk_full_told(root), making.held(_PATIENCE_S):
+            _check_free(layout)  # again: another process may have made it meanwhile
+            # Of a killed process, without a slide.
+            half_made = f".{layout.info.name}.*.part"
+            for path in (*root.glob(f"{layout.database.name}*"), *root.glob(half_made)):
+                path.unlink()
             for folder in (layout.label_folder, layout.prediction_folder, layout.round_folder):
                 make_folder(folder)
-        with Database.create(layout.database) as database, database.transaction() as connection:
-            connection.executemany(
-                "INSERT INTO facts (key, value) VALUES (?, ?)",
-                [("spacing_um", info.spacing_um), ("n_classes", len(info.classes))],
-            )
-        # Last: only a folder with a project.toml is a project.
-        write_info(layout.info, info)
+            with Database.create(layout.database) as database, database.transaction() as connection:
+                connection.executemany(
+                    "INSERT INTO facts (key, value) VALUES (?, ?)",
+                    [("spacing_um", info.spacing_um), ("n_classes", len(info.classes))],
+                )
+            # Last: only a folder with a project.toml is a project.
+            write_info(layout.info, info)
         return cls.open(root)
 
     @classmethod
@@ -230,6 +247,25 @@ class Project:
     def lock_training(self) -> AbstractContextManager[None]:
         """Hold the right to train while the block runs; :class:`BusyError` names who has it."""
         return self._training.held()
+
+    def lock_prediction(
+        self,
+        round: int | None,  # noqa: A002
+        slide_name: str,
+    ) -> AbstractContextManager[None]:
+        """Hold the right to segment a slide for a round while the block runs.
+
+        ``None`` stands for the clusters of a first guess. :class:`BusyError` names who has it.
+        """
+        name = self.slide(slide_name).name
+        what = "clusters" if round is None else f"prediction-{self._rounds.get(round).number}"
+        place = "a first guess" if round is None else f"round {round}"
+        lock = self._process_lock(
+            f"{what}-{name}",
+            f"Slide '{name}' is being segmented for {place} by {{holder}}. Wait until that is "
+            f"done, or stop it there, then try again.",
+        )
+        return lock.held()
 
     def training_pid(self) -> int | None:
         """Return the process that trains now, or ``None``."""
@@ -542,6 +578,48 @@ class Project:
         """Return the newest edits, newest first."""
         return self._journal.entries(limit)
 
+    def check_labels(self, name: str) -> None:
+        """Raise :class:`ProjectError` where the journal holds labels that the folder has lost."""
+        record = self.slide(name)
+        found = next(self._editor.iter_lost(record), None)
+        if found is not None:
+            try:
+                with self._editor.alone():
+                    found = next(self._editor.iter_lost(record), None)
+            except BusyError:
+                return  # somebody is writing: what was missing may come yet
+            except (ProjectError, OSError):
+                pass  # where nothing can be written nobody writes
+        if found is not None:
+            raise ProjectError(
+                f"Slide '{name}' has lost labels: the journal holds edits, such as at "
+                f"y, x, h, w = {found[0]}, that are missing in '{self.layout.labels(name)}'. Put "
+                f"them back with `unisemalign recover {quote(self.root.name)}`, or take that "
+                f"folder from a backup."
+            )
+
+    def recover_labels(self, name: str) -> list[Rect]:
+        """Put labels back that the journal holds and the folder has lost; return where.
+
+        A folder that cannot be read is kept beside, under a name that ends in ``.damaged``.
+
+        Raises
+        ------
+        BusyError
+            If another process has been writing labels for long.
+        """
+        record = self.slide(name)
+        folder = self.layout.labels(name)
+        with self._adding.held(_PATIENCE_S), self._editor.alone():
+            try:
+                LabelStore(folder)
+            except ProjectError:
+                if folder.exists():
+                    folder.rename(part_beside(folder).with_suffix(".damaged"))
+                _make_labels(folder, record.shape_yx)
+            self._label_stores.pop(name, None)
+            return self._editor.restore(record)
+
     # Regions
 
     def add_region(
@@ -722,6 +800,44 @@ class Project:
                 f"that file: put the first one back, or add this one as a new slide."
             )
         return spaced
+
+
+def _is_made(layout: ProjectLayout, info: ProjectInfo) -> bool:
+    """Tell whether this very project is there, and nobody has added a slide yet."""
+    if not layout.info.is_file() or not layout.database.is_file():
+        return False
+    try:
+        return read_info(layout.info) == info and Database.is_unused(layout.database)
+    except ProjectError:
+        return False
+
+
+def _check_free(layout: ProjectLayout) -> None:
+    """Raise :class:`ProjectError` unless a project can be made there and nothing is lost by it."""
+    root = layout.root
+    if not root.exists():
+        return
+    if root.is_dir() and all(_is_left_over(path, layout) for path in root.iterdir()):
+        return
+    raise ProjectError(
+        f"A new project wants an empty folder or a new name, found '{root}' with "
+        f"something in it. Choose another name, or open it if it is a project."
+    )
+
+
+def _is_left_over(path: Path, layout: ProjectLayout) -> bool:
+    """Tell whether ``path`` is what a killed :meth:`Project.create` leaves, with nothing in it."""
+    if path.is_symlink():
+        return False
+    if path == layout.lock("making").parent:
+        return True
+    if path in {layout.label_folder, layout.prediction_folder, layout.round_folder}:
+        return path.is_dir() and not any(path.iterdir())
+    if path == layout.database:
+        return Database.is_unused(path)
+    beside = {f"{layout.database.name}{end}" for end in ("-wal", "-shm", "-journal")}
+    half_written = path.name.startswith(f".{layout.info.name}.") and path.suffix == ".part"
+    return path.name in beside or half_written
 
 
 def _holds_labels(folder: Path) -> bool:

@@ -203,11 +203,52 @@ class EvaluateDone(Done, SplitScores):
     split: str
 
 
+class PlannedSlide(ProtocolModel):
+    """What an export writes of a slide.
+
+    Attributes
+    ----------
+    result
+        Name of the file or folder.
+    round
+        Whose prediction; ``None``: labels alone.
+    labelled, covered
+        Part of ``of`` that a person labelled, and that has a label or a prediction; about, counted
+        at 8 µm.
+    of
+        ``tissue``, or ``slide`` where the slide's file is not there to tell.
+    """
+
+    slide: str
+    result: str
+    round: RoundNumber | None
+    labelled: Share
+    covered: Share
+    of: Literal["tissue", "slide"]
+
+
+class LeftOutSlide(ProtocolModel):
+    """A slide with nothing to export; ``why`` is a sentence."""
+
+    slide: str
+    why: str
+
+
 class ExportDone(Done):
-    """Results were written."""
+    """Results were written. ``slides`` and ``left_out``: see :class:`PlannedSlide`."""
 
     verb: Literal["export"] = "export"
     files: tuple[str, ...]
+    slides: tuple[PlannedSlide, ...] = ()
+    left_out: tuple[LeftOutSlide, ...] = ()
+
+
+class RecoverDone(Done):
+    """Lost labels were put back out of the journal: how many places of each slide."""
+
+    verb: Literal["recover"] = "recover"
+    restored: dict[str, Count]
+    remarks: tuple[str, ...] = ()
 
 
 class BenchmarkDone(Done):
@@ -276,6 +317,7 @@ AnyDone = Annotated[
     | TrainDone
     | EvaluateDone
     | ExportDone
+    | RecoverDone
     | BenchmarkDone
     | WeightsListDone
     | WeightsGetDone
@@ -296,6 +338,7 @@ RESULTS: tuple[type[Done], ...] = (
     TrainDone,
     EvaluateDone,
     ExportDone,
+    RecoverDone,
     BenchmarkDone,
     WeightsListDone,
     WeightsGetDone,

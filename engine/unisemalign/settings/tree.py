@@ -140,13 +140,25 @@ def validate_settings(tree: Mapping[str, Any]) -> Settings:
 
 
 def read_settings(path: Path) -> Settings:
-    """Return the settings in a TOML file such as ``run.toml``."""
+    """Return the settings of a round, out of its ``run.toml``.
+
+    Raises
+    ------
+    SettingsError
+        If the file is missing, damaged, or lacks a part: defaults would be another round.
+    """
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(f"Wanted the settings file '{path}', found nothing there.") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"'{path}' is not valid TOML: {error}. Mend or delete it.") from None
+    lacking = [name for name in Settings.model_fields if name not in tree]
+    if lacking:
+        raise SettingsError(
+            f"'{path}' needs every setting of its round, found none of {', '.join(lacking)}. Take "
+            f"the file from a backup, or train a new round (without --resume)."
+        )
     return validate_settings(tree)
 
 

@@ -122,12 +122,15 @@ def open_tissue(project: Project) -> Tissue:
     ------
     DataError
         If no accepted training region holds labels of at least one class.
+    ProjectError
+        If a slide has lost labels that the journal holds.
     """
     kept_px = 0
     labelled: list[LabelledArea] = []
     unlabelled: list[UnlabelledArea] = []
     covered: list[UnlabelledArea] = []
     for record in project.slides(Split.TRAIN):
+        project.check_labels(record.name)
         slide: SpacedSlide = project.open_slide(record.name)
         area = slide.shape_yx[0] * slide.shape_yx[1]
         mask = project.tissue(record.name, slide)

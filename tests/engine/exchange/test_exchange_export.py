@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ from unisemalign.exchange import (
     exporting,
     import_geojson,
     import_mask,
+    plan_export,
+    planned_sentence,
 )
 from unisemalign.geometry import Rect
 from unisemalign.project import Cleaning, Origin
@@ -390,3 +393,47 @@ class Told:
 
     def emit(self, event):
         self.said += [event.text] if isinstance(event, Message) else []
+
+
+def test_what_has_nothing_to_export_is_left_out_and_told(project, tmp_path):
+    Image.new("RGB", (90, 60)).save(tmp_path / "b.png")
+    project.add_slide(tmp_path / "b.png", spacing_um=0.5)
+    project.new_round(method="m", preset="p")
+    _predict(project, 2)
+    plan = plan_export(project, "png", source="prediction")
+    assert [each.slide for each in plan.slides] == ["a"]
+    assert [each.slide for each in plan.left_out] == ["b"]
+    assert plan.left_out[0].why == "Slide 'b' has nothing to export yet."
+    (path,) = export_labels(project, tmp_path / "out", "png", source="prediction", plan=plan)
+    assert path.name == "a.png"
+    with pytest.raises(DataError, match="slide 'b' wants a prediction"):
+        plan_export(project, "png", source="prediction", slides=["a", "b"])
+
+
+def test_a_plan_says_how_much_is_covered(project, tmp_path):
+    assert project.info.spacing_um == 0.5
+    project.new_round(method="m", preset="p")
+    _predict(project, 2, Rect(0, 0, 300, 310))
+    rect = Rect(0, 0, 300, 155)
+    project.write_labels("a", rect, np.ones(rect.shape, np.uint8), Origin.DRAWN, action="draw")
+    (tmp_path / "a.png").rename(tmp_path / "away.png")  # and it needs no slide
+    (planned,) = plan_export(project, "coco").slides
+    assert (planned.result, planned.round, planned.of) == ("annotations.coco.json", 1, "slide")
+    assert planned.labelled == pytest.approx(0.25, abs=0.03)
+    assert planned.covered == pytest.approx(0.5, abs=0.03)
+    assert "round 1" in planned_sentence(planned)
+    (alone,) = plan_export(project, "png", source="labels").slides
+    assert (alone.round, alone.covered) == (None, planned.labelled)
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_that_were_lost_are_not_left_out(labelled, tmp_path):
+    project, labels = labelled
+    shutil.rmtree(project.layout.labels("a") / "labels" / "c")
+    for source in ("labels", "best"):
+        with pytest.raises(ProjectError, match="lost labels"):
+            export_labels(project, tmp_path / "out", "png", source=source)
+    project.recover_labels("a")
+    (path,) = export_labels(project, tmp_path / "out", "png")
+    with Image.open(path) as image:
+        assert np.array_equal(np.asarray(image), labels - np.uint8(1))

@@ -12,7 +12,9 @@ from PIL import Image
 
 from tests.engine.conftest import QUICK
 from tests.engine.inference.conftest import ArraySlide
+from unisemalign.cli.segmenting import segment_here
 from unisemalign.errors import (
+    BusyError,
     CancelledError,
     ProjectError,
     SettingsError,
@@ -479,3 +481,14 @@ def test_scores_come_from_held_out_regions_only(trained):
     assert scores.overlap.dice == pytest.approx(
         [2 * i / s for i, s in zip(inter, sizes, strict=True)]
     )
+
+
+def test_a_slide_that_another_process_segments_is_left_out_and_told(trained):
+    predictor, found = load_predictor(trained)
+    told = {"events": SilentEvents(), "cancel": CancelToken()}
+    with Project.open(trained.root) as other, other.lock_prediction(found.number, "b"):
+        with pytest.raises(BusyError, match="Slide 'b' is being segmented for round 1"):
+            segment_slide(trained, "b", predictor, found.number, **told)
+        results = segment_here(trained, ["b", "c"], None, [], None, None, *told.values())
+        assert ["failed" in each for each in results] == [True, False]
+    assert segment_slide(trained, "b", predictor, found.number, **told)["fresh"]
