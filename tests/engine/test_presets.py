@@ -36,6 +36,7 @@ A8 = [
     (22, "model.train_text_projection", True, True, True),
     (23, "views.pad", "zero", "zero", "reflect"),
     (25, "method.donor", "draw", "draw", "flip"),
+    (26, "training.rate_lags", False, True, False),
 ]
 
 # What A1–A7 give one number for: `paper` and `released` have it alike.

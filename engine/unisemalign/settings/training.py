@@ -57,6 +57,11 @@ class TrainingSettings(SettingsModel):
     poly_power: Annotated[float, Ge(0.0)] = Field(
         0.9, description="The rate falls as (1 − step/steps) to this power."
     )
+    rate_lags: bool = Field(
+        False,
+        description="A step learns at the rate of the step before it, as the published code, which "
+        "sets its rate after each step.",
+    )
     compile: Literal["auto", "on", "off"] = Field(
         "auto",
         description="Compile the network before training: faster steps after a minute or more. "

@@ -29,7 +29,11 @@ def build_optimiser(groups: Iterable[Group], settings: TrainingSettings) -> torc
 
 
 def set_rate(optimiser: torch.optim.Optimizer, settings: TrainingSettings, step: int) -> None:
-    """Set the rates of ``step``: warm-up, then the polynomial fall over all steps."""
+    """Set the rates of ``step``: warm-up, then the polynomial fall over all steps.
+
+    With ``rate_lags`` the first two steps have the first rate, each later one that before it.
+    """
+    step = max(0, step - 1) if settings.rate_lags else step
     rise = min(1.0, (step + 1) / (settings.warmup_steps + 1))
     fall = (1 - step / settings.steps) ** settings.poly_power
     for group in optimiser.param_groups:
