@@ -10,6 +10,7 @@ from napari_unisemalign.session.curve import Curve
 
 LOSS_COLOR = "#e69f00"
 DICE_COLOR = "#56b4e9"
+FALL_COLOR = "#d55e00"
 
 
 class CurveWidget(pyqtgraph.PlotWidget):
@@ -18,7 +19,10 @@ class CurveWidget(pyqtgraph.PlotWidget):
     def __init__(self) -> None:
         super().__init__(background=None)
         self.setFixedHeight(170)
-        self.setToolTip("Loss of each step, and Dice on held-out tissue (100 is perfect).")
+        self.setToolTip(
+            "Loss of each step, and Dice on held-out tissue (100 is perfect). A cross is the Dice "
+            "of a class that fell below its best of the round by more than its noise."
+        )
         item = self.getPlotItem()
         item.setMenuEnabled(False)
         item.hideButtons()
@@ -41,12 +45,17 @@ class CurveWidget(pyqtgraph.PlotWidget):
             symbolPen=None,
         )
         self._right.addItem(self.dice)
+        self.falls = pyqtgraph.PlotDataItem(
+            pen=None, symbol="x", symbolSize=9, symbolBrush=FALL_COLOR, symbolPen=None
+        )
+        self._right.addItem(self.falls)
         item.vb.sigResized.connect(self._on_resized)
 
     def follow(self, curve: Curve) -> None:
         """Draw ``curve``."""
         self.loss.setData(*_columns(curve.loss))
         self.dice.setData(*_columns([(step, 100 * dice) for step, dice in curve.dice]))
+        self.falls.setData(*_columns([(step, 100 * fall.now) for step, fall in curve.falls]))
 
     def _on_resized(self) -> None:
         self._right.setGeometry(self.getPlotItem().vb.sceneBoundingRect())

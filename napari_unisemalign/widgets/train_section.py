@@ -55,6 +55,7 @@ class TrainWidget(SectionWidget):
         self.measure = SentenceWidget(dim=True)
         self.progress = QProgressBar()
         self.curve = CurveWidget()
+        self.warning = SentenceWidget()
         self.table = QTableWidget(0, 4)
         self._rounds_shown: tuple[RoundItem, ...] | None = None
         self._prepare_table()
@@ -63,6 +64,7 @@ class TrainWidget(SectionWidget):
         self.rows.addWidget(self.note)
         self.rows.addWidget(self.progress)
         self.rows.addWidget(self.curve)
+        self.rows.addWidget(self.warning)
         self.rows.addWidget(self.fold)
         self.rows.addWidget(self.settings)
         self.rows.addWidget(self.table)
@@ -142,3 +144,4 @@ class TrainWidget(SectionWidget):
         curve = self.controller.session.curve
         self.curve.setVisible(bool(curve.loss or curve.dice))
         self.curve.follow(curve)
+        self.warning.say(curve.warning)

@@ -656,3 +656,17 @@ def test_fetching_shows_how_far_it_is_and_can_be_stopped(weights, qtbot, monkeyp
     qtbot.waitUntil(lambda: weights.controller.weights.fetching is None, timeout=PATIENCE_MS)
     assert "What arrived is kept" in weights.status.text()
     assert not weights.problem.text()
+
+
+def test_a_class_that_fell_is_on_the_curve_and_named_until_it_recovers() -> None:
+    fallen = {"name": "normal", "best": 0.577, "now": 0.391, "noise": 0.04, "step": 100}
+    curve = Curve(1)
+    for step, dice, falls in ((100, 0.7, []), (200, 0.72, [fallen])):
+        curve = grown_curve(
+            curve, {"event": "validation", "step": step, "mdice": dice, "fallen": falls}
+        )
+    assert [(step, fall.now) for step, fall in curve.falls] == [(200, 0.391)]
+    assert "'normal' fell to 39.1, from 57.7 at step 100" in curve.warning
+    curve = grown_curve(curve, {"event": "validation", "step": 300, "mdice": 0.8, "fallen": []})
+    assert curve.warning == ""
+    assert len(curve.falls) == 1

@@ -57,6 +57,15 @@ class FallenClass(ProtocolModel):
     noise: float = Field(ge=0)
     step: Count
 
+    def sentence(self) -> str:
+        """Return what is told to a person."""
+        return (
+            f"Held-out Dice of '{self.name}' fell to {100 * self.now:.1f}, from "
+            f"{100 * self.best:.1f} at step {self.step}: more than its noise of "
+            f"{100 * self.noise:.1f}. The step that suits all classes is kept. If it stays so, "
+            f"label more of '{self.name}'."
+        )
+
 
 class TestScores(SplitScores):
     """Scores on test images; ``step`` is absent where the best weights were scored."""

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unisemalign.protocol import FallenClass
+
 Counts = NDArray[np.int64]
 """Of one class ``(images, 2)``: intersection and union in pixels."""
 
@@ -16,29 +18,6 @@ _LEAST_NOISE = 0.01
 """A change of one point of Dice is never called a fall."""
 _FEW_IMAGES_NOISE = 0.05
 """Below three images with the class there is no telling: five points."""
-
-
-@dataclass(frozen=True)
-class Fall:
-    """A class whose held-out Dice fell below its best of the round by more than its noise.
-
-    ``best``, ``now`` and ``noise`` are Dice, 0…1; ``step`` is the best one's.
-    """
-
-    name: str
-    best: float
-    now: float
-    noise: float
-    step: int
-
-    def sentence(self) -> str:
-        """Return what is told to a person."""
-        return (
-            f"Held-out Dice of '{self.name}' fell to {100 * self.now:.1f}, from "
-            f"{100 * self.best:.1f} at step {self.step}: more than its noise of "
-            f"{100 * self.noise:.1f}. The step that suits all classes is kept. If it stays so, "
-            f"label more of '{self.name}'."
-        )
 
 
 @dataclass
@@ -57,7 +36,7 @@ class ClassWatch:
     names: Sequence[str]
     peaks: list[dict[str, Any] | None] = field(default_factory=list)
 
-    def see(self, counts: Sequence[Counts], step: int) -> list[Fall]:
+    def see(self, counts: Sequence[Counts], step: int) -> list[FallenClass]:
         """Take a validation's counts, one array a class; return the classes that have fallen."""
         if len(self.peaks) != len(counts):
             self.peaks = [None] * len(counts)
@@ -71,7 +50,11 @@ class ClassWatch:
                 continue
             noise = paired_noise(np.array(peak["counts"]), now)
             if peak["dice"] - dice > noise:
-                falls.append(Fall(name, peak["dice"], dice, noise, peak["step"]))
+                falls.append(
+                    FallenClass(
+                        name=name, best=peak["dice"], now=dice, noise=noise, step=peak["step"]
+                    )
+                )
         return falls
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from unisemalign.project import Project, Split
 from unisemalign.runtime import Events
 from unisemalign.settings import Settings
 from unisemalign.slides import SpacedSlide
-from unisemalign.training.classes import ClassWatch, Counts, Fall, suits_better
+from unisemalign.training.classes import ClassWatch, Counts, suits_better
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,7 @@ class Validation:
         name = max(known, key=lambda each: float(known[each].summary["mdice"]))
         top = known[name]
         falls = self._watch.see(top.counts, step)
-        fallen = [protocol.FallenClass(**asdict(fall)) for fall in falls]
-        self.events.emit(protocol.Validation(**top.summary, fallen=tuple(fallen)))
+        self.events.emit(protocol.Validation(**top.summary, fallen=tuple(falls)))
         self._tell(falls)
         if self._is_better(top):
             self.best, self._best_counts = top.summary, top.counts
@@ -110,7 +109,7 @@ class Validation:
             return bool(top.summary["mdice"] >= self.best["mdice"])
         return suits_better(top.counts, self._best_counts)
 
-    def _tell(self, falls: list[Fall]) -> None:
+    def _tell(self, falls: list[protocol.FallenClass]) -> None:
         """Say which classes have fallen, each once until it has recovered."""
         for fall in falls:
             if fall.name not in self._told:
