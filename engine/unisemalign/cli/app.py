@@ -29,7 +29,7 @@ from unisemalign.cli.output import (
 from unisemalign.cli.queueing import queue_done
 from unisemalign.cli.segmenting import segment_elsewhere, segment_here, tell_results
 from unisemalign.errors import DataError, SettingsError
-from unisemalign.exchange import Format, Source, export_labels, plan_export, planned_sentence
+from unisemalign.exchange import Format, Source, What, export_labels, plan_export, planned_sentence
 from unisemalign.geometry import parse_point, parse_rect
 from unisemalign.metrics import SCORE_NAMES
 from unisemalign.project import Cleaning, Project, RegionState, Round, Split
@@ -500,6 +500,9 @@ def export(
         Source, typer.Option(help="best: labels where there are any, else the prediction.")
     ] = "best",
     slides: Annotated[list[str] | None, typer.Argument(metavar="[SLIDE…]")] = None,
+    what: Annotated[
+        What, typer.Option(help="confidence, disagreement, origin: as png, ome-tiff, ome-zarr.")
+    ] = "class",
     min_object_px: MinObject = 0,
     min_hole_px: MinHole = 0,
     smooth_px: Smooth = 0,
@@ -509,7 +512,7 @@ def export(
     with errors_as_sentences(as_json), open_project(project) as opened:
         events = choose_events(as_json)
         cleaning = Cleaning(min_object_px, min_hole_px, smooth_px)
-        plan = plan_export(opened, fmt, source=source, slides=slides, cleaning=cleaning)
+        plan = plan_export(opened, fmt, source=source, slides=slides, cleaning=cleaning, what=what)
         for each in plan.slides:
             events.emit(Message(text=planned_sentence(each), slide=each.slide))
         paths = export_labels(
@@ -519,6 +522,7 @@ def export(
             source=source,
             slides=slides,
             cleaning=cleaning,
+            what=what,
             plan=plan,
             events=events,
         )

@@ -12,7 +12,7 @@ from unisemalign.exchange.masks import (
     import_mask,
 )
 from unisemalign.exchange.outlines import UnknownClassesError
-from unisemalign.exchange.pixels import Source, level_0_shape
+from unisemalign.exchange.pixels import Source, What, level_0_shape
 from unisemalign.exchange.planning import ExportPlan, planned_sentence
 from unisemalign.exchange.tissue import export_tissue, import_tissue
 
@@ -22,6 +22,7 @@ __all__ = [
     "MaskConvention",
     "Source",
     "UnknownClassesError",
+    "What",
     "area_by_class",
     "check_labels",
     "check_mask",

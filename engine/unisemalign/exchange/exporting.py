@@ -14,7 +14,7 @@ from unisemalign.exchange.coco import write_coco
 from unisemalign.exchange.geojson import write_geojson
 from unisemalign.exchange.ome_tiff import write_ome_tiff
 from unisemalign.exchange.ome_zarr import write_ome_zarr
-from unisemalign.exchange.pixels import ExportPixels, Source, file_values
+from unisemalign.exchange.pixels import NOTES, ExportPixels, Source, What
 from unisemalign.exchange.planning import ExportPlan, plan_slides
 from unisemalign.exchange.png import write_png
 from unisemalign.exchange.run_record import RunRecords
@@ -39,6 +39,7 @@ _OUTLINES: dict[Format, Callable[[Path, ExportPixels, tuple[ClassInfo, ...]], No
     "imagescope": write_imagescope,
     "asap": write_asap,
 }
+_PIXEL_FORMATS: tuple[Format, ...] = ("png", "ome-tiff", "ome-zarr")
 _COCO_NAME = "annotations.coco.json"
 
 
@@ -51,6 +52,7 @@ def export_labels(
     slides: Sequence[str] | None = None,
     round: int | None = None,  # noqa: A002  the field's word for a training run
     cleaning: Cleaning | None = None,
+    what: What = "class",
     plan: ExportPlan | None = None,
     events: Events | None = None,
 ) -> list[Path]:
@@ -80,6 +82,9 @@ def export_labels(
         The round of the prediction; the newest one that has seen the slide when ``None``.
     cleaning
         What of the prediction is not believed: specks, holes. Off when ``None``.
+    what
+        ``class``, or in ``png``, ``ome-tiff`` and ``ome-zarr``: the ``confidence`` of a prediction,
+        its ``disagreement``, or the ``origin`` of labels. The result's name then says so.
     plan
         What :func:`plan_export` returned for the same wishes, where it was asked before.
     events
@@ -103,7 +108,7 @@ def export_labels(
     events = SilentEvents() if events is None else events
     if plan is None:
         plan = plan_export(
-            project, fmt, source=source, slides=slides, round=round, cleaning=cleaning
+            project, fmt, source=source, slides=slides, round=round, cleaning=cleaning, what=what
         )
     for each in plan.left_out:
         events.emit(Message(text=each.why, slide=each.slide))
@@ -132,6 +137,7 @@ def plan_export(
     slides: Sequence[str] | None = None,
     round: int | None = None,  # noqa: A002  the field's word for a training run
     cleaning: Cleaning | None = None,
+    what: What = "class",
 ) -> ExportPlan:
     """Return what :func:`export_labels` would write, and what it would leave out.
 
@@ -141,11 +147,17 @@ def plan_export(
         raise DataError(
             f"A format wants to be one of {', '.join(get_args(Format))}, found '{fmt}'."
         )
+    if what not in get_args(What) or (what != "class" and fmt not in _PIXEL_FORMATS):
+        raise DataError(
+            f"What is exported as {fmt} needs to be class; {', '.join(get_args(What)[1:])} go with "
+            f"{', '.join(_PIXEL_FORMATS)}. Found '{what}'."
+        )
+    kind = "" if what == "class" else f".{what}"
     result_of = {
-        slide.name: _COCO_NAME if fmt == "coco" else f"{slide.name}{_SUFFIXES[fmt]}"
+        slide.name: _COCO_NAME if fmt == "coco" else f"{slide.name}{kind}{_SUFFIXES[fmt]}"
         for slide in project.slides()
     }
-    return plan_slides(project, result_of, source, slides, round, cleaning)
+    return plan_slides(project, result_of, source, slides, round, cleaning, what)
 
 
 @contextmanager
@@ -179,8 +191,7 @@ def _write(part: Path, fmt: Format, slides: Sequence[ExportPixels], project: Pro
         return
     (pixels,) = slides
     if fmt == "png":
-        bands = (file_values(band) for band in pixels.iter_bands())
-        write_png(part, pixels.shape_yx, bands)
+        write_png(part, pixels.shape_yx, pixels.iter_file_bands(), NOTES[pixels.what])
     elif fmt in _OUTLINES:
         _OUTLINES[fmt](part, pixels, info.classes)
     elif fmt == "csv":

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from unisemalign.errors import DataError, SlideError
+from unisemalign.exchange.pixels import INDEX_NOTE
 from unisemalign.exchange.png_bands import PNG_START, PngError, PngHeader
 from unisemalign.geometry import Rect
 from unisemalign.metrics import IGNORE
@@ -27,9 +28,6 @@ from unisemalign.slides.tiff_levels import LARGEST_PIECE_BYTES, UNREADABLE, tiff
 from unisemalign.slides.tiles import TiledLevel, UndecodableError
 from unisemalign.slides.turning import ORIENTATION_TAG, orientation_of, turned
 from unisemalign.slides.zarr_images import NONSENSE, choose_zarr_image, holds_zarr
-
-INDEX_NOTE = "class index, 255 = ignore"
-"""Written into exported masks, so that one of 0 and 255 alone is not taken for black and white."""
 
 KEPT_PX = 64_000_000
 """A mask of so many pixels is decoded once and kept; a larger one by bands, as often as needed."""

@@ -12,10 +12,8 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 
-from unisemalign.exchange.mask_files import INDEX_NOTE
 from unisemalign.exchange.ome_zarr import write_ome_zarr
-from unisemalign.exchange.pixels import ExportPixels
-from unisemalign.metrics import IGNORE
+from unisemalign.exchange.pixels import NOTES, ExportPixels
 from unisemalign.project import ClassInfo
 
 _TILE_PX = 512
@@ -42,7 +40,7 @@ def write_ome_tiff(
             )
             per_cm = 1e4 / (spacing_um * 2**number)
             tiff.write(
-                _iter_tiles(level),
+                _iter_tiles(level, pixels.nothing),
                 shape=level.shape,
                 dtype=np.uint8,
                 tile=(_TILE_PX, _TILE_PX),
@@ -58,7 +56,7 @@ def _metadata(pixels: ExportPixels, spacing_um: float) -> dict[str, Any]:
     return {
         "axes": "YX",
         "Name": pixels.slide.name,
-        "Description": INDEX_NOTE,
+        "Description": NOTES[pixels.what],
         "PhysicalSizeX": spacing_um,
         "PhysicalSizeXUnit": "µm",
         "PhysicalSizeY": spacing_um,
@@ -66,12 +64,12 @@ def _metadata(pixels: ExportPixels, spacing_um: float) -> dict[str, Any]:
     }
 
 
-def _iter_tiles(level: zarr.Array) -> Iterator[NDArray[np.uint8]]:
+def _iter_tiles(level: zarr.Array, nothing: int) -> Iterator[NDArray[np.uint8]]:
     height, width = level.shape
     for y in range(0, height, _TILE_PX):
         band = np.asarray(level[y : y + _TILE_PX], np.uint8)
         for x in range(0, width, _TILE_PX):
-            tile = np.full((_TILE_PX, _TILE_PX), IGNORE, np.uint8)
+            tile = np.full((_TILE_PX, _TILE_PX), nothing, np.uint8)
             part = band[:, x : x + _TILE_PX]
             tile[: part.shape[0], : part.shape[1]] = part
             yield tile

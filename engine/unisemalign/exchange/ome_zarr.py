@@ -10,11 +10,11 @@ import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
 
-from unisemalign.exchange.pixels import BAND_PX, ExportPixels, file_values
+from unisemalign.exchange.pixels import BAND_PX, NOTES, ExportPixels
 from unisemalign.metrics import IGNORE
 from unisemalign.project import ClassInfo
 from unisemalign.project.colors import rgb
-from unisemalign.project.pyramid import halve_majority, level_shapes
+from unisemalign.project.pyramid import level_shapes
 
 _STOP_PX = 1024
 _VERSION = "0.5"
@@ -23,30 +23,38 @@ _VERSION = "0.5"
 def write_ome_zarr(
     folder: Path, pixels: ExportPixels, classes: tuple[ClassInfo, ...], spacing_um: float
 ) -> list[zarr.Array]:
-    """Write class indices (255 = ignore) as ``folder/0``, ``1`` … and return those arrays."""
+    """Write what is exported as ``folder/0``, ``1`` … and return those arrays.
+
+    Of classes these are indices, 255 = ignore.
+    """
     group = zarr.open_group(folder, mode="w-", zarr_format=3)
     shapes = level_shapes(pixels.shape_yx, _STOP_PX)
-    levels = [_create(group, str(level), shape) for level, shape in enumerate(shapes)]
+    levels = [
+        _create(group, str(level), shape, pixels.nothing) for level, shape in enumerate(shapes)
+    ]
     y = 0
-    for band in pixels.iter_bands():
-        levels[0][y : y + len(band)] = file_values(band)
+    for band in pixels.iter_file_bands():
+        levels[0][y : y + len(band)] = band
         y += len(band)
     for finer, coarser in itertools.pairwise(levels):
         for y in range(0, coarser.shape[0], BAND_PX):
-            # Counted as labels, where "nobody said anything" loses a tie.
-            labels = np.asarray(finer[2 * y : 2 * (y + BAND_PX)], np.uint8) + np.uint8(1)
-            coarser[y : y + BAND_PX] = file_values(halve_majority(labels))
-    group.attrs["ome"] = _metadata(pixels.slide.name, len(levels), classes, spacing_um)
+            part = np.asarray(finer[2 * y : 2 * (y + BAND_PX)], np.uint8)
+            coarser[y : y + BAND_PX] = pixels.halved(part)
+    about = _metadata(pixels.slide.name, len(levels), classes, spacing_um)
+    if pixels.what != "class":
+        del about["image-label"]
+        about["multiscales"][0]["metadata"] = {"description": NOTES[pixels.what]}
+    group.attrs["ome"] = about
     return levels
 
 
-def _create(group: zarr.Group, name: str, shape_yx: tuple[int, int]) -> zarr.Array:
+def _create(group: zarr.Group, name: str, shape_yx: tuple[int, int], nothing: int) -> zarr.Array:
     return group.create_array(
         name,
         shape=shape_yx,
         dtype="uint8",
         chunks=(BAND_PX, BAND_PX),
-        fill_value=IGNORE,
+        fill_value=nothing,
         compressors=[ZstdCodec(level=3)],
         dimension_names=("y", "x"),
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from unisemalign.errors import DataError, SlideError
 from unisemalign.geometry import Rect
+from unisemalign.metrics import IGNORE
 from unisemalign.project import (
     CleanedMap,
     Cleaning,
@@ -20,8 +21,21 @@ from unisemalign.project import (
     Project,
     SlideRecord,
 )
+from unisemalign.project.pyramid import halve_majority, halve_mean
+
+INDEX_NOTE = "class index, 255 = ignore"
+"""Written into exported masks, so that one of 0 and 255 alone is not taken for black and white."""
 
 Source = Literal["best", "labels", "prediction"]
+
+What = Literal["class", "confidence", "disagreement", "origin"]
+NOTES: dict[What, str] = {
+    "class": INDEX_NOTE,
+    "confidence": "confidence in the predicted class, 0 = not predicted, 255 = sure",
+    "disagreement": "0 = none, 1 = prototypes, 2 = words, 3 = both disagree with the decoder",
+    "origin": "origin of labels: 0 = none, 1 = drawn, 2 = corrected, 3 = accepted, 4 = imported",
+}
+"""What the numbers of a result mean, written into it."""
 
 BAND_PX = 512
 """Rows read at a time: the height of a chunk."""
@@ -42,6 +56,8 @@ class ExportPixels:
     cleaned
         The prediction without specks and holes; ``None``: it is taken as it is. What a person drew
         is never cleaned.
+    what
+        What :meth:`file_values` are.
     round
         The round the prediction comes from; ``None`` when labels alone are exported.
     """
@@ -53,6 +69,7 @@ class ExportPixels:
     prediction: PredictionStore | None
     level_0: Callable[[], tuple[int, int]] | None = None
     cleaned: CleanedMap | None = None
+    what: What = "class"
 
     @property
     def shape_yx(self) -> tuple[int, int]:
@@ -87,6 +104,37 @@ class ExportPixels:
         predicted = self.cleaned.read(rect) if self.cleaned else store.read(rect, "class")
         return predicted if drawn is None else np.where(drawn > 0, drawn, predicted)
 
+    def file_values(self, rect: Rect) -> NDArray[np.uint8]:
+        """Return what a result holds under ``rect``, ``(h, w)``; see :data:`NOTES`."""
+        if self.what == "class":
+            return file_values(self.read(rect))
+        if self.what == "origin":
+            return (
+                np.zeros(rect.shape, np.uint8) if not self.labels else self.labels.read_origin(rect)
+            )
+        store = self.prediction
+        return np.zeros(rect.shape, np.uint8) if store is None else store.read(rect, self.what)
+
+    def halved(self, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return file values at half the scale."""
+        if self.what == "class":
+            # Counted as labels, where "nobody said anything" loses a tie.
+            return file_values(halve_majority(values + np.uint8(1)))
+        if self.what == "confidence":
+            return halve_mean(values, values > 0)
+        return halve_majority(values)
+
+    @property
+    def nothing(self) -> int:
+        """The file value of a pixel of which nothing is known."""
+        return IGNORE if self.what == "class" else 0
+
+    def iter_file_bands(self) -> Iterator[NDArray[np.uint8]]:
+        """Yield the file values in bands of whole rows, top to bottom."""
+        h, w = self.shape_yx
+        for y in range(0, h, BAND_PX):
+            yield self.file_values(Rect(y, 0, min(BAND_PX, h - y), w))
+
     def iter_bands(self) -> Iterator[NDArray[np.uint8]]:
         """Yield the label values in bands of whole rows, top to bottom."""
         h, w = self.shape_yx
@@ -100,6 +148,7 @@ def export_pixels(
     source: Source,
     round_number: int | None,
     cleaning: Cleaning | None = None,
+    what: What = "class",
 ) -> ExportPixels:
     """Open what ``source`` means for a slide.
 
@@ -116,6 +165,8 @@ def export_pixels(
         raise DataError(
             f"What to export wants to be one of {', '.join(get_args(Source))}, found '{source}'."
         )
+    if what != "class":
+        source = "labels" if what == "origin" else "prediction"
     store = None
     if source != "labels":
         round_number, store = _prediction(project, slide.name, round_number)
@@ -131,6 +182,7 @@ def export_pixels(
             if cleaning and store is not None
             else None
         ),
+        what=what,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unisemalign.errors import DataError, UnisemalignError
-from unisemalign.exchange.pixels import ExportPixels, Source, export_pixels
+from unisemalign.exchange.pixels import ExportPixels, Source, What, export_pixels
 from unisemalign.project import Cleaning, LabelStore, PredictionStore, Project
 from unisemalign.protocol import LeftOutSlide, PlannedSlide
 
@@ -53,6 +53,7 @@ def plan_slides(
     names: Sequence[str] | None,
     number: int | None,
     cleaning: Cleaning | None = None,
+    what: What = "class",
 ) -> ExportPlan:
     """Look at what there is to export, and write nothing.
 
@@ -62,7 +63,7 @@ def plan_slides(
         Where it comes from.
     result_of
         Name of a slide → name of the result it goes into.
-    source, names, number, cleaning
+    source, names, number, cleaning, what
         As :func:`~unisemalign.exchange.export_labels` takes them.
 
     Raises
@@ -76,9 +77,9 @@ def plan_slides(
     wanted = project.slides() if names is None else [project.slide(name) for name in names]
     planned, pixels, left_out = [], [], []
     for slide in wanted:
-        if source != "prediction":
+        if source != "prediction" or what == "origin":
             project.check_labels(slide.name)
-        found = export_pixels(project, slide, source, number, cleaning)
+        found = export_pixels(project, slide, source, number, cleaning, what)
         if not found.empty:
             planned.append(_planned(project, found, result_of[slide.name]))
             pixels.append(found)

@@ -11,16 +11,19 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from unisemalign.exchange.mask_files import INDEX_NOTE
 
+def write_png(
+    path: Path, shape_yx: tuple[int, int], bands: Iterable[NDArray[np.uint8]], note: str
+) -> None:
+    """Write ``bands`` of whole rows, ``(h, width)`` uint8, one below the other.
 
-def write_png(path: Path, shape_yx: tuple[int, int], bands: Iterable[NDArray[np.uint8]]) -> None:
-    """Write ``bands`` of whole rows, ``(h, width)`` uint8, one below the other."""
+    ``note`` says what the numbers mean, as the text called Description.
+    """
     with path.open("wb") as file:
         file.write(b"\x89PNG\r\n\x1a\n")
         height, width = shape_yx
         _write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-        _write_chunk(file, b"tEXt", b"Description\0" + INDEX_NOTE.encode("latin-1"))
+        _write_chunk(file, b"tEXt", b"Description\0" + note.encode("latin-1"))
         packer = zlib.compressobj(6)
         for band in bands:
             # Each row is led by the number of its filter: 0, none.

@@ -33,6 +33,7 @@ class RunRecords:
         return {
             **about_project(self._project),
             "source": self._source,
+            "what": slides[0].what if slides else "class",
             "cleaning": asdict(self._cleaning),
             "slides": [
                 {

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 from PIL import Image
 
+from unisemalign.errors import DataError
 from unisemalign.exchange import export_labels
 from unisemalign.geometry import Rect
 from unisemalign.project import Origin, Project
@@ -91,3 +94,34 @@ def test_ome_zarr_models_accepts_an_ome_zarr(tmp_path: Path) -> None:
     with make(tmp_path, (40, 60), 0.5, 0.5) as project:
         (path,) = export_labels(project, tmp_path / "o", "ome-zarr")
     assert type(models.open_ome_zarr(zarr.open_group(path, mode="r"))).__name__ == "ImageLabel"
+
+
+@pytest.mark.parametrize("fmt", ["png", "ome-tiff", "ome-zarr"])
+def test_confidence_and_origin_can_be_exported(fmt: Any, tmp_path: Path) -> None:
+    with make(tmp_path, (40, 60), 0.5, 0.5) as project:
+        number = project.new_round(method="unisemalign", preset="recommended").number
+        rect = Rect(0, 0, 20, 60)
+        confidence = np.arange(1200, dtype=np.uint16).reshape(20, 60).astype(np.uint8)
+        ones = np.ones(rect.shape, np.uint8)
+        store = project.predictions(number, "x", create=True)
+        store.write(rect, classes=ones, confidence=confidence, disagreement=ones * 3)
+        meant = {
+            "confidence": np.vstack([confidence, np.zeros((20, 60), np.uint8)]),
+            "disagreement": np.vstack([ones * 3, np.zeros((20, 60), np.uint8)]),
+            "origin": project.labels("x").read_origin(Rect(0, 0, 40, 60)),
+        }
+        for what, values in meant.items():
+            (path,) = export_labels(project, tmp_path / "o", fmt, what=what)  # type: ignore[arg-type]
+            assert path.name.startswith(f"x.{what}.")
+            if fmt == "png":
+                found = np.asarray(Image.open(path))
+            elif fmt == "ome-tiff":
+                found = tifffile.imread(path)
+            else:
+                found = np.asarray(zarr.open_group(path, mode="r")["0"])
+                assert "image-label" not in zarr.open_group(path, mode="r").attrs["ome"]
+            assert np.array_equal(found, values)
+            note = json.loads(path.with_name(f"{path.name}.run.json").read_text())
+            assert note["what"] == what
+        with pytest.raises(DataError, match="go with png, ome-tiff, ome-zarr"):
+            export_labels(project, tmp_path / "o", "geojson", what="origin")
