@@ -67,11 +67,21 @@ class ProjectRecords:
         version = self._project.version()
         if version == self._version:
             return
-        journal, labelled = self.journal(), self._labelled
+        before = self.journal(), self.slides(), self.rounds()
+        labelled, read = dict(self._labelled), dict(self._read)
         self.forget(IN_TABLES)
         self._version = version
-        if self.journal() == journal:
+        # What follows from tables that are the same is the same; reading labels and files is slow.
+        if self.journal() == before[0]:
             self._labelled = labelled
+        same = Change(0)
+        if self.slides() == before[1]:
+            same |= Change.SLIDES
+        if self.rounds() == before[2]:
+            same |= Change.ROUNDS | Change.PREDICTION | Change.GUESS
+        for key, (concerns, value) in read.items():
+            if not concerns & ~same:
+                self._read.setdefault(key, (concerns, value))
 
     def slides(self) -> tuple[SlideRecord, ...]:
         """Return every slide, in the order they were added."""

@@ -15,6 +15,7 @@ from unisemalign.errors import CancelledError, ProjectError, SettingsError
 from unisemalign.geometry import Rect
 from unisemalign.protocol import Message, Progress, Step, Written, read_event
 from unisemalign.runtime import (
+    STOP_AT_STDIN_END,
     CancelToken,
     JsonLinesEvents,
     LogFileEvents,
@@ -66,6 +67,34 @@ def test_a_signal_asks_for_the_stop_and_handlers_come_back():
         time.sleep(0.01)
         assert token.requested
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_end_of_stdin_asks_for_the_stop_where_it_is_wished(asked):
+    code = (
+        "import time\n"
+        "from unisemalign.runtime import CancelToken, cancel_on_signals\n"
+        "with cancel_on_signals(CancelToken()) as token:\n"
+        "    print('on', flush=True)\n"
+        "    while not token.requested: time.sleep(0.01)\n"
+        "print('stopped', flush=True)\n"
+    )
+    environment = {**os.environ, **({STOP_AT_STDIN_END: "1"} if asked else {})}
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as child:
+        assert child.stdout.readline() == "on\n"
+        child.stdin.close()
+        if not asked:
+            time.sleep(0.2)
+            assert child.poll() is None
+            child.terminate()
+        assert child.stdout.readline() == "stopped\n"
+        assert child.wait() == 0
 
 
 def test_json_lines_survive_a_reader_that_went_away():

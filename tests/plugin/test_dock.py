@@ -18,6 +18,7 @@ from napari_unisemalign.canvas.overlays import CLUSTERS, PREDICTION, UNCERTAINTY
 from napari_unisemalign.canvas.reader import read_slides
 from napari_unisemalign.engine.process import ENGINE
 from napari_unisemalign.session.curve import Curve, grown_curve
+from napari_unisemalign.session.progress import SegmentProgress, TrainingProgress
 from napari_unisemalign.widgets import open_section, weights_dialog
 from napari_unisemalign.widgets.dock import DockWidget
 from napari_unisemalign.widgets.new_project_dialog import NewProjectDialog
@@ -670,3 +671,27 @@ def test_a_class_that_fell_is_on_the_curve_and_named_until_it_recovers() -> None
     curve = grown_curve(curve, {"event": "validation", "step": 300, "mdice": 0.8, "fallen": []})
     assert curve.warning == ""
     assert len(curve.falls) == 1
+
+
+def test_what_does_not_stop_can_be_ended(dock, qtbot, monkeypatch) -> None:
+    session, ended = dock.controller.session, []
+    monkeypatch.setattr(dock.controller.trainer, "_job", None)
+    session.set_training(TrainingProgress(round=1, step=2, total=9, stopping=True))
+    session.set_segmenting(SegmentProgress("a", None))
+    dock.render_now()
+    assert not dock.train.end.isVisibleTo(dock)
+    assert not dock.segment.end.isVisibleTo(dock)
+
+    class Job:
+        stop = end = lambda _self: ended.append(True)
+
+    dock.controller.trainer._job = Job()
+    dock.controller.trainer._on_stop_ignored()
+    session.set_segmenting(SegmentProgress("a", None, stop_ignored=True))
+    dock.render_now()
+    assert "has not stopped yet" in dock.train.progress.format()
+    assert dock.segment.end.isVisibleTo(dock)
+    _press(qtbot, dock, dock.train.end)
+    assert ended
+    session.set_training(None)
+    session.set_segmenting(None)

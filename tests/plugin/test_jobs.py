@@ -8,14 +8,16 @@ import subprocess
 import sys
 
 import pytest
+from qtpy.QtCore import QProcess
 from standins import FAKE_ENGINE, PATIENCE_MS
 
+from napari_unisemalign.engine import training
 from napari_unisemalign.engine.command import CommandJob
 from napari_unisemalign.engine.lines import JsonLines
 from napari_unisemalign.engine.server import EngineServer
 from napari_unisemalign.engine.training import TrainingFollower, TrainingJob
 from unisemalign.project import Project
-from unisemalign.protocol import ExportDone
+from unisemalign.protocol import ExportDone, Ready
 
 
 @pytest.fixture
@@ -212,3 +214,83 @@ def test_a_command_stopped_while_it_starts_is_no_crash(qtbot) -> None:
     job.cancel()
     qtbot.waitUntil(lambda: bool(ends), timeout=PATIENCE_MS)
     assert ends[0]["event"] == "cancelled"
+
+
+DEAF = f"""
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print({Ready().line()!r}, flush=True)
+time.sleep(600)
+"""
+"""An engine that nothing but force ends."""
+
+
+def test_a_command_that_does_not_stop_can_be_ended(qtbot) -> None:
+    job, heard, ignored = CommandJob("It", ["-c", DEAF], engine=(sys.executable, "-u")), Heard(), []
+    job._patience.setInterval(50)
+    job.event_received.connect(heard.append)
+    job.finished.connect(heard.append)
+    job.stop_ignored.connect(lambda: ignored.append(True))
+    job.start()
+    qtbot.waitUntil(lambda: bool(heard), timeout=PATIENCE_MS)
+    assert not ignored
+    job.cancel()
+    qtbot.waitUntil(lambda: bool(ignored), timeout=PATIENCE_MS)
+    assert job.running
+    job.end()
+    qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
+    assert heard[-1]["event"] == "cancelled"
+
+
+def test_a_command_that_stops_is_not_said_to_ignore_it(project, qtbot) -> None:
+    job, heard = _train(project, qtbot, "--set", "training.steps=500")
+    ignored = []
+    job.stop_ignored.connect(lambda: ignored.append(True))
+    qtbot.waitUntil(lambda: any(each["event"] == "step" for each in heard), timeout=PATIENCE_MS)
+    job.cancel()
+    assert job._patience.isActive()
+    qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
+    assert not job._patience.isActive()
+    assert not ignored
+
+
+def test_a_followed_training_that_does_not_stop_can_be_ended(
+    project, in_other_process, qtbot
+) -> None:
+    follower, heard = _follow(project)
+    qtbot.waitUntil(lambda: any(each["event"] == "step" for each in heard), timeout=PATIENCE_MS)
+    follower._asked_to_stop = True
+    follower.end()
+    qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
+    assert heard[-1]["event"] == "cancelled"
+
+
+def test_where_terminate_reaches_no_console_the_end_of_stdin_stops(
+    project, qtbot, monkeypatch
+) -> None:
+    """As on Windows, and before the round has a folder that could hold a cancel file."""
+    monkeypatch.setattr(QProcess, "terminate", lambda _process: None)
+    monkeypatch.setattr(training, "ask_to_stop", lambda _project: False)
+    job, heard = _train(project, qtbot, "--set", "training.steps=100000")
+    qtbot.waitUntil(lambda: any(each["event"] == "step" for each in heard), timeout=PATIENCE_MS)
+    job.cancel()
+    qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
+    assert heard[-1]["event"] == "cancelled"
+    assert project.rounds()[-1].state == "cancelled"
+
+
+def test_an_engine_that_is_ended_answers_and_starts_again(
+    server, project, with_model, qtbot, monkeypatch
+) -> None:
+    monkeypatch.setenv("FAKE_STEP_S", "30")
+    with_model(project)
+    heard, again = Heard(), Heard()
+    server.request("segment", heard.append, slide="a", rect=None, round=None)
+    qtbot.waitUntil(lambda: bool(heard), timeout=PATIENCE_MS)
+    monkeypatch.setenv("FAKE_STEP_S", "0.001")
+    server.end()
+    qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
+    assert heard[-1]["event"] == "cancelled"
+    server.request("segment", again.append, slide="a", rect=[0, 0, 64, 64], round=None)
+    qtbot.waitUntil(lambda: again.over, timeout=PATIENCE_MS)
+    assert again[-1]["event"] == "done"

@@ -116,10 +116,10 @@ def test_only_classes_of_the_project_paint(dock, press) -> None:
     for _ in range(count + 3):
         press("=")
     assert layer.selected_label == count
-    press("M")  # napari's own key for a label that is new
-    assert layer.selected_label == count
     layer.paint((10, 10), layer.selected_label)
     assert dock.controller.session.edit.values.max() == count
+    press("M")  # napari's own key for a label that is new
+    assert layer.selected_label == count
     for _ in range(count + 3):
         press("-")
     assert layer.selected_label == 0
