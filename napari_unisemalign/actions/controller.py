@@ -43,7 +43,7 @@ class Controller(QObject):
     session, layers
         What is open, and how it is shown.
     errors
-        Where errors are told.
+        Where errors are reported.
     close_guard
         Asks before the viewer's window closes, where it has one.
     opener, segmenter, guesser, tissue, reviewer, trainer, exporter, weights

@@ -1,4 +1,4 @@
-"""What goes wrong, told to the person in a sentence, beside the section it belongs to."""
+"""Reports errors to the person: one sentence, beside the section it belongs to."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from unisemalign.errors import UnisemalignError
 
 
 class ErrorReporter(QObject):
-    """Tells of errors."""
+    """Reports errors."""
 
     failed = Signal(str, str)
     """Section and sentence of something that could not be done."""
     began = Signal(str)
-    """Section in which something is tried: an earlier error there is history."""
+    """Section in which something is tried. Clears the section's previous error."""
 
     @contextmanager
     def reporting(self, section: str, *, act: bool = True) -> Iterator[None]:
         """Show what goes wrong in the block beside ``section`` and in napari's notifications.
 
-        With ``act``, the block is something the person does: an earlier error there is history.
+        With ``act``, the block is something the person does: it clears the section's last error.
         """
         if act:
             self.began.emit(section)

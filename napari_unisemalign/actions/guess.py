@@ -66,7 +66,7 @@ class Guesser(QObject):
         with self._errors.reporting("segment"):
             if not any(name != NO_CLASS for name in names.values()):
                 raise DataError(
-                    f"A first guess wants at least one cluster that is a class, found "
+                    f"A first guess needs at least one cluster that is a class, found "
                     f"'{NO_CLASS}' everywhere. Choose a class, then press Use these names."
                 )
             text = ",".join(f"{number}={name}" for number, name in names.items())

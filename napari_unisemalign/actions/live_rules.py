@@ -11,7 +11,7 @@ HARDLY_ANY = 0.02
 
 
 class LabelledAreas:
-    """What of each slide a round has labelled, as far as this viewer was told."""
+    """What of each slide a round has labelled, as far as this viewer knows."""
 
     def __init__(self) -> None:
         self._rects: dict[tuple[int, str], list[Rect]] = {}
@@ -27,7 +27,7 @@ class LabelledAreas:
         return self._rects.get((number, slide), ())
 
     def forget(self) -> None:
-        """Know nothing any more: a round may have learned on."""
+        """Clear the record: a round may have learned on."""
         self._rects.clear()
 
 

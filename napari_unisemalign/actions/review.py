@@ -29,7 +29,7 @@ class Reviewer(QObject):
     Parameters
     ----------
     session, layers, errors
-        What is open, how it is shown, and where errors are told.
+        What is open, how it is shown, and where errors are reported.
     segmenter
         Whose warm engine ranks the regions.
     """

@@ -111,7 +111,7 @@ class PredictionLevel:
 
 
 class HalfLevel:
-    """Every second pixel of a small array: napari wants two levels or more to call it a pyramid."""
+    """Every second pixel of a small array: napari needs two levels or more to call it a pyramid."""
 
     ndim = 2
 

@@ -38,7 +38,7 @@ class TissueLayer:
         values = np.asarray(self.layer.data)
         if values.shape != self.found.mask.shape:
             raise ProjectError(
-                f"The layer '{TISSUE}' wants {self.found.mask.shape} pixels, found {values.shape}. "
+                f"The layer '{TISSUE}' needs {self.found.mask.shape} pixels, found {values.shape}. "
                 f"Delete it and press Tissue again."
             )
         values = values.astype(np.uint8, copy=False)

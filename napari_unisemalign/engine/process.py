@@ -100,8 +100,8 @@ class EngineProcess(QObject):
             self.ended.emit(-1)
 
 
-def ended_sentence(who: str, code: int, words: str) -> str:
-    """Say that a process ended before it was done, with its last words."""
+def ended_sentence(who: str, code: int, stderr_tail: str) -> str:
+    """Say that a process ended before it was done, with the last lines of its stderr."""
     how = "crashed" if code < 0 else f"ended with status {code}"
-    tail = f" Its last words: {words}" if words else ""
+    tail = f" Its last lines: {stderr_tail}" if stderr_tail else ""
     return f"{who} {how} before it was done; what was saved is kept. Repeat the step.{tail}"

@@ -22,7 +22,7 @@ _WORK: dict[str, Callable[..., protocol.WorkRequest]] = {
 
 @dataclass
 class Request:
-    """One question to the server, and who wants its answers."""
+    """One question to the server, and who gets its answers."""
 
     number: int
     message: protocol.WorkRequest
@@ -34,8 +34,8 @@ class EngineServer(QObject):
     """Keeps ``unisemalign serve`` warm and hands every answer to who asked.
 
     The process starts with the first request (or :meth:`warm_up`). A crash fails what was asked,
-    in words; the process starts again at once if it had been ready, and otherwise with the next
-    request.
+    with a sentence; the process starts again at once if it had been ready, and otherwise with the
+    next request.
     """
 
     def __init__(self, project: Path, *, engine: Sequence[str] = ENGINE) -> None:
@@ -130,11 +130,11 @@ class EngineServer(QObject):
 
     def _on_ended(self, code: int) -> None:
         was_ready, self._ready = self._ready, False
-        words = "" if self._process is None else self._process.stderr_tail
+        tail = "" if self._process is None else self._process.stderr_tail
         if self._closing:
             return
         failed, self._requests = self._requests, {}
-        last: Event = {"event": "failed", "text": ended_sentence("The engine", code, words)}
+        last: Event = {"event": "failed", "text": ended_sentence("The engine", code, tail)}
         if self._ended_as_asked:
             last = {"event": "cancelled", "text": "Stopped as asked."}
             self._ended_as_asked = False

@@ -202,12 +202,12 @@ class Session(SessionState):
         rect = rect.intersect(Rect(0, 0, *self.spaced_slide(name).shape_yx))
         if rect.h < 16 or rect.w < 16:
             raise DataError(
-                f"A region wants at least 16 × 16 pixels of the slide, found {rect.h} × {rect.w}. "
+                f"A region needs at least 16 × 16 pixels of the slide, found {rect.h} × {rect.w}. "
                 f"Move the view over the slide, then press Mark region."
             )
         if max(rect.shape) > MAX_REGION_PX:
             raise DataError(
-                f"A region wants at most {MAX_REGION_PX} pixels a side to be painted smoothly, "
+                f"A region needs at most {MAX_REGION_PX} pixels a side to be painted smoothly, "
                 f"found {rect.h} × {rect.w}. Choose a smaller side."
             )
         newest = self.round_to_review()
@@ -485,7 +485,7 @@ class Session(SessionState):
     def _open_edit(self, verb: str) -> RegionEdit:
         if self.edit is None:
             raise ProjectError(
-                f"{verb} wants a region. Press Next region or Mark region to open one."
+                f"{verb} needs a region. Press Next region or Mark region to open one."
             )
         return self.edit
 

@@ -6,9 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
-    QColorDialog,
     QComboBox,
     QDialog,
     QDialogButtonBox,
@@ -22,7 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_unisemalign.widgets.buttons import color_icon
+from napari_unisemalign.widgets.class_row import ClassRowWidget
 from napari_unisemalign.widgets.colors import ERROR
 from napari_unisemalign.widgets.sentence import SentenceWidget, note_widget
 from unisemalign.project import ClassInfo
@@ -36,34 +34,6 @@ OUR_NOTES = {
     "on learning from your labels.",
     "text": "'free' gives each class a free vector that is learned; no text tower reads the names.",
 }
-
-
-class ClassRowWidget(QWidget):
-    """One class: colour, name, and a button that removes it."""
-
-    def __init__(self, name: str, color: str) -> None:
-        super().__init__()
-        self.color = color
-        self.swatch = QPushButton()
-        self.swatch.setFixedWidth(30)
-        self.swatch.setIcon(color_icon(color))
-        self.swatch.setToolTip("Choose the colour")
-        self.swatch.clicked.connect(self._on_swatch)
-        self.name = QLineEdit(name)
-        self.name.setPlaceholderText("Name of the class")
-        self.remove = QPushButton("✕")
-        self.remove.setFixedWidth(30)
-        self.remove.setToolTip("Remove this class")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.swatch, self.name, self.remove):
-            row.addWidget(widget)
-
-    def _on_swatch(self) -> None:
-        chosen = QColorDialog.getColor(QColor(self.color), self)
-        if chosen.isValid():
-            self.color = chosen.name()
-            self.swatch.setIcon(color_icon(self.color))
 
 
 class NewProjectDialog(QDialog):
@@ -83,44 +53,14 @@ class NewProjectDialog(QDialog):
         self.setWindowTitle("New project")
         self.setMinimumWidth(520)
         self.folder = QLineEdit(str(Path.home() / "study.unisem"))
-        browse = QPushButton("Choose…")
-        browse.clicked.connect(self._on_browse)
-        where = QHBoxLayout()
-        where.addWidget(self.folder)
-        where.addWidget(browse)
         self.rows: list[ClassRowWidget] = []
         self._class_rows = QVBoxLayout()
         self._class_rows.setSpacing(2)
-        add = QPushButton("Add a class")
-        add.clicked.connect(lambda: self.add_class(""))
-        self.spacing = QDoubleSpinBox()
-        self.spacing.setDecimals(3)
-        self.spacing.setRange(0.05, 50.0)
-        self.spacing.setSingleStep(0.25)
-        self.spacing.setValue(0.5)
-        self.spacing.setSuffix(" µm/px")
-        self.spacing.setToolTip("Labels and predictions are made at this pixel size.")
+        self.spacing = _spacing_box()
         self.encoder, self.encoder_note = _choice("encoder")
         self.text, self.text_note = _choice("text")
         self._on_weights = on_weights
         self.weights = {kind: QPushButton("Weights…") for kind in ("encoder", "text")}
-        choices = {"encoder": self.encoder, "text": self.text}
-        rows = {kind: QHBoxLayout() for kind in choices}
-        for kind, combo in choices.items():
-            rows[kind].addWidget(combo, 1)
-            rows[kind].addWidget(self.weights[kind])
-            self.weights[kind].setToolTip("Which are here, under which terms; and fetching them.")
-            self.weights[kind].setVisible(on_weights is not None)
-            self.weights[kind].clicked.connect(partial(self._show_weights, combo))
-        form = QFormLayout()
-        form.addRow("Folder", where)
-        form.addRow("Classes", self._class_rows)
-        form.addRow("", add)
-        form.addRow("Working spacing", self.spacing)
-        form.addRow("Encoder", rows["encoder"])
-        form.addRow("", self.encoder_note)
-        form.addRow("Words", rows["text"])
-        form.addRow("", self.text_note)
         self.problem = SentenceWidget(color=ERROR)
         self.buttons = QDialogButtonBox(
             QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
@@ -129,11 +69,43 @@ class NewProjectDialog(QDialog):
         self.buttons.accepted.connect(self._on_accept)
         self.buttons.rejected.connect(self.reject)
         outer = QVBoxLayout(self)
-        outer.addLayout(form)
+        outer.addLayout(self._form())
         outer.addWidget(self.problem)
         outer.addWidget(self.buttons)
         for name, color in zip(classes, default_colors(classes), strict=True):
             self.add_class(name, color)
+
+    def _form(self) -> QFormLayout:
+        add = QPushButton("Add a class")
+        add.clicked.connect(lambda: self.add_class(""))
+        form = QFormLayout()
+        form.addRow("Folder", self._folder_row())
+        form.addRow("Classes", self._class_rows)
+        form.addRow("", add)
+        form.addRow("Working spacing", self.spacing)
+        form.addRow("Encoder", self._weights_row("encoder", self.encoder))
+        form.addRow("", self.encoder_note)
+        form.addRow("Words", self._weights_row("text", self.text))
+        form.addRow("", self.text_note)
+        return form
+
+    def _folder_row(self) -> QHBoxLayout:
+        browse = QPushButton("Choose…")
+        browse.clicked.connect(self._on_browse)
+        row = QHBoxLayout()
+        row.addWidget(self.folder)
+        row.addWidget(browse)
+        return row
+
+    def _weights_row(self, kind: Kind, combo: QComboBox) -> QHBoxLayout:
+        button = self.weights[kind]
+        button.setToolTip("Which are here, under which terms; and fetching them.")
+        button.setVisible(self._on_weights is not None)
+        button.clicked.connect(partial(self._show_weights, combo))
+        row = QHBoxLayout()
+        row.addWidget(combo, 1)
+        row.addWidget(button)
+        return row
 
     def add_class(self, name: str, color: str | None = None) -> None:
         """Add a row."""
@@ -177,11 +149,11 @@ class NewProjectDialog(QDialog):
     def _on_accept(self) -> None:
         names = [each.name.casefold() for each in self.classes()]
         if len(names) < 2:
-            self.problem.say("A project wants two classes or more. Press Add a class.")
+            self.problem.say("A project needs two classes or more. Press Add a class.")
         elif len(set(names)) < len(names):
             self.problem.say("Two classes have the same name. Give each its own.")
         elif not self.folder.text().strip():
-            self.problem.say("The project wants a folder. Press Choose….")
+            self.problem.say("The project needs a folder. Press Choose….")
         elif why := _taken(self.root()):
             self.problem.say(why)
         else:
@@ -201,6 +173,17 @@ def _taken(root: Path) -> str:
         f"'{root}' holds something already. Choose another folder, "
         f"or press Cancel and then Open project…."
     )
+
+
+def _spacing_box() -> QDoubleSpinBox:
+    box = QDoubleSpinBox()
+    box.setDecimals(3)
+    box.setRange(0.05, 50.0)
+    box.setSingleStep(0.25)
+    box.setValue(0.5)
+    box.setSuffix(" µm/px")
+    box.setToolTip("Labels and predictions are made at this pixel size.")
+    return box
 
 
 def _choice(kind: Kind) -> tuple[QComboBox, SentenceWidget]:

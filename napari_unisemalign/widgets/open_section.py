@@ -140,7 +140,7 @@ class OpenWidget(SectionWidget):
         dialog.deleteLater()
 
     def create(self, dialog: NewProjectDialog) -> bool:
-        """Make the project that ``dialog`` describes; False when that failed, which is told."""
+        """Make the project that ``dialog`` describes; False when that failed, which is reported."""
         loose = self.controller.session.loose_slides
         made = self.controller.opener.create_project(
             dialog.root(),

@@ -36,7 +36,7 @@ KINDS = {
 SPEEDS = {
     "fast": "fast: fine on two processor cores",
     "medium": "medium: patience on a processor, quick on a GPU",
-    "slow": "slow: wants a GPU",
+    "slow": "slow: needs a GPU",
 }
 SIZE_PX = (820, 620)
 
@@ -204,7 +204,7 @@ def _state(entry: Published) -> str:
 
 
 def _about(entry: Published) -> str:
-    """Return the licence notice and what the entry wants."""
+    """Return the licence notice and what the model needs."""
     parts = [f"{entry.title}: licence {entry.licence}."]
     if entry.page is None:
         return f"{parts[0]} It comes with this package."

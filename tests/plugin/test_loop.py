@@ -35,7 +35,7 @@ class Person:
         self.dock.render_now()
 
     def wait(self, until) -> None:
-        self.qtbot.waitUntil(until, timeout=PATIENCE_MS)
+        self.qtbot.waitUntil(until, timeout=5 * PATIENCE_MS)
         self.dock.render_now()
 
     def reads(self) -> str:
