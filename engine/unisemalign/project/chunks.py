@@ -13,6 +13,7 @@ import zarr
 from zarr.storage import LocalStore
 
 from unisemalign.geometry import Rect
+from unisemalign.project.stored_arrays import CHUNK_PX, check_stored
 from unisemalign.runtime.files import (
     flush_file,
     flush_folder,
@@ -22,8 +23,6 @@ from unisemalign.runtime.files import (
     put_in_place,
     take_away,
 )
-
-CHUNK_PX = 512
 
 
 class WholeFileStore(LocalStore):  # type: ignore[misc]  # zarr is not typed here
@@ -79,10 +78,12 @@ class WholeFileStore(LocalStore):  # type: ignore[misc]  # zarr is not typed her
             self._unflushed.discard(path)
 
     async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
-        """Return the content of one file; ``None`` when it is absent."""
+        """Return the content of one file, checked; ``None`` when it is absent."""
         found = await super().get(key, prototype, byte_range)
-        torn = self._empty_is_absent and found is not None and len(found) == 0
-        return None if torn else found
+        if found is None or (self._empty_is_absent and len(found) == 0):
+            return None
+        check_stored(str(self.root / key), found.to_bytes())
+        return found
 
     async def set(self, key: str, value: Any) -> None:
         """Write one file, whole."""

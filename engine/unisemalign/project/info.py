@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,11 +10,10 @@ from typing import Annotated, Any
 import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, field_validator
 from pydantic_core import ErrorDetails
-from tomlkit.exceptions import TOMLKitError
 
 from unisemalign.errors import ProjectError
 from unisemalign.project.colors import default_colors
-from unisemalign.runtime.files import write_atomically
+from unisemalign.runtime.files import read_note_text, write_atomically
 
 FORMAT = 1
 """Version of the folder's layout. A higher one on disk was written by a newer release."""
@@ -125,8 +125,8 @@ def read_info(path: Path) -> ProjectInfo:
         If the file is no TOML, or holds a mistake.
     """
     try:
-        values = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
-    except (TOMLKitError, UnicodeDecodeError) as error:
+        values = tomllib.loads(read_note_text(path))
+    except (ValueError, RecursionError) as error:
         raise ProjectError(
             f"{path.name}: the file wants to be TOML, found a mistake: {error}. "
             f"Correct it in '{path}', then open the project again."

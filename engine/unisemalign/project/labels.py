@@ -14,6 +14,9 @@ from unisemalign.geometry import Rect
 from unisemalign.project.chunks import WholeFileStore, create_array, iter_chunks, written_rects
 from unisemalign.runtime.files import flush_folder, make_folder
 
+BAD_STORE = (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError)
+"""What zarr raises over a folder that is not, or no longer, a store of ours."""
+
 
 class LabelStore:
     """The labels of one slide, at working spacing. Reading only: edits go through the project.
@@ -33,7 +36,7 @@ class LabelStore:
             group = zarr.open_group(self._store, mode="r+")
             self._labels: zarr.Array = group["labels"]
             self._origin: zarr.Array = group["origin"]
-        except (FileNotFoundError, KeyError, ValueError) as error:
+        except (*BAD_STORE, ProjectError) as error:
             raise ProjectError(
                 f"The labels in '{folder}' are missing or damaged: {error}. "
                 f"Put back what the journal holds with `unisemalign recover`, or take that folder "
@@ -81,7 +84,13 @@ class LabelStore:
 
 
 def read_padded(array: zarr.Array, rect: Rect) -> NDArray[np.uint8]:
-    """Return ``array`` under ``rect``, ``(h, w)`` uint8, zero where ``rect`` hangs over."""
+    """Return ``array`` under ``rect``, ``(h, w)`` uint8, zero where ``rect`` hangs over.
+
+    Raises
+    ------
+    ProjectError
+        If a chunk is damaged (:func:`check_stored`).
+    """
     inside = rect.intersect(Rect(0, 0, *array.shape))
     if inside == rect:
         return np.asarray(array[rect.slices], np.uint8)

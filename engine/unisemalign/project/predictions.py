@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import threading
@@ -17,13 +18,12 @@ from zarr.codecs import ZstdCodec
 from unisemalign.errors import ProjectError
 from unisemalign.geometry import Rect
 from unisemalign.project.chunks import (
-    CHUNK_PX,
     WholeFileStore,
     create_array,
     is_written,
     written_rects,
 )
-from unisemalign.project.labels import check_pixels, check_rect, read_padded
+from unisemalign.project.labels import BAD_STORE, check_pixels, check_rect, read_padded
 from unisemalign.project.pyramid import (
     coarser,
     finer,
@@ -31,6 +31,7 @@ from unisemalign.project.pyramid import (
     halve_mean,
     level_shapes,
 )
+from unisemalign.project.stored_arrays import CHUNK_PX
 from unisemalign.protocol import FinishedNote, finished_note, read_note
 from unisemalign.runtime.files import (
     disk_full_told,
@@ -83,12 +84,19 @@ class PredictionStore:
         self._coarse: dict[int, PredictionStore] = {}
         try:
             group = zarr.open_group(self._store, mode="r+")
-            self.n_levels = int(group.attrs["n_levels"])
+            self.n_levels = len(level_shapes(group["class/0"].shape, CHUNK_PX))
+            if group.attrs["n_levels"] != self.n_levels:
+                raise ValueError(f"it needs {self.n_levels} levels")
             self.spacing_um = float(group.attrs["spacing_um"])
+            if not 0 < self.spacing_um < math.inf:
+                raise ValueError(f"its pixel size is {self.spacing_um}")
             self._levels: dict[What, list[zarr.Array]] = {
                 what: [group[f"{what}/{level}"] for level in range(self.n_levels)] for what in KINDS
             }
-        except (FileNotFoundError, KeyError, ValueError, TypeError) as error:
+            shapes = level_shapes(group["class/0"].shape, CHUNK_PX)
+            if any([each.shape for each in found] != shapes for found in self._levels.values()):
+                raise ValueError("its levels do not fit one another")
+        except (*BAD_STORE, OverflowError, ProjectError) as error:
             raise ProjectError(
                 f"The prediction in '{folder}' is damaged: {error}. "
                 f"Delete that folder and segment the slide again."

@@ -449,7 +449,15 @@ class Project:
     def labels(self, name: str) -> LabelStore:
         """Return the labels of a slide, to read."""
         if name not in self._label_stores:
-            self._label_stores[name] = LabelStore(self.layout.labels(self.slide(name).name))
+            record = self.slide(name)
+            store = LabelStore(self.layout.labels(record.name))
+            if store.shape_yx != record.shape_yx:
+                raise ProjectError(
+                    f"The labels in '{store.folder}' need the slide's {record.shape_yx[0]} × "
+                    f"{record.shape_yx[1]} pixels, found {store.shape_yx[0]} × "
+                    f"{store.shape_yx[1]}. Take that folder from a backup."
+                )
+            self._label_stores[name] = store
         return self._label_stores[name]
 
     def write_labels(

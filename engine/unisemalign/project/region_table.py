@@ -11,6 +11,7 @@ from unisemalign.errors import ProjectError
 from unisemalign.geometry import Rect
 from unisemalign.project.database import Database
 from unisemalign.project.records import Region, RegionState, Split
+from unisemalign.project.rows import RegionRow, read_row
 
 _SELECT = "SELECT regions.*, slides.name AS slide FROM regions JOIN slides ON slides.id = slide_id "
 
@@ -107,13 +108,14 @@ def _insert(connection: sqlite3.Connection, slide_id: int, region: Region) -> in
 
 
 def _region(row: sqlite3.Row) -> Region:
+    kept = read_row(RegionRow, row)
     return Region(
-        id=row["id"],
-        slide=row["slide"],
-        rect=Rect(row["y"], row["x"], row["h"], row["w"]),
-        state=RegionState(row["state"]),
-        split=Split(row["split"]),
-        score=row["score"],
-        reason=row["reason"],
-        round=row["round"],
+        id=kept.id,
+        slide=kept.slide,
+        rect=Rect(kept.y, kept.x, kept.h, kept.w),
+        state=kept.state,
+        split=kept.split,
+        score=kept.score,
+        reason=kept.reason,
+        round=kept.round,
     )

@@ -11,6 +11,7 @@ from typing import get_args
 from unisemalign.errors import ProjectError
 from unisemalign.project.database import Database
 from unisemalign.project.records import Round, RoundState
+from unisemalign.project.rows import RoundRow, read_row
 from unisemalign.protocol import RoundScores, read_note
 from unisemalign.runtime.files import disk_full_told, flush_folder, make_folder
 
@@ -98,15 +99,16 @@ class RoundTable:
         return [int(path.name) for path in self._folder.iterdir() if path.name.isdecimal()]
 
     def _round(self, row: sqlite3.Row) -> Round:
+        kept = read_row(RoundRow, row)
         return Round(
-            number=row["number"],
-            state=row["state"],
-            folder=self._folder / str(int(row["number"])),
-            parent=row["parent"],
-            method=row["method"],
-            preset=row["preset"],
-            scores=_read_scores(row["number"], row["scores"]),
-            created=row["created"],
+            number=kept.number,
+            state=kept.state,
+            folder=self._folder / str(kept.number),
+            parent=kept.parent,
+            method=kept.method,
+            preset=kept.preset,
+            scores=_read_scores(kept.number, kept.scores),
+            created=kept.created,
         )
 
 

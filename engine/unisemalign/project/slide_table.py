@@ -13,6 +13,7 @@ from unisemalign.errors import ProjectError
 from unisemalign.project.database import Database
 from unisemalign.project.names import check_name
 from unisemalign.project.records import SlideRecord, Split
+from unisemalign.project.rows import SlideRow, read_row
 from unisemalign.slides import Opening
 
 # Beside the slides' own table, which older releases know: how each file was opened.
@@ -107,20 +108,21 @@ class SlideTable:
             return None
 
     def _record(self, row: sqlite3.Row) -> SlideRecord:
-        path = Path(row["path"])
-        if row["relative_path"] is not None:
+        kept = read_row(SlideRow, row)
+        path = Path(kept.path)
+        if kept.relative_path is not None:
             # A project that moved together with its slides finds them here.
-            beside = Path(os.path.normpath(self._root / row["relative_path"]))
+            beside = Path(os.path.normpath(self._root / kept.relative_path))
             if beside.exists():
                 path = beside
         opening, remarks = self._opening(row["id"])
         return SlideRecord(
-            id=row["id"],
-            name=check_name(row["name"]),
+            id=kept.id,
+            name=check_name(kept.name),
             path=path,
-            shape_yx=(row["height"], row["width"]),
-            spacing_um=row["spacing_um"],
-            split=Split(row["split"]),
+            shape_yx=(kept.height, kept.width),
+            spacing_um=kept.spacing_um,
+            split=kept.split,
             opening=opening,
             remarks=remarks,
         )

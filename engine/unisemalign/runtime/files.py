@@ -29,6 +29,7 @@ _PATIENCE_S = 5.0
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What the system answers when there is no room: the disk is full, or a person's share of it."""
 _SMALL_CHANGE_BYTES = 256 * 1024
+_NOTE_LIMIT_BYTES = 64 * 1024**2
 _NO_FLUSH_OF_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES}
 """What some network file systems answer, and folders that may be written but not read."""
 
@@ -218,9 +219,25 @@ def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
 
 def read_json(path: Path) -> Any:
     """Return the JSON value in ``path``, or ``None`` when the file is absent or torn."""
-    with contextlib.suppress(FileNotFoundError, ValueError):  # neither JSON nor, perhaps, UTF-8
-        return json.loads(path.read_text(encoding="utf-8"))
+    # Neither JSON nor, perhaps, UTF-8; or nested more deeply than anything that was written here.
+    with contextlib.suppress(FileNotFoundError, ValueError, RecursionError):
+        return json.loads(read_note_text(path))
     return None
+
+
+def read_note_text(path: Path) -> str:
+    """Return the text of a small file of a project.
+
+    Raises
+    ------
+    ValueError
+        If it is larger than any note that is written, or is not UTF-8.
+    """
+    with path.open("rb") as file:
+        content = file.read(_NOTE_LIMIT_BYTES + 1)
+    if len(content) > _NOTE_LIMIT_BYTES:
+        raise ValueError(f"it is larger than {_NOTE_LIMIT_BYTES >> 20} MB")
+    return content.decode("utf-8")
 
 
 def _patiently(path: Path, what: str, act: Callable[[], object]) -> None:

@@ -13,7 +13,7 @@ from annotated_types import Ge, Le
 from pydantic import Field, SerializeAsAny, ValidationError
 
 from unisemalign.errors import SettingsError
-from unisemalign.runtime.files import write_atomically
+from unisemalign.runtime.files import read_note_text, write_atomically
 from unisemalign.settings.base import SettingsModel
 from unisemalign.settings.inference import InferenceSettings
 from unisemalign.settings.methods import (
@@ -148,10 +148,10 @@ def read_settings(path: Path) -> Settings:
         If the file is missing, damaged, or lacks a part: defaults would be another round.
     """
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        tree = tomllib.loads(read_note_text(path))
     except FileNotFoundError:
         raise SettingsError(f"Wanted the settings file '{path}', found nothing there.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"'{path}' is not valid TOML: {error}. Mend or delete it.") from None
     lacking = [name for name in Settings.model_fields if name not in tree]
     if lacking:
