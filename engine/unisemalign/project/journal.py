@@ -327,6 +327,11 @@ class Journal:
             f"SELECT {_COLUMNS} {_FROM} WHERE journal.id = ?",
             (entry_id,),
         ).fetchone()
+        if row is None:
+            raise ProjectError(
+                f"project.sqlite is damaged: the journal's edit {entry_id} is of no slide. Take "
+                f"project.sqlite from a backup."
+            )
         return _entry(row)
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from unisemalign.errors import BusyError, UnwritableError
 from unisemalign.protocol import LockHolder, lock_holder
-from unisemalign.runtime.files import disk_full_told, read_json, write_json
+from unisemalign.runtime.files import disk_full_told, make_folder, read_json, write_json
 
 
 class ProcessLock:
@@ -48,7 +48,7 @@ class ProcessLock:
         lock = self._lock()
         try:
             with disk_full_told(self._path):
-                self._path.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(self._path.parent)  # flushed: the project may begin with it
                 lock.acquire(timeout=timeout_s, poll_interval=0.02)
         except Timeout as error:
             pid = self._pid_told()
