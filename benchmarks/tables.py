@@ -21,7 +21,8 @@ from pathlib import Path
 
 from towers import RANDOM, offer_tower, random_tower
 
-from unisemalign.benchmark import benchmark_settings, parse_seeds, run_benchmark, spread_text
+from unisemalign.benchmark import benchmark_settings, run_benchmark, spread_text
+from unisemalign.cli.options import parse_seeds
 from unisemalign.runtime import SilentEvents
 from unisemalign.settings import Settings
 

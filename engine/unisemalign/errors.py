@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+_SHOWN = 60
+
+
+def shortened(text: str) -> str:
+    """Return ``text``, or its beginning, for a sentence that says what was found."""
+    return f"{text[:_SHOWN]}…" if len(text) > _SHOWN else text
+
 
 class UnisemalignError(Exception):
     """Root of every error this package raises on purpose.

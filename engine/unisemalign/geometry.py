@@ -6,7 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from unisemalign.errors import DataError
+from unisemalign.errors import DataError, shortened
+
+_LIMIT = 2**31
+"""Pixels along a side, of any slide: coordinates stay below."""
 
 
 @dataclass(frozen=True, order=True)
@@ -101,19 +104,15 @@ def parse_rect(text: str) -> Rect:
     Raises
     ------
     DataError
-        If ``text`` is not four whole numbers or has no area.
+        If ``text`` is not four whole numbers below 2³¹ or has no area.
     """
-    try:
-        y, x, h, w = (int(part) for part in text.split(","))
-        rect = Rect(y, x, h, w)
-    except (ValueError, DataError):
-        rect = Rect(0, 0, 0, 0)
-    if rect.area == 0:
+    numbers = _whole_numbers(text)
+    if len(numbers) != 4 or min(numbers[2:]) <= 0:
         raise DataError(
-            f"A region wants four whole numbers Y,X,H,W with a height and width above 0, "
-            f"found '{text}'. Example: --region 0,0,1024,1024."
+            f"A region needs four whole numbers Y,X,H,W below 2³¹ with a height and width above "
+            f"0, found '{shortened(text)}'. Example: --region 0,0,1024,1024."
         )
-    return rect
+    return Rect(*numbers)
 
 
 def parse_point(text: str) -> tuple[int, int]:
@@ -122,18 +121,24 @@ def parse_point(text: str) -> tuple[int, int]:
     Raises
     ------
     DataError
-        If ``text`` is not two whole numbers of 0 or more.
+        If ``text`` is not two whole numbers from 0 to 2³¹ − 1.
     """
-    try:
-        y, x = (int(part) for part in text.split(","))
-    except ValueError:
-        y = x = -1
-    if min(y, x) < 0:
+    numbers = _whole_numbers(text)
+    if len(numbers) != 2 or min(numbers) < 0:
         raise DataError(
-            f"A focus wants two whole numbers Y,X of 0 or more, found '{text}'. "
-            f"Example: --focus 2048,4096."
+            f"A focus needs two whole numbers Y,X of 0 or more, below 2³¹, found "
+            f"'{shortened(text)}'. Example: --focus 2048,4096."
         )
-    return y, x
+    return numbers[0], numbers[1]
+
+
+def _whole_numbers(text: str) -> list[int]:
+    """Return the numbers in ``text``, separated by commas; none where one is no number."""
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:  # int() also refuses what has thousands of digits
+        return []
+    return numbers if all(abs(number) < _LIMIT for number in numbers) else []
 
 
 def window_starts(length: int, window: int, stride: int) -> list[int]:

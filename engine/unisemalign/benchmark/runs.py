@@ -57,26 +57,6 @@ def benchmark_settings(
     return build_settings(preset, method, [*length, *overrides])
 
 
-def parse_seeds(text: str) -> list[int]:
-    """Read ``0,1,2``.
-
-    Raises
-    ------
-    SettingsError
-        If it is not a list of different whole numbers that a seed may be.
-    """
-    try:
-        seeds = [Settings(seed=int(seed)).seed for seed in text.split(",")]
-    except (ValidationError, ValueError):
-        seeds = []
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise SettingsError(
-            f"Seeds want different whole numbers from 0 to 2³² − 1, found '{text}'. "
-            f"Example: --seeds 0,1,2."
-        )
-    return seeds
-
-
 def run_benchmark(
     dataset: str,
     data: Path,

@@ -1,5 +1,5 @@
-"""The command line: the verbs of the loop. Torch is imported by the verbs that need it only."""
+"""The command line: the verbs of the loop. What is heavy is imported by the verbs that need it."""
 
-from unisemalign.cli.app import main
+from unisemalign.cli.starting import main
 
 __all__ = ["main"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -12,9 +11,6 @@ from unisemalign.project import FIRST_ROUND, NO_CLASS, FirstGuess, GuessNote, Pr
 from unisemalign.protocol import Cluster, GuessDone
 from unisemalign.runtime import CancelToken, Events
 from unisemalign.weights import Published
-
-_BETWEEN = re.compile(r",(?=\s*\d+\s*=)")
-"""A comma before the next number: the name of a class may hold one too."""
 
 
 def make_guess(
@@ -84,26 +80,6 @@ def _pair(
     if clusters is not None or (words is None and begun):
         return None
     return find_pair(words, project.info.text)
-
-
-def parse_names(text: str) -> dict[int, str]:
-    """Read ``1=gland,2=none``.
-
-    Raises
-    ------
-    DataError
-        If ``text`` is something else.
-    """
-    names: dict[int, str] = {}
-    for part in _BETWEEN.split(text):
-        number, equals, name = part.partition("=")
-        if not equals or not number.strip().isdecimal() or not name.strip():
-            raise DataError(
-                f"Names want the form NUMBER=CLASS, separated by commas, found '{part.strip()}'. "
-                f"Example: --names 1=background,2=gland,3=none."
-            )
-        names[int(number)] = name.strip()
-    return names
 
 
 def sentences(done: GuessDone, project: Path) -> Iterator[str]:

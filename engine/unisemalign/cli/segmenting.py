@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from unisemalign.cli.output import say
-from unisemalign.errors import BusyError, SlideError
+from unisemalign.errors import BusyError, DataError, SlideError
 from unisemalign.exchange import area_by_class
 from unisemalign.geometry import Rect
 from unisemalign.project import Project
@@ -14,6 +14,20 @@ from unisemalign.protocol import Message, Progress, SegmentDone, Start
 from unisemalign.runtime import CancelToken, Events
 
 Results = Iterator[dict[str, Any]]
+
+
+def check_choices(
+    slides: Sequence[str],
+    rect: Rect | None,
+    focus: tuple[int, int] | None,
+    dask: str | None,
+) -> None:
+    """Raise :class:`DataError` where choices do not go together."""
+    for what, given in (("region", rect), ("focus", focus)):
+        if given is not None and len(slides) != 1:
+            raise DataError(f"A {what} needs exactly one slide. Name it: segment PROJECT SLIDE.")
+        if given is not None and dask:
+            raise DataError("--dask labels whole slides. Leave --region and --focus out.")
 
 
 def segment_here(

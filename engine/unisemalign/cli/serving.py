@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from unisemalign.active import rank_regions
 from unisemalign.cli.guessing import make_guess
-from unisemalign.cli.queueing import queue_done
-from unisemalign.errors import CancelledError, DataError, MessageError, UnisemalignError
+from unisemalign.cli.queueing import rank
+from unisemalign.errors import CancelledError, MessageError, UnisemalignError
 from unisemalign.exchange import area_by_class
 from unisemalign.inference import (
     Predictor,
@@ -181,17 +180,9 @@ class Server:
         answers.emit(done)
 
     def _queue(self, request: QueueRequest, answers: _Answers) -> None:
-        found = self._project.doubting_round()
-        if found is None:
-            raise DataError("The queue wants a trained round, found none. Train first.")
-        regions = rank_regions(
-            self._project,
-            found.number,
-            count=request.count,
-            size_px=request.size_px,
-            events=answers,
+        answers.emit(
+            rank(self._project, count=request.count, size_px=request.size_px, events=answers)
         )
-        answers.emit(queue_done(found.number, regions))
 
     def _recent(self, predictor: Predictor) -> RecentWindows | None:
         """Return what outlives a predictor: what the encoder said of the last windows."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from unisemalign.errors import DataError
 from unisemalign.exchange.annotation_xml import write_asap, write_imagescope
@@ -22,8 +22,7 @@ from unisemalign.project import ClassInfo, Cleaning, Project
 from unisemalign.protocol import PROJECT_FOLDERS, Message, Progress
 from unisemalign.runtime.events import Events, SilentEvents
 from unisemalign.runtime.results import Results, writing_results
-
-Format = Literal["png", "geojson", "ome-tiff", "ome-zarr", "coco", "imagescope", "asap", "csv"]
+from unisemalign.terms import Format as Format
 
 _SUFFIXES: dict[Format, str] = {
     "png": ".png",

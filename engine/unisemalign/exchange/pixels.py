@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,13 @@ from unisemalign.project import (
     SlideRecord,
 )
 from unisemalign.project.pyramid import halve_majority, halve_mean
+from unisemalign.terms import Source as Source
+from unisemalign.terms import What as What
 
 INDEX_NOTE = "class index, 255 = ignore"
 """Written into exported masks, so that one of 0 and 255 alone is not taken for black and white."""
 
-Source = Literal["best", "labels", "prediction"]
 
-What = Literal["class", "confidence", "disagreement", "origin"]
 NOTES: dict[What, str] = {
     "class": INDEX_NOTE,
     "confidence": "confidence in the predicted class, 0 = not predicted, 255 = sure",

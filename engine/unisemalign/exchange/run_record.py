@@ -13,9 +13,10 @@ from typing import Any
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from unisemalign.exchange.pixels import ExportPixels, Source
+from unisemalign.exchange.pixels import ExportPixels
 from unisemalign.metrics import IGNORE
 from unisemalign.project import Cleaning, Project
+from unisemalign.terms import Source
 
 
 class RunRecords:

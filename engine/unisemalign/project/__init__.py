@@ -15,10 +15,10 @@ from unisemalign.project.records import (
     RegionState,
     Round,
     SlideRecord,
-    Split,
 )
 from unisemalign.project.tissue import TissueChange, TissueStore, corrected
 from unisemalign.protocol import FIRST_ROUND
+from unisemalign.terms import Split
 
 __all__ = [
     "FIRST_ROUND",

@@ -13,11 +13,11 @@ from scipy import ndimage
 
 from unisemalign.errors import SettingsError
 from unisemalign.geometry import Rect
+from unisemalign.terms import MAX_PATCH_PX
 
 U8 = NDArray[np.uint8]
 Side = Literal["top", "left", "bottom", "right"]
 
-MOST_PX = 1_000_000
 _LONGEST_PX = 1024
 """What is longer is no speck, however thin: a square is cleaned knowing so much around it."""
 _TILE_PX = 2048
@@ -43,7 +43,11 @@ class Cleaning:
     smooth_px: int = 0
 
     def __post_init__(self) -> None:
-        for name, most in (("min_object_px", MOST_PX), ("min_hole_px", MOST_PX), ("smooth_px", 50)):
+        for name, most in (
+            ("min_object_px", MAX_PATCH_PX),
+            ("min_hole_px", MAX_PATCH_PX),
+            ("smooth_px", 50),
+        ):
             found = getattr(self, name)
             if not 0 <= found <= most:
                 raise SettingsError(f"{name} needs 0 to {most}, found {found}.")

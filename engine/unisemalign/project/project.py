@@ -46,7 +46,6 @@ from unisemalign.project.records import (
     Round,
     RoundState,
     SlideRecord,
-    Split,
 )
 from unisemalign.project.region_table import RegionTable
 from unisemalign.project.round_table import RoundTable
@@ -54,6 +53,7 @@ from unisemalign.project.slide_table import SlideTable
 from unisemalign.project.tissue import TissueStore
 from unisemalign.protocol import PROJECT_FILE, ProjectLayout, RoundScores
 from unisemalign.runtime.files import disk_full_told, flush_folder, make_folder, part_beside
+from unisemalign.terms import Split
 
 # Adding or taking out a slide takes well under a second; whoever waits longer is better told.
 _PATIENCE_S = 30.0

@@ -10,17 +10,10 @@ from typing import Literal
 from unisemalign.geometry import Rect
 from unisemalign.protocol import RoundLayout, RoundScores
 from unisemalign.slides import Opening
+from unisemalign.terms import Split as Split
 
 RoundState = Literal["running", "done", "cancelled", "failed"]
 """How a round stands. A round that says ``running`` while nobody trains was killed."""
-
-
-class Split(StrEnum):
-    """What a slide or a region is for. Only ``train`` is ever trained on."""
-
-    TRAIN = "train"
-    VAL = "val"
-    TEST = "test"
 
 
 class RegionState(StrEnum):

@@ -10,8 +10,9 @@ from typing import Any
 from unisemalign.errors import ProjectError
 from unisemalign.geometry import Rect
 from unisemalign.project.database import Database
-from unisemalign.project.records import Region, RegionState, Split
+from unisemalign.project.records import Region, RegionState
 from unisemalign.project.rows import RegionRow, read_row
+from unisemalign.terms import Split
 
 _SELECT = "SELECT regions.*, slides.name AS slide FROM regions JOIN slides ON slides.id = slide_id "
 

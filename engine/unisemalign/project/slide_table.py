@@ -12,9 +12,10 @@ from typing import Any
 from unisemalign.errors import ProjectError
 from unisemalign.project.database import Database
 from unisemalign.project.names import check_name
-from unisemalign.project.records import SlideRecord, Split
+from unisemalign.project.records import SlideRecord
 from unisemalign.project.rows import SlideRow, read_row
 from unisemalign.slides import Opening
+from unisemalign.terms import Split
 
 # Beside the slides' own table, which older releases know: how each file was opened.
 _OPENINGS = """

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator
 
 from unisemalign.geometry import Rect
+from unisemalign.terms import MAX_ROUND
 
 VERSION = 1
 """Version of the messages and of ``scores.json``. It grows when a field changes its meaning."""
@@ -48,7 +49,7 @@ Area = Annotated[
 Pixel = Annotated[int, Field(strict=True, gt=-_PIXEL_LIMIT, lt=_PIXEL_LIMIT)]
 """One coordinate, in working pixels."""
 
-RoundNumber = Annotated[int, Field(strict=True, ge=0, lt=_PIXEL_LIMIT)]
+RoundNumber = Annotated[int, Field(strict=True, ge=0, le=MAX_ROUND)]
 """Number of a round; 0 is the first guess."""
 
 Count = Annotated[int, Field(strict=True, ge=0, le=MAX_SAFE)]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from unisemalign.errors import MessageError, ProjectError
+from unisemalign.errors import MessageError, ProjectError, shortened
 from unisemalign.protocol.events import KINDS, AnyOther, Event
 from unisemalign.protocol.requests import REQUEST, REQUESTS, Request, RequestId
 from unisemalign.protocol.results import RESULTS, AnyDone
@@ -21,8 +21,8 @@ LAST_KINDS = frozenset({"done", "failed", "cancelled"})
 """Kinds of the event that ends a piece of work."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
-_SHOWN = 60
 _MISTAKES = 3
+_LOOKED_AT = 400
 _MANY_BITS = 200
 _NO_OBJECT = frozenset(
     {"json_invalid", "json_type", "model_attributes_type", "model_type", "dict_type"}
@@ -100,7 +100,7 @@ def _mistake(error: ErrorDetails) -> str:
     if error["type"] == "missing":
         return f"'{place}' is missing."
     if error["type"] == "extra_forbidden":
-        return f"Unknown field '{_cut(place)}'."
+        return f"Unknown field '{shortened(place)}'."
     if error["type"] in _NO_OBJECT:
         return "It is no JSON object."
     if error["type"] in {"union_tag_not_found", "union_tag_invalid"}:
@@ -123,7 +123,7 @@ def _request_sentence(error: ValidationError, line: bytes | str) -> str:
     field = REQUESTS[verb].model_fields.get(name)
     if field is None:
         known = ", ".join(REQUESTS[verb].model_fields)
-        return f"The request '{verb}' has the fields {known}, found '{_cut(name)}'."
+        return f"The request '{verb}' has the fields {known}, found '{shortened(name)}'."
     found = "nothing" if first["type"] == "missing" else _shown(first["input"])
     return f"The request '{verb}' needs '{name}' to be {field.description}, found {found}."
 
@@ -138,9 +138,9 @@ def _id_of(line: bytes | str) -> int | str | None:
 def _shown(value: Any) -> str:
     """Return the beginning of ``value`` for a sentence, whatever its length and depth."""
     if isinstance(value, bytes):
-        value = value[: 4 * _SHOWN].decode(errors="replace")
+        value = value[:_LOOKED_AT].decode(errors="replace")
     if isinstance(value, str):
-        return f"'{_cut(value.strip())}'"
+        return f"'{shortened(value.strip())}'"
     if isinstance(value, int) and value.bit_length() > _MANY_BITS:
         return "a number of very many digits"
     if isinstance(value, bool | int | float) or value is None:
@@ -150,7 +150,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}"
     return type(value).__name__
-
-
-def _cut(text: str) -> str:
-    return f"{text[:_SHOWN]}…" if len(text) > _SHOWN else text

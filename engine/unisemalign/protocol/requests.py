@@ -13,14 +13,17 @@ from unisemalign.protocol.model import (
     ProtocolModel,
     RoundNumber,
 )
+from unisemalign.terms import (
+    MAX_CLUSTERS,
+    MAX_REGION_PX,
+    MAX_REGIONS,
+    MAX_SEED,
+    MIN_CLUSTERS,
+    MIN_REGION_PX,
+)
 
 MAX_LINE_BYTES = 1 << 20
 """A longer line is no request: it is refused without being kept in memory."""
-
-MIN_CLUSTERS, MAX_CLUSTERS = 2, 30
-MAX_REGIONS = 1000
-MIN_REGION_PX, MAX_REGION_PX = 32, 4096
-MAX_SEED = 2**32 - 1
 
 RequestId = Annotated[
     Annotated[int, Field(strict=True, ge=0, le=MAX_SAFE)] | Annotated[str, Field(max_length=200)],

@@ -6,7 +6,6 @@ from unisemalign.runtime.events import (
     JsonLinesEvents,
     LogFileEvents,
     ManyEvents,
-    ProgressBarEvents,
     SilentEvents,
     read_log,
 )
@@ -21,7 +20,6 @@ __all__ = [
     "LogFileEvents",
     "ManyEvents",
     "Pace",
-    "ProgressBarEvents",
     "SilentEvents",
     "cancel_on_signals",
     "read_log",

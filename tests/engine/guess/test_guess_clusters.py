@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from tests.engine.conftest import draw_textures
 from unisemalign.active import rank_regions
-from unisemalign.cli import guessing
+from unisemalign.cli import guessing, options
 from unisemalign.cli.app import app
 from unisemalign.errors import CancelledError, DataError, ProjectError
 from unisemalign.geometry import Rect
@@ -256,11 +256,11 @@ def test_impossible_names_are_told(names, says):
 
 
 def test_the_name_of_a_class_may_hold_a_comma():
-    read = guessing.parse_names("1=muscle, smooth, 12=none")
+    read = options.parse_names("1=muscle, smooth, 12=none")
     assert read == {1: "muscle, smooth", 12: "none"}
     for wrong in ("1", "=a", "one=a", "1=", ""):
         with pytest.raises(DataError, match="NUMBER=CLASS"):
-            guessing.parse_names(wrong)
+            options.parse_names(wrong)
 
 
 def test_names_know_no_case_and_what_is_not_named_is_no_class():

@@ -8,11 +8,12 @@ from safetensors.torch import load_file
 from torch._dynamo.utils import counters
 
 from tests.engine.conftest import QUICK
+from unisemalign.cli.terminal import ProgressBarEvents
 from unisemalign.errors import SettingsError
 from unisemalign.inference import load_predictor, score_split
 from unisemalign.project import Split
 from unisemalign.protocol import Cancelled, Start, Step
-from unisemalign.runtime import ProgressBarEvents, SilentEvents
+from unisemalign.runtime import SilentEvents
 from unisemalign.settings import build_settings
 from unisemalign.training import compiling, train_round
 from unisemalign.training.compiling import WORTH_STEPS, wants_compiling

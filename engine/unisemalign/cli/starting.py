@@ -1,0 +1,43 @@
+"""The command line's first moments: it can be stopped at once, and it is offline."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+STOPPED = 130
+
+
+def main() -> None:
+    """Run the command line. Offline unless the person asks for weights.
+
+    The hub's client reads the variable when it is imported, so it is set before anything else.
+    """
+    signal.signal(signal.SIGINT, _stop_at_once)
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ["HF_HUB_OFFLINE"] = "0" if sys.argv[1:3] == ["weights", "get"] else "1"
+    from unisemalign.cli.app import app
+
+    app()
+
+
+def begin_work() -> None:
+    """From here on SIGINT is a ``KeyboardInterrupt``: what is begun is ended in order."""
+    if signal.getsignal(signal.SIGINT) is _stop_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _stop_at_once(_number: int, _frame: FrameType | None) -> None:
+    """End the process while it only loads libraries: nothing is open yet.
+
+    An exception would come out of the middle of some library's import, which may swallow it.
+    """
+    if "--json" in sys.argv:
+        sys.stdout.write('{"event":"cancelled","text":"Stopped."}\n')
+        sys.stdout.flush()
+    else:
+        sys.stderr.write("Stopped.\n")
+        sys.stderr.flush()
+    os._exit(STOPPED)

@@ -1,0 +1,61 @@
+"""``export``: results for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unisemalign.cli.options import AsJson, MinHole, MinObject, ProjectPath, Slides, Smooth
+from unisemalign.cli.output import choose_events, errors_as_sentences, open_project, say, say_done
+from unisemalign.terms import Format, Source, What
+
+
+def export(
+    project: ProjectPath,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    fmt: Annotated[Format, typer.Option("--format", help="What to write.")] = "png",
+    source: Annotated[
+        Source, typer.Option(help="best: labels where there are any, else the prediction.")
+    ] = "best",
+    what: Annotated[
+        What, typer.Option(help="confidence, disagreement, origin: as png, ome-tiff, ome-zarr.")
+    ] = "class",
+    slides: Slides = None,
+    min_object_px: MinObject = 0,
+    min_hole_px: MinHole = 0,
+    smooth_px: Smooth = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Write masks and outlines other programs read; say first what of each slide is written."""
+    with errors_as_sentences(as_json):
+        from unisemalign.exchange import export_labels, plan_export, planned_sentence
+        from unisemalign.project import Cleaning
+        from unisemalign.protocol import ExportDone, Message
+
+        with open_project(project) as opened:
+            events = choose_events(as_json)
+            cleaning = Cleaning(min_object_px, min_hole_px, smooth_px)
+            plan = plan_export(
+                opened, fmt, source=source, slides=slides, cleaning=cleaning, what=what
+            )
+            for each in plan.slides:
+                events.emit(Message(text=planned_sentence(each), slide=each.slide))
+            paths = export_labels(
+                opened,
+                out,
+                fmt,
+                source=source,
+                slides=slides,
+                cleaning=cleaning,
+                what=what,
+                plan=plan,
+                events=events,
+            )
+        if as_json:
+            files = tuple(str(path) for path in paths)
+            return say_done(ExportDone(files=files, slides=plan.slides, left_out=plan.left_out))
+        for path in paths:
+            say(str(path))
+    return None

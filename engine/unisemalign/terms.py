@@ -1,0 +1,40 @@
+"""Words and bounds that engine, command line and viewer share. Loads nothing."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+
+class Split(StrEnum):
+    """What a slide or a region is for. Only ``train`` is ever trained on."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+
+
+Format = Literal["png", "geojson", "ome-tiff", "ome-zarr", "coco", "imagescope", "asap", "csv"]
+"""What an export writes."""
+
+Source = Literal["best", "labels", "prediction"]
+"""What an export is of; ``best``: labels where there are any, else the prediction."""
+
+What = Literal["class", "confidence", "disagreement", "origin"]
+"""Which numbers of a map an export writes."""
+
+MIN_CLUSTERS, MAX_CLUSTERS = 2, 30
+"""Of a first guess."""
+
+MAX_REGIONS = 1000
+"""Regions that are ranked at a time."""
+
+MIN_REGION_PX, MAX_REGION_PX = 32, 4096
+"""Side of a ranked region, in working pixels."""
+
+MAX_SEED = 2**32 - 1
+MAX_PATCH_PX = 1_000_000
+"""Area below which specks and holes can be dropped, and beyond which none is a speck."""
+
+MAX_ROUND = 2**31 - 1
+"""Number of a round."""
