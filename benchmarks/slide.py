@@ -46,10 +46,10 @@ from numpy.typing import NDArray
 from view import REPEATS, VIEW_PX, measure_views
 
 from unisemalign import Project, Rect, build_settings
-from unisemalign.inference import Plan, Predictor, open_for_segmenting, segment_slide
+from unisemalign.inference import Plan, Predictor, SegmentJob, open_for_segmenting
+from unisemalign.inference.storing import Shelf
 from unisemalign.model import build_network
 from unisemalign.project import chunks
-from unisemalign.runtime import CancelToken, SilentEvents
 from unisemalign.runtime.device import choose_device
 from unisemalign.settings import Settings
 from unisemalign.slides import synthetic, tissue_mask
@@ -179,28 +179,21 @@ def segment_here(folder: Path, encoder: str, overrides: list[str]) -> dict[str, 
         before = _memory_mb("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
         written = _count_written()
-        result = segment_slide(
-            project,
-            "drawn",
-            predictor,
-            project.new_round(method="benchmark", preset="random").number,
-            opened=opened,
-            events=SilentEvents(),
-            cancel=CancelToken(),
-        )
-        store = project.predictions(result["round"], "drawn")
+        number = project.new_round(method="benchmark", preset="random").number
+        result = SegmentJob(opened, predictor, Shelf.of_round(project, number, "drawn")).run()
+        store = project.predictions(number, "drawn")
         labelled = sum(int((store.read(rect) > 0).sum()) for rect in store.predicted_rects())
         stored = sum(path.stat().st_size for path in (folder / "slide.unisem").rglob("*.zarr/**/*"))
-    seconds = result["seconds"]
+    seconds = result.seconds
     return {
         "readers": readers,
         "labelled_mpx": round(labelled / 1e6, 1),
-        "windows": result["windows"],
+        "windows": result.windows,
         "seconds": seconds,
         "mpx_per_second": round(labelled / 1e6 / seconds, 3),
-        "wait_share": round(result["wait_s"] / seconds, 4),
-        "store_share": round(result["store_s"] / seconds, 4),
-        "device_share": round(result["device_s"] / seconds, 4),
+        "wait_share": round(result.wait_s / seconds, 4),
+        "store_share": round(result.store_s / seconds, 4),
+        "device_share": round(result.device_s / seconds, 4),
         "model_mb": round(before),
         "peak_mb": round(_memory_mb("VmHWM") - before),
         "bytes_written": sum(written),

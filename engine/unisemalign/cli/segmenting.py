@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 from unisemalign.cli.output import say
 from unisemalign.errors import BusyError, DataError, SlideError
 from unisemalign.exchange import area_by_class
 from unisemalign.geometry import Rect
 from unisemalign.project import Project
-from unisemalign.protocol import Message, Progress, SegmentDone, Start
+from unisemalign.protocol import Message, NotSegmented, Progress, SegmentDone, Segmented, Start
 from unisemalign.runtime import CancelToken, Events
 
-Results = Iterator[dict[str, Any]]
+Results = Iterator[Segmented | NotSegmented]
 
 
 def check_choices(
@@ -40,7 +39,7 @@ def segment_here(
     events: Events,
     cancel: CancelToken,
 ) -> Results:
-    """Label slides one after the other; yield each one's result, or ``slide`` and ``failed``."""
+    """Label slides one after the other; yield each one's result, or why there is none."""
     from unisemalign.inference import load_predictor, segment_slide
 
     predictor, found = load_predictor(project, round_number, overrides)
@@ -57,7 +56,7 @@ def segment_here(
                 cancel=cancel,
             )
         except (SlideError, BusyError) as error:
-            yield {"slide": name, "failed": str(error)}
+            yield NotSegmented(slide=name, text=str(error))
 
 
 def segment_elsewhere(
@@ -87,7 +86,7 @@ def segment_elsewhere(
 def tell_results(
     project: Project,
     total: int,
-    results: Iterable[dict[str, Any]],
+    results: Iterable[Segmented | NotSegmented],
     events: Events,
     *,
     as_json: bool,
@@ -101,18 +100,18 @@ def tell_results(
     """
     failed = []
     for result in results:
-        name = result["slide"]
-        if "failed" in result:
+        name = result.slide
+        if isinstance(result, NotSegmented):
             if total == 1:
-                raise SlideError(result["failed"])
+                raise SlideError(result.text)
             failed.append(name)
-            events.emit(Message(slide=name, text=f"{name}: {result['failed']}"))
+            events.emit(Message(slide=name, text=f"{name}: {result.text}"))
             continue
-        area = area_by_class(project, name, result["round"])
-        events.emit(SegmentDone(**result, area=area))
+        area = area_by_class(project, name, result.round)
+        events.emit(SegmentDone(**dict(result), area=area))
         if not as_json:
             shares = ", ".join(f"{k} {100 * v:.1f} %" for k, v in area.items())
-            fresh = "" if result["fresh"] else " (finished before)"
+            fresh = "" if result.fresh else " (finished before)"
             say(f"{name}: {shares}{fresh}")
     if failed:
         raise SlideError(

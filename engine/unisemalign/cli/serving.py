@@ -15,13 +15,14 @@ from unisemalign.cli.queueing import rank
 from unisemalign.errors import CancelledError, MessageError, UnisemalignError
 from unisemalign.exchange import area_by_class
 from unisemalign.inference import (
+    OpenSlide,
     Predictor,
     RecentWindows,
+    SegmentJob,
     load_predictor,
     open_for_segmenting,
-    segment_slide,
 )
-from unisemalign.inference.segmenting import OpenSlide
+from unisemalign.inference.storing import Shelf
 from unisemalign.project import Project, Round, TissueStore
 from unisemalign.protocol import (
     MAX_LINE_BYTES,
@@ -149,21 +150,18 @@ class Server:
         predictor, found = self._predictor(request.round)
         # A whole slide would only push the views out.
         predictor.recent = self._recent(predictor) if request.rect else None
-        result = segment_slide(
-            self._project,
-            request.slide,
+        done = SegmentJob(
+            self._opened(request.slide, predictor),
             predictor,
-            found.number,
+            Shelf.of_round(self._project, found.number, request.slide),
             rect=request.rect,
-            sketch=request.rect is not None,
-            downsample=request.downsample,
             focus=request.focus,
-            opened=self._opened(request.slide, predictor),
+            sketch=None if request.rect is None else request.downsample,
             events=answers,
             cancel=token,
-        )
+        ).run()
         area = area_by_class(self._project, request.slide, found.number)
-        answers.emit(SegmentDone(**result, area=area))
+        answers.emit(SegmentDone(**dict(done), area=area))
 
     def _guess(self, request: GuessRequest, answers: _Answers, token: CancelToken) -> None:
         done = make_guess(

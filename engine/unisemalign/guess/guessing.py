@@ -15,8 +15,8 @@ from unisemalign.geometry import Rect
 from unisemalign.guess.clusters import WINDOW_PX, cluster_network, find_clusters
 from unisemalign.guess.network import GuessNetwork
 from unisemalign.guess.words import words_network
-from unisemalign.inference import Predictor, segment_slide
-from unisemalign.inference.segmenting import identify
+from unisemalign.inference import Predictor, SegmentJob, open_for_segmenting
+from unisemalign.inference.loading import identify
 from unisemalign.inference.storing import Shelf
 from unisemalign.project import FIRST_ROUND, FirstGuess, GuessNote, Project
 from unisemalign.project.first_guess import cluster_values
@@ -46,7 +46,7 @@ def guess_by_clusters(
     Clusters found before are kept, with their names, so that another slide or view is told in the
     same terms; ``count`` looks for them anew and, if others are found, forgets the old. Named
     clusters become classes of round 0 at once. What was interrupted goes on with the bands it
-    lacks, as :func:`segment_slide` does.
+    lacks, as a :class:`SegmentJob` does.
 
     Raises
     ------
@@ -74,6 +74,7 @@ def guess_by_clusters(
     mapper = _Mapper(project, _predictor(network, WINDOW_PX), events, cancel)
     for name in slides:
         shelf = Shelf(
+            FIRST_ROUND,
             partial(guess.has_clusters, name),
             partial(guess.clusters, name, create=True),
             partial(guess.remove_clusters, name),
@@ -182,7 +183,7 @@ def _write_classes(
 
 @dataclass(frozen=True)
 class _Mapper:
-    """Maps slides by what a predictor answers, as :func:`segment_slide` does."""
+    """Maps slides by what a predictor answers."""
 
     project: Project
     predictor: Predictor
@@ -194,18 +195,23 @@ class _Mapper:
 
         ``shelf`` is where the map is kept; ``None``: in round 0.
         """
-        told = segment_slide(
-            self.project,
-            name,
-            self.predictor,
-            FIRST_ROUND,
-            rect=rect,
-            shelf=shelf,
-            what="Guessing",
-            events=self.events,
-            cancel=self.cancel,
-        )
-        return Rect(*told["rect"])
+        opened = open_for_segmenting(self.project, name, self.predictor)
+        try:
+            return (
+                SegmentJob(
+                    opened,
+                    self.predictor,
+                    shelf or Shelf.of_round(self.project, FIRST_ROUND, name),
+                    rect=rect,
+                    what="Guessing",
+                    events=self.events,
+                    cancel=self.cancel,
+                )
+                .run()
+                .rect
+            )
+        finally:
+            opened.slide.slide.close()
 
 
 def _predictor(

@@ -2,18 +2,26 @@
 
 from unisemalign.inference.bands import iter_bands, predict_rect
 from unisemalign.inference.blending import Band
+from unisemalign.inference.loading import load_predictor
 from unisemalign.inference.plan import Plan
 from unisemalign.inference.predictor import Predictor
 from unisemalign.inference.recent import RecentWindows
 from unisemalign.inference.scoring import ScoredRegion, predict_split, score_split
-from unisemalign.inference.segmenting import load_predictor, open_for_segmenting, segment_slide
+from unisemalign.inference.segmenting import (
+    OpenSlide,
+    SegmentJob,
+    open_for_segmenting,
+    segment_slide,
+)
 
 __all__ = [
     "Band",
+    "OpenSlide",
     "Plan",
     "Predictor",
     "RecentWindows",
     "ScoredRegion",
+    "SegmentJob",
     "iter_bands",
     "load_predictor",
     "open_for_segmenting",

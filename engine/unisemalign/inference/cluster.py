@@ -12,16 +12,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from unisemalign.errors import CancelledError, SettingsError, UnisemalignError
+from unisemalign.inference.loading import load_predictor
 from unisemalign.inference.predictor import Predictor
-from unisemalign.inference.segmenting import load_predictor, segment_slide
+from unisemalign.inference.segmenting import segment_slide
 from unisemalign.project import Project
-from unisemalign.protocol import ProjectLayout
-from unisemalign.runtime import CancelToken, SilentEvents
+from unisemalign.protocol import NotSegmented, ProjectLayout, Segmented
+from unisemalign.runtime import CancelToken
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -39,7 +40,7 @@ def segment_on_cluster(
     *,
     address: str,
     cancel: CancelToken,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Segmented | NotSegmented]:
     """Label whole slides on a Dask cluster; yield each one's result as it comes.
 
     Parameters
@@ -55,9 +56,9 @@ def segment_on_cluster(
 
     Yields
     ------
-    dict
-        What :func:`segment_slide` returns; or ``slide`` and ``failed``, a sentence, where a slide
-        could not be labelled. The others are done all the same.
+    Segmented | NotSegmented
+        What :func:`segment_slide` returns, or why a slide could not be labelled. The others are
+        done all the same.
 
     Raises
     ------
@@ -103,18 +104,18 @@ def segment_on_cluster(
             stop.unlink(missing_ok=True)
 
 
-def _result(future: Future, name: str) -> dict[str, Any]:
+def _result(future: Future, name: str) -> Segmented | NotSegmented:
     if future.status == "finished":
-        result: dict[str, Any] = future.result()
+        result: Segmented | NotSegmented = future.result()
         return result
     error = future.exception()
     text = f"No worker could finish '{name}' in {TRIES} tries: {type(error).__name__}: {error}"
-    return {"slide": name, "failed": text}
+    return NotSegmented(slide=name, text=text)
 
 
 def _segment(
     root: str, name: str, round_number: int, overrides: tuple[str, ...], stop: str
-) -> dict[str, Any]:
+) -> Segmented | NotSegmented:
     """Label one slide in a worker. A sentence is an answer; anything else is tried again."""
     cancel = CancelToken(Path(stop))
     try:
@@ -122,16 +123,9 @@ def _segment(
         with Project.open(Path(root)) as project:
             stamp = project.round(round_number).layout.weights.stat().st_mtime_ns
             predictor = _predictor(root, round_number, overrides, stamp)
-            return segment_slide(
-                project,
-                name,
-                predictor,
-                round_number,
-                events=SilentEvents(),
-                cancel=cancel,
-            )
+            return segment_slide(project, name, predictor, round_number, cancel=cancel)
     except (CancelledError, UnisemalignError) as error:
-        return {"slide": name, "failed": str(error)}
+        return NotSegmented(slide=name, text=str(error))
 
 
 @lru_cache(maxsize=1)

@@ -22,6 +22,8 @@ class Shelf:
 
     Attributes
     ----------
+    round
+        The number of the round whose map it is.
     is_there
         Whether there is one, even if only in part.
     take
@@ -32,6 +34,7 @@ class Shelf:
         Keeps every other writer out while a block runs; :class:`BusyError` where one is at work.
     """
 
+    round: int
     is_there: Callable[[], bool]
     take: Callable[[], PredictionStore]
     clear: Callable[[], None]
@@ -41,6 +44,7 @@ class Shelf:
     def of_round(cls, project: Project, number: int, slide: str) -> Shelf:
         """Return where a round keeps its prediction of ``slide``."""
         return cls(
+            number,
             partial(project.has_prediction, number, slide),
             partial(project.predictions, number, slide, create=True),
             partial(project.remove_prediction, number, slide),

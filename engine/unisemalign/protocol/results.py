@@ -133,6 +133,13 @@ class Segmented(ProtocolModel):
     unreadable: tuple[Area, ...] = ()
 
 
+class NotSegmented(ProtocolModel):
+    """A slide that could not be segmented, and why: a sentence."""
+
+    slide: str
+    text: str
+
+
 class SegmentDone(Done, Segmented):
     """A slide, or a part of it, was segmented. ``area``: class name → part of what is labelled."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from unisemalign.errors import TrainingError, WeightsError
-from unisemalign.inference.segmenting import check_classes
+from unisemalign.inference.loading import check_classes
 from unisemalign.methods import Batch, Method, build_method
 from unisemalign.model import build_network, load_network
 from unisemalign.model.token_cache import TokenCache

@@ -36,7 +36,7 @@ def train_round(
     settings: Settings | None,
     *,
     resume: bool = False,
-    events: Events,
+    events: Events | None = None,
     cancel: CancelToken | None = None,
     team: Team = ALONE,
 ) -> Round:
@@ -52,7 +52,7 @@ def train_round(
     resume
         Go on with the newest round that did not finish, from its last checkpoint.
     events
-        Told of each step; the round's ``log.jsonl`` is told too.
+        Told of each step (``None``: nobody is); the round's ``log.jsonl`` is told too.
     cancel
         Stops the round at its next step, with a checkpoint.
     team
@@ -77,7 +77,8 @@ def train_round(
             raise
         found.layout.cancel.unlink(missing_ok=True)
         token = cancel or CancelToken(found.layout.cancel)
-        events = ManyEvents([events, LogFileEvents(found.layout.log)])
+        told = SilentEvents() if events is None else events
+        events = ManyEvents([told, LogFileEvents(found.layout.log)])
         loop = Loop(project, settings, found, events, token, team)
         return _finish(loop, resume=resume)
 

@@ -24,14 +24,17 @@ from unisemalign.geometry import Rect
 from unisemalign.inference import (
     Plan,
     Predictor,
+    SegmentJob,
     iter_bands,
     load_predictor,
+    open_for_segmenting,
     plan,
     predict_rect,
     score_split,
     segment_slide,
 )
 from unisemalign.inference.blending import window_weights
+from unisemalign.inference.storing import Shelf
 from unisemalign.model import build_network
 from unisemalign.project import PredictionStore, Project, Split
 from unisemalign.runtime import CancelToken, SilentEvents
@@ -183,8 +186,10 @@ def test_a_sketch_comes_first_and_the_rest_replaces_it(trained):
             told.append((event.event, stored))
 
     view = Rect(10, 20, 180, 200)
-    quiet = {"cancel": CancelToken(), "rect": view}
-    segment_slide(trained, "b", predictor, 1, sketch=True, events=Seen(), **quiet)
+    opened = open_for_segmenting(trained, "b", predictor)
+    shelf = Shelf.of_round(trained, 1, "b")
+    SegmentJob(opened, predictor, shelf, rect=view, sketch=1.0, events=Seen()).run()
+    opened.slide.slide.close()
     kinds = [kind for kind, _ in told]
     assert kinds.index("written") < kinds.index("progress")
     first, last = (stored for kind, stored in told if kind == "written")
@@ -217,7 +222,7 @@ def test_a_removed_map_is_made_again_though_killed_at_once(trained, monkeypatch,
         with pytest.raises(KeyboardInterrupt):
             segment_slide(trained, "b", predictor, 1, **quiet)
     assert trained.has_prediction(1, "b")
-    assert segment_slide(trained, "b", predictor, 1, **quiet)["fresh"]
+    assert segment_slide(trained, "b", predictor, 1, **quiet).fresh
     assert np.array_equal(trained.predictions(1, "b").read(whole), before)
 
 
@@ -356,15 +361,15 @@ def test_a_slide_is_segmented_once_and_then_left_alone(trained):
     predictor, found = load_predictor(trained)
     told = {"events": SilentEvents(), "cancel": CancelToken()}
     result = segment_slide(trained, "b", predictor, found.number, **told)
-    about = {"slide": "b", "round": 1, "rect": [0, 0, 192, 256], "fresh": True}
-    assert about.items() <= result.items()
-    assert result["windows"] == 6
-    assert result["unreadable"] == []
-    spent = result["wait_s"] + result["store_s"] + result["device_s"]
-    assert spent == pytest.approx(result["seconds"], abs=0.01)
+    assert (result.slide, result.round, result.rect) == ("b", 1, Rect(0, 0, 192, 256))
+    assert result.fresh
+    assert result.windows == 6
+    assert result.unreadable == ()
+    spent = result.wait_s + result.store_s + result.device_s
+    assert spent == pytest.approx(result.seconds, abs=0.01)
     store = trained.predictions(1, "b")
     assert (store.read(Rect(0, 0, 192, 256)) > 0).all()
-    assert not segment_slide(trained, "b", predictor, found.number, **told)["fresh"]
+    assert not segment_slide(trained, "b", predictor, found.number, **told).fresh
 
 
 def test_a_map_is_never_of_two_models(trained):
@@ -380,7 +385,7 @@ def test_a_map_is_never_of_two_models(trained):
     store = trained.predictions(1, "b")
     assert (store.read(part) > 0).all()
     assert (store.read(Rect(64, 64, 64, 64)) == 0).all()
-    assert segment_slide(trained, "b", flipped, 1, **told)["fresh"]
+    assert segment_slide(trained, "b", flipped, 1, **told).fresh
 
 
 def test_only_the_use_of_a_model_can_change_after_training(trained):
@@ -448,15 +453,7 @@ def test_a_killed_job_goes_on_and_ends_the_same_bytes(trained, tmp_path):
 def test_a_region_outside_the_slide_is_told(trained):
     predictor, _ = load_predictor(trained)
     with pytest.raises(ProjectError, match="192 × 256 px"):
-        segment_slide(
-            trained,
-            "b",
-            predictor,
-            1,
-            rect=Rect(5000, 0, 10, 10),
-            events=SilentEvents(),
-            cancel=CancelToken(),
-        )
+        segment_slide(trained, "b", predictor, 1, rect=Rect(5000, 0, 10, 10))
 
 
 def test_before_any_model_exists_the_first_step_is_told(study):

@@ -7,9 +7,10 @@ from PIL import Image
 from tests.engine.conftest import draw_textures
 from unisemalign.errors import CancelledError
 from unisemalign.geometry import Rect
-from unisemalign.inference import load_predictor, segment_slide
+from unisemalign.inference import SegmentJob, load_predictor, open_for_segmenting
 from unisemalign.inference.coarse import COARSEST, coarse_factor
-from unisemalign.runtime import CancelToken, SilentEvents
+from unisemalign.inference.storing import Shelf
+from unisemalign.runtime import CancelToken
 
 VIEW = Rect(50, 30, 700, 601)
 GLASS_X = 520
@@ -32,8 +33,11 @@ def segment(half_glass):
     predictor, _ = load_predictor(half_glass)
 
     def run(**more):
-        quiet = {"events": SilentEvents(), "cancel": CancelToken(), **more}
-        return segment_slide(half_glass, "d", predictor, 1, **quiet)
+        opened = open_for_segmenting(half_glass, "d", predictor)
+        try:
+            return SegmentJob(opened, predictor, Shelf.of_round(half_glass, 1, "d"), **more).run()
+        finally:
+            opened.slide.slide.close()
 
     return run
 
@@ -59,7 +63,7 @@ class Told:
 @pytest.mark.parametrize("downsample", [2.0, 3.4, 40.0])
 def test_a_coarse_answer_comes_first_and_goes(half_glass, segment, downsample):
     told = Told(half_glass)
-    segment(rect=VIEW, sketch=True, downsample=downsample, events=told)
+    segment(rect=VIEW, sketch=downsample, events=told)
     factor = coarse_factor(downsample)
     kinds = [final for _, final, _, _ in told.written]
     assert not kinds[0]
@@ -80,10 +84,10 @@ def test_a_coarse_answer_comes_first_and_goes(half_glass, segment, downsample):
 
 
 @pytest.mark.parametrize(
-    "asked", [{"downsample": 1.3}, {"downsample": 4.0, "rect": Rect(0, 0, 250, 300)}], ids=str
+    "asked", [{"sketch": 1.3}, {"sketch": 4.0, "rect": Rect(0, 0, 250, 300)}], ids=str
 )
 def test_what_fits_the_screen_or_is_small_is_not_labelled_coarsely(half_glass, segment, asked):
-    segment(**{"rect": VIEW, "sketch": True, **asked})
+    segment(**{"rect": VIEW, **asked})
     assert not half_glass.predictions(1, "d").coarse_answers()
 
 
@@ -103,8 +107,7 @@ def test_a_slide_looked_at_coarsely_ends_like_any_other(half_glass, segment):
         with pytest.raises(CancelledError):
             segment(
                 rect=Rect(0, 0, 803, 901),
-                sketch=True,
-                downsample=downsample,
+                sketch=downsample,
                 events=Once(half_glass),
                 cancel=token,
             )

@@ -74,13 +74,13 @@ def test_only_what_a_correction_changes_is_done_again_and_ends_as_if_fresh(study
     as_found = stored(study)
     correct(study, slice(66, 94), slice(0, 25), TissueChange.NOT_TISSUE)
     seen = Written()
-    assert segmented(study, predictor, seen)["fresh"]
+    assert segmented(study, predictor, seen).fresh
     # The corrected part begins at row 1056: the band above 1024 is within a window's reach.
     assert seen.rects == [Rect(512, 0, 512, 400), Rect(1024, 0, 476, 400)]
     store = study.predictions(1, "a")
     assert (store.read(Rect(0, 0, 1056, 400)) > 0).all()
     assert not store.read(Rect(1056, 0, 444, 400)).any()
-    assert not segmented(study, predictor)["fresh"]
+    assert not segmented(study, predictor).fresh
     again = stored(study)
     study.remove_prediction(1, "a")
     segmented(study, predictor)
@@ -131,5 +131,5 @@ def test_a_stop_while_redoing_leaves_nothing_stale(study, predictor, monkeypatch
             segmented(study, predictor)
     assert stored(study) != as_found
     correct(study, slice(0), slice(0), TissueChange.AS_FOUND)
-    assert segmented(study, predictor)["fresh"]
+    assert segmented(study, predictor).fresh
     assert stored(study) == as_found
