@@ -71,7 +71,7 @@ def test_mean_and_sd_over_seeds_and_runs_that_are_there_are_read(data, tmp_path)
             assert report[place][key]["mean"] == pytest.approx(np.mean(values), abs=1e-3), key
             assert report[place][key]["sd"] == pytest.approx(np.std(values, ddof=1), abs=1e-3), key
     assert report["seconds_per_step"]["mean"] > 0
-    assert "best_test" not in report, "no test images, no test scores"
+    assert report.get("best_test") is None, "no test images, no test scores"
     assert [r["seed"] for r in report["runs"]] == [0, 1]
     again = run("glas", "--data", data, "--fraction", "10", *out)
     assert not [e for e in again if e["event"] == "step"]
@@ -133,19 +133,19 @@ def test_the_report_shows_the_worst_and_the_best_image(data, tmp_path):
 
 def test_the_best_weights_are_scored_on_test_images_when_they_are_there(data, tmp_path):
     arguments = ["glas", "--data", data, "--out", tmp_path / "runs", "--seeds", "0", *FLAGS]
-    assert "best_test" not in run(*arguments)[-1]
+    assert run(*arguments)[-1].get("best_test") is None
     for name, seed in (("testA_1", 10), ("testA_2", 11), ("testB_1", 12)):
         draw_pair(data, name, seed)
     events = run(*arguments)
     assert not [e for e in events if e["event"] == "step"], "the run is read, not trained again"
-    told = [e["what"] for e in events if "Scoring test" in e.get("what", "")]
+    told = [e["what"] for e in events if "Scoring test" in (e.get("what") or "")]
     assert told == [f"Scoring test, {which} step" for which in ("best", "last")]
     report = events[-1]
     scores = report["runs"][0]["best_test"]
     assert scores["images"] == 3
     assert report["best_test"]["mdice"] == {"mean": round(100 * scores["mdice"], 4), "sd": None}
     again = run(*arguments)
-    assert not [e for e in again if "Scoring test" in e.get("what", "")], "nor scored again"
+    assert not [e for e in again if "Scoring test" in (e.get("what") or "")], "nor scored again"
     assert again[-1] == report
     draw_pair(data, "testB_2", 13)
     more = run(*arguments)[-1]["runs"][0]
@@ -208,7 +208,7 @@ def test_a_run_of_before_is_read_and_says_what_it_lacks(data, tmp_path):
     assert report["runs"][0]["best_test"] == old["runs"][0]["best_test"]
     assert "last_test" not in report["runs"][0]
     assert report["runs"][1]["last_test"]["images"] == 1
-    assert "last_test" not in report, "a mean over some seeds would stand beside means over all"
+    assert report.get("last_test") is None, "a mean over some seeds beside means over all"
     shutil.rmtree(folder / "glas.unisem")
     assert run(*arguments, "--seeds", "0,1")[-1] == report
 
@@ -389,7 +389,7 @@ def test_the_command_asks_for_the_length_of_the_partition(tmp_path, monkeypatch)
         asked.append(settings.training.steps)
         raise DataError("Seen.")
 
-    monkeypatch.setattr("unisemalign.cli.app.run_benchmark", look)
+    monkeypatch.setattr("unisemalign.benchmark.run_benchmark", look)
     wanted = ["glas", "--data", tmp_path, "--fraction", "20"]
     run(*wanted, "--preset", "paper", status=1)
     run(*wanted, "--preset", "paper", "--set=training.steps=7", status=1)
@@ -400,13 +400,9 @@ def test_the_command_asks_for_the_length_of_the_partition(tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["camelyon"], "'glas', found 'camelyon'"),
+        (["camelyon"], "lists, found 'camelyon'"),
         (["glas", "--fraction", "50"], "10 or 20, found 50"),
         (["glas", "--data", "nowhere"], "splits.toml"),
-        (["glas", "--seeds", "4,4"], "different whole numbers from 0 to 2³² − 1, found '4,4'"),
-        (["glas", "--seeds=-1"], "found '-1'"),
-        (["glas", "--seeds", "99999999999999999999"], "found '9999"),
-        (["glas", "--seeds", ""], "found ''"),
         (["glas", "--set", "seed=7"], "--seeds 7"),
         (["glas", "--set", "model.encoder=uni"], "--encoder uni"),
         (["glas", "--set", "model.text=conch"], "--text conch"),
@@ -416,6 +412,13 @@ def test_mistakes_are_told(data, tmp_path, arguments, words):
     name, *rest = arguments
     told = run(name, "--data", data, "--out", tmp_path / "runs", *rest, *FLAGS, status=1)
     assert words in told[-1]["text"]
+
+
+@pytest.mark.parametrize("seeds", ["4,4", "-1", "99999999999999999999", ""])
+def test_impossible_seeds_are_wrong_use(data, seeds):
+    result = CliRunner().invoke(app, ["benchmark", "glas", "--data", str(data), f"--seeds={seeds}"])
+    assert result.exit_code == 2
+    assert "Seeds need different whole numbers" in result.output
 
 
 @pytest.mark.parametrize(

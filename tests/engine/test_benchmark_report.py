@@ -25,6 +25,7 @@ from unisemalign.benchmark.pictures import (
 from unisemalign.benchmark.report import ReportContent, write_report
 from unisemalign.benchmark.spread import spread_over_seeds
 from unisemalign.metrics import SCORE_NAMES
+from unisemalign.protocol import Message, Validation
 from unisemalign.settings import build_settings
 
 VOID = {"meta", "img", "line", "polyline", "circle", "br"}
@@ -112,6 +113,8 @@ def result(**changes):
 def content(**changes):
     values = {
         "result": result(),
+        "title": "GlaS, 10 % of the images labelled",
+        "shown_class": "gland",
         "images": {"labelled": 7, "val": 12, "test": 0},
         "text": "free",
         "changed": [("training.steps", "400", "60")],
@@ -214,11 +217,11 @@ def test_outlines_follow_the_borders_and_leave_the_rest():
 
 def test_a_resumed_log_counts_the_later_validation():
     log = [
-        {"event": "validation", "step": 10, "mdice": 0.5},
-        {"event": "step", "step": 11},
-        {"event": "validation", "step": 20, "mdice": 0.6},
-        {"event": "validation", "step": 20, "mdice": 0.7},
-        {"event": "validation", "step": 30, "mdice": None},
+        Validation(step=10, mdice=0.5),
+        Message(text="between"),
+        Validation(step=20, mdice=0.6),
+        Validation(step=20, mdice=0.7),
+        Validation(step=30, mdice=None),
     ]
     assert validation_points(log) == [(10, 50.0), (20, 70.0)]
     assert draw_curves({"seed 0": []}) == ""

@@ -27,6 +27,7 @@ FLOORS = {
     "training": 5,
     "active": 5,
     "benchmark": 5,
+    "datasets": 4,
     "cli": 7,
     "__main__": 7,
 }

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unisemalign.benchmark.curve import validation_points
 from unisemalign.benchmark.pictures import Example
 from unisemalign.benchmark.report import ReportContent
+from unisemalign.datasets import DataSet
 from unisemalign.errors import UnisemalignError
-from unisemalign.metrics import OverlapScores
+from unisemalign.metrics import IGNORE, OverlapScores
 from unisemalign.project import Project, Round, Split
 from unisemalign.protocol import Message, Progress, Start
 from unisemalign.runtime import Events
@@ -27,7 +29,7 @@ _TOLD_ELSEWHERE = {"seed", "model.encoder", "model.text"}
 def gather_content(
     result: Mapping[str, Any],
     settings: Settings,
-    images: Mapping[str, int],
+    dataset: DataSet,
     *,
     project: str,
     events: Events,
@@ -40,8 +42,8 @@ def gather_content(
         As ``run_benchmark`` returns it.
     settings
         Those of every seed.
-    images
-        How many images: use → number.
+    dataset
+        What was trained and scored on.
     project
         Name of the project in each run's folder. Its log gives the curve; the median seed's best
         weights label the val images once more, for the pictures.
@@ -54,14 +56,16 @@ def gather_content(
     examples: list[Example] = []
     why = ""
     try:
-        examples = _examples(Path(median["folder"]) / project, settings, events)
+        examples = _examples(Path(median["folder"]) / project, dataset, settings, events)
     except UnisemalignError as error:  # the figures stand without pictures
         why = str(error)
         events.emit(Message(text=f"The report has no pictures. {why}"))
     curves = {f"seed {run['seed']}": _curve(Path(run["folder"]) / project) for run in runs}
     return ReportContent(
         result=result,
-        images=images,
+        title=dataset.title,
+        images=dataset.images,
+        shown_class=dataset.classes[dataset.shown],
         text=settings.model.text,
         changed=changed_settings(settings),
         curves={name: curve for name, curve in curves.items() if curve},
@@ -117,7 +121,7 @@ def _curve(root: Path) -> list[tuple[int, float]]:
         return validation_points(read_log(made.layout.log)) if made else []
 
 
-def _examples(root: Path, settings: Settings, events: Events) -> list[Example]:
+def _examples(root: Path, dataset: DataSet, settings: Settings, events: Events) -> list[Example]:
     """Return the worst and the best val image by their own mDice; one where there is one."""
     from unisemalign.inference import load_predictor, predict_split
 
@@ -136,15 +140,20 @@ def _examples(root: Path, settings: Settings, events: Events) -> list[Example]:
             [mdice] = scores.image_mdice
             if mdice is None:
                 continue
-            gland = float(scores.dice[1])
+            dice = float(scores.dice[dataset.shown])
             example = Example(
                 name=region.slide,
                 mdice=mdice,
-                gland_dice=None if np.isnan(gland) else gland,
+                class_dice=None if np.isnan(dice) else dice,
                 image=slides[region.slide].read(region.rect),
-                predicted=region.predicted,
-                truth=region.truth,
+                predicted=_one_class(region.predicted, dataset.shown),
+                truth=_one_class(region.truth, dataset.shown),
             )
             kept = sorted([*kept, example], key=lambda each: each.mdice)
             kept = kept if len(kept) < 3 else [kept[0], kept[-1]]
     return kept
+
+
+def _one_class(indices: NDArray[np.uint8], shown: int) -> NDArray[np.uint8]:
+    """Return ``(Y, X)`` of 1 where ``shown`` is, 0 elsewhere; 255 stays."""
+    return np.where(indices == IGNORE, IGNORE, indices == shown).astype(np.uint8)

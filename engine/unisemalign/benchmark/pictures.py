@@ -17,9 +17,9 @@ TRUTH_COLOR, PREDICTED_COLOR = "#000000", "#ffe600"
 """Outlines: dark and light, so that both are told apart on any stain, and in grey."""
 
 ERROR_COLORS = {
-    "background, right": "#f2f2f2",
-    "gland, right": "#b4b4b4",
-    "gland, missed": "#d55e00",
+    "elsewhere, right": "#f2f2f2",
+    "right": "#b4b4b4",
+    "missed": "#d55e00",
     "too much": "#0072b2",
     "not judged": "#ffffff",
 }
@@ -36,17 +36,17 @@ class Example:
     ----------
     name
         The image's name.
-    mdice, gland_dice
-        The image's own, in 0…1; ``None``: no gland, neither true nor predicted.
+    mdice, class_dice
+        The image's own, in 0…1; ``None``: not there, neither true nor predicted.
     image
         ``(Y, X, 3)`` uint8.
     predicted, truth
-        Class indices ``(Y, X)`` uint8: 0 background, 1 gland; 255 = not predicted, not labelled.
+        Class indices ``(Y, X)`` uint8: 1 the class shown, 0 any other; 255 = neither.
     """
 
     name: str
     mdice: float
-    gland_dice: float | None
+    class_dice: float | None
     image: NDArray[np.uint8]
     predicted: NDArray[np.uint8]
     truth: NDArray[np.uint8]
@@ -92,7 +92,7 @@ def _uri(image: Image.Image, kind: str, **options: int) -> str:
 
 
 def _outline(mask: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
-    # Half inside, half outside; the image's own edge is no border of a gland.
+    # Half inside, half outside; the image's own edge is no border of an object.
     inner = ndimage.binary_erosion(mask, iterations=max(1, width // 2), border_value=1)
     outer = ndimage.binary_dilation(mask, iterations=width - width // 2)
     ring: NDArray[np.bool_] = outer & ~inner

@@ -36,8 +36,12 @@ class ReportContent:
     ----------
     result
         As ``run_benchmark`` returns it.
+    title
+        What the page is headed with.
     images
         How many images: use (``labelled``, ``val``, …) → number.
+    shown_class
+        The class whose outlines are drawn.
     text
         Name of the text tower.
     changed
@@ -53,7 +57,9 @@ class ReportContent:
     """
 
     result: Mapping[str, Any]
+    title: str
     images: Mapping[str, int]
+    shown_class: str
     text: str
     changed: Sequence[tuple[str, str, str]]
     curves: Mapping[str, list[tuple[int, float]]]
@@ -78,7 +84,7 @@ def write_report(path: Path, content: ReportContent) -> None:
     images = ", ".join(f"{count} {use}" for use, count in content.images.items() if count)
     many = "mean ± sample standard deviation (n − 1) over seeds" if len(seeds) > 1 else "one seed"
     text = page.substitute(
-        title=escape(f"GlaS, {result['fraction']} % of the images labelled"),
+        title=escape(content.title),
         subtitle=escape(
             f"{result['method']}, preset {result['preset']}, encoder {result['encoder']}, text "
             f"{content.text}; {'seeds' if len(seeds) > 1 else 'seed'} {', '.join(seeds)}. "
@@ -192,9 +198,10 @@ def _examples(content: ReportContent) -> str:
         name = escape(example.name)
         figures.append(
             f"<figure><figcaption><b>{escape(title)}: {name}</b>. "
-            f"mDice {_percent(example.mdice)}, gland Dice {_percent(example.gland_dice)}."
+            f"mDice {_percent(example.mdice)}, {escape(content.shown_class)} Dice "
+            f"{_percent(example.class_dice)}."
             f'</figcaption><div class="pair">'
-            f'<img alt="{name} with true and predicted outlines of glands" '
+            f'<img alt="{name} with true and predicted outlines" '
             f'src="{jpeg_uri(draw_outlines(example))}">'
             f'<img alt="{name}: where the prediction is right and wrong" '
             f'src="{error_map_uri(kinds)}">'

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from unisemalign.benchmark.gathering import benchmark_round, gather_content, telling
-from unisemalign.benchmark.glas import Glas, read_glas
 from unisemalign.benchmark.report import write_report
 from unisemalign.benchmark.spread import SCORED_AT, spread_over_seeds
-from unisemalign.errors import DataError, ProjectError, SettingsError, WeightsError
+from unisemalign.datasets import DataSet, read_dataset
+from unisemalign.errors import ProjectError, SettingsError, WeightsError
 from unisemalign.project import Project, Split
 from unisemalign.project.locks import ProcessLock
 from unisemalign.protocol import Message, RoundLayout, RunScores, Start, TestScores
@@ -26,7 +26,6 @@ from unisemalign.settings import ModelSettings, Settings, build_settings
 if TYPE_CHECKING:
     from unisemalign.inference import Predictor
 
-_PROJECT = "glas.unisem"
 _LENGTH = ("training.steps=1000",)
 """Of `recommended`, trained once and from nothing; a person's rounds are shorter and add up."""
 _LENGTH_20 = ("training.steps=1120", "training.validate_every=14")
@@ -92,19 +91,20 @@ def run_benchmark(
     SettingsError
         If the settings name a seed, encoder or text tower that differs from what is given here.
     """
-    if dataset != "glas":
-        raise DataError(f"A benchmark wants the name 'glas', found '{dataset}'.")
-    glas = read_glas(data, fraction)
+    found = read_dataset(dataset, data, fraction)
+    if found.remark:
+        events.emit(Message(text=found.remark))
     settings = _with_towers(settings, encoder, text)
-    report = f"glas{fraction}-{settings.preset}-{settings.method.name}"
-    report = f"report-{report}-{_digest(settings, f'{glas.partition} {seeds}')}.html"
+    report = f"{found.tag}-{settings.preset}-{settings.method.name}"
+    report = f"report-{report}-{_digest(settings, f'{found.partition} {seeds}')}.html"
     check_results(out, [report])  # before hours of training
     runs = []
     for seed in seeds:
         mine = settings.model_copy(update={"seed": seed})
-        name = f"glas{fraction}-{mine.preset}-{mine.method.name}-{_digest(mine, glas.partition)}"
+        digest = _digest(mine, found.partition)
+        name = f"{found.tag}-{mine.preset}-{mine.method.name}-{digest}"
         folder = out / f"{name}-s{seed}"
-        scores = _make(folder, glas, mine, events)
+        scores = _make(folder, found, mine, events)
         events.emit(Message(text=_sentence(seed, scores)))
         runs.append({"seed": seed, "folder": str(folder), **_shown(scores)})
     spread = spread_over_seeds(runs)
@@ -119,9 +119,14 @@ def run_benchmark(
         **spread,
         "runs": runs,
     }
-    content = gather_content(result, settings, glas.images, project=_PROJECT, events=events)
+    content = gather_content(result, settings, found, project=_project(found), events=events)
     write_report(out / report, content)
     return {**result, "report": str(out / report)}
+
+
+def _project(dataset: DataSet) -> str:
+    """Return the name of the project in a run's folder."""
+    return f"{dataset.name}.unisem"
 
 
 def _with_towers(settings: Settings, encoder: str, text: str) -> Settings:
@@ -145,21 +150,21 @@ def _digest(settings: Settings, more: str) -> str:
     return hashlib.sha256(f"{settings.model_dump_json()} {more}".encode()).hexdigest()[:10]
 
 
-def _make(folder: Path, glas: Glas, settings: Settings, events: Events) -> RunScores:
+def _make(folder: Path, dataset: DataSet, settings: Settings, events: Events) -> RunScores:
     """Return a run's scores, of today's test images alone; train and score what is missing."""
-    tests = glas.tests_digest() if glas.tests else None
+    tests = dataset.tests_digest() if dataset.tests else None
     scores = _read_scores(folder)
     if scores is None or not _are_scored(scores, tests):
         busy = f"'{folder.name}' is being made by {{holder}}. Wait for it, or choose another --out."
         with ProcessLock(folder / "making.lock", busy).held():
             scores = _read_scores(folder)  # again: somebody may have finished it meanwhile
             if scores is None:
-                root = folder / _PROJECT
-                with glas.open_study(root, settings.model.encoder, settings.model.text) as project:
+                root, model = folder / _project(dataset), settings.model
+                with dataset.open_study(root, model.encoder, model.text) as project:
                     scores = _train(project, settings, events)
                 _write_scores(folder, scores)
             if not _are_scored(scores, tests):
-                scores = _score_tests(folder, scores, glas, settings, events)
+                scores = _score_tests(folder, scores, dataset, settings, events)
     return scores if scores.tests == tests else _untested(scores, None)
 
 
@@ -212,7 +217,7 @@ def _train(project: Project, settings: Settings, events: Events) -> RunScores:
 
 
 def _score_tests(
-    folder: Path, scores: RunScores, glas: Glas, settings: Settings, events: Events
+    folder: Path, scores: RunScores, dataset: DataSet, settings: Settings, events: Events
 ) -> RunScores:
     """Return and note the scores with those on the test images; what cannot be scored is told.
 
@@ -221,20 +226,23 @@ def _score_tests(
     """
     from unisemalign.inference import score_split
 
-    digest = glas.tests_digest()
+    digest = dataset.tests_digest()
     if scores.tests != digest:  # of other images
         scores = _untested(scores, digest)
     root = folder / "tests.unisem"
     shutil.rmtree(root, ignore_errors=True)  # of a killed process
     try:
-        with Project.open(folder / _PROJECT) as project, glas.create_tests(root) as tests:
+        with (
+            Project.open(folder / _project(dataset)) as project,
+            dataset.create_tests(root) as tests,
+        ):
             for place in (each for each in _TESTS if getattr(scores, each) is None):
                 try:
                     predictor, about = _predictor(project, place, settings.device)
                 except (ProjectError, WeightsError) as error:  # the other figures stand without
                     events.emit(Message(text=f"Not scored: {SCORED_AT[place]}. {error}"))
                     continue
-                events.emit(Start(what=f"Scoring {SCORED_AT[place]}", total=len(glas.tests)))
+                events.emit(Start(what=f"Scoring {SCORED_AT[place]}", total=len(dataset.tests)))
                 found = score_split(tests, predictor, Split.TEST, on_region=telling(events))
                 at = TestScores.model_validate({**about, **found.summary()})
                 scores = scores.model_copy(update={place: at})

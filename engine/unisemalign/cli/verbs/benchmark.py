@@ -13,10 +13,15 @@ from unisemalign.cli.verbs.train import METHOD_HELP, PRESET_HELP
 
 
 def benchmark(
-    dataset: Annotated[str, typer.Argument(metavar="glas", help="Which benchmark.")],
-    data: Annotated[Path, typer.Option(help="Folder with images/, masks/ and splits.toml.")],
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="Data set: glas, luad, lists, …; a name not known lists them all."
+        ),
+    ],
+    data: Annotated[Path, typer.Option(help="Its folder, as it is published.")],
     fraction: Annotated[
-        int, typer.Option(min=1, max=100, help="Share of labelled images: 10 or 20.")
+        int, typer.Option(min=1, max=100, help="Per cent of labelled images (GlaS: 10 or 20).")
     ] = 10,
     preset: Annotated[str, typer.Option(help=PRESET_HELP)] = "recommended",
     method: Annotated[str | None, typer.Option(help=METHOD_HELP)] = None,
@@ -29,11 +34,10 @@ def benchmark(
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train and score on a public benchmark: mean ± sample standard deviation (n − 1) over seeds.
+    """Train and score on a data set: mean ± sample standard deviation (n − 1) over seeds.
 
-    Test images (test* in images/ and masks/, or 'test' in splits.toml) are scored where there are
-    any. The preset recommended takes 1000 steps, paper and released 80 epochs: 1280 steps at 10 %,
-    1120 at 20 %.
+    Test images are scored where there are any (GlaS: test* in images/ and masks/). The preset
+    recommended takes 1000 steps, paper and released 80 epochs: 1280 steps at 10 %, 1120 at 20 %.
     """
     listed = read_option(parse_seeds, seeds) or []
     with errors_as_sentences(as_json):
@@ -58,7 +62,7 @@ def benchmark(
         events.emit(BenchmarkDone(**report))
         if as_json:
             return
-        say(f"{dataset} {fraction} %, {preset}, {report['method']}, seeds {seeds}:")
+        say(f"{dataset}, {preset}, {report['method']}, seeds {seeds}:")
         places = [place for place in SCORED_AT if place in report]
         say(f"  {'':18}" + "".join(f"{SCORED_AT[place]:18}" for place in places).rstrip())
         for key, words in SCORE_NAMES.items():
