@@ -62,7 +62,7 @@ class Controller(QObject):
         self.opener = Opener(session, layers, errors)
         self.tissue = TissueEditor(layers, partial(errors.reporting, "segment", act=False))
         errors.began.connect(self.tissue.keep)  # whatever begins sees the newest correction
-        self.guesser = Guesser(session, layers, errors, engine=engine)
+        self.guesser = Guesser(session, layers, errors)
         self.segmenter = Segmenter(session, layers, errors, self.guesser)
         self.tissue.kept.connect(self.segmenter.forget_labelled_areas)
         self.reviewer = Reviewer(session, layers, errors, self.segmenter)
@@ -137,7 +137,8 @@ class Controller(QObject):
         project = self.session.project
         if project is None:
             return
-        self.segmenter.server = EngineServer(project.root, engine=self._engine)
+        server = EngineServer(project.root, engine=self._engine)
+        self.segmenter.server = self.guesser.server = server
         if self.session.latest_round() is not None:
             self._warm_up()
         self.trainer.follow_project()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 
 from napari_unisemalign.actions.error_reporter import ErrorReporter
 from napari_unisemalign.canvas.layer_manager import LayerManager
-from napari_unisemalign.engine.command import CommandJob
-from napari_unisemalign.engine.lines import Event
+from napari_unisemalign.engine.command import CANCEL_PATIENCE_MS
+from napari_unisemalign.engine.lines import FINAL, Event
+from napari_unisemalign.engine.server import EngineServer
+from napari_unisemalign.engine.timers import single_shot
 from napari_unisemalign.session.progress import SegmentProgress
 from napari_unisemalign.session.session import Session
 from unisemalign.errors import DataError, ProjectError
@@ -19,39 +23,34 @@ from unisemalign.project import NO_CLASS
 
 
 class Guesser(QObject):
-    """Runs ``unisemalign guess`` for the open project."""
+    """Asks the engine for first guesses of the open project.
+
+    Attributes
+    ----------
+    server
+        The warm engine of the open project; also the :class:`Segmenter`'s.
+    """
 
     written = Signal()
     """Pixels of a guess were stored."""
 
-    def __init__(
-        self,
-        session: Session,
-        layers: LayerManager,
-        errors: ErrorReporter,
-        *,
-        engine: Sequence[str],
-    ) -> None:
+    def __init__(self, session: Session, layers: LayerManager, errors: ErrorReporter) -> None:
         super().__init__()
+        self.server: EngineServer | None = None
         self._session = session
         self._layers = layers
         self._errors = errors
-        self._engine = tuple(engine)
-        self._job: CommandJob | None = None
+        self._asked: int | None = None
+        self._patience = single_shot(self, CANCEL_PATIENCE_MS, self._on_impatient)
 
     @property
     def running(self) -> bool:
         """Whether a guess is being made or named."""
-        return self._job is not None
+        return self._asked is not None
 
     def guess(self, slide: str, rect: Rect | None, clusters: int | None = None) -> None:
         """Make a first guess of ``rect`` of a slide; ``clusters`` looks for that many anew."""
-        options = [slide]
-        if rect is not None:
-            options += ["--region", str(rect)]
-        if clusters is not None:
-            options += ["--clusters", str(clusters)]
-        self._start(options, SegmentProgress(slide, rect))
+        self._ask(SegmentProgress(slide, rect), slides=(slide,), rect=rect, clusters=clusters)
 
     def guess_again(self, clusters: int) -> None:
         """Look for another number of clusters, where the window is."""
@@ -69,47 +68,46 @@ class Guesser(QObject):
                     f"A first guess needs at least one cluster that is a class, found "
                     f"'{NO_CLASS}' everywhere. Choose a class, then press Use these names."
                 )
-            text = ",".join(f"{number}={name}" for number, name in names.items())
-            self._start(["--names", text], SegmentProgress(self._session.slide or "", None))
+            view = SegmentProgress(self._session.slide or "", None)
+            self._ask(view, names=dict(names))
 
     def cancel(self) -> None:
         """Ask for a clean stop."""
-        if self._job is not None:
-            self._job.cancel()
+        if self._asked is not None and self.server is not None:
+            self.server.cancel(self._asked)
+            self._patience.start()
 
     def end(self) -> None:
         """End it at once; what was guessed so far is kept."""
-        if self._job is not None:
-            self._job.end()
+        if self.server is not None:
+            self.server.end()
 
     def stop(self) -> None:
-        """End it now: another project is opened, or none any more."""
-        if self._job is not None:
-            self._job.stop()
-        self._job = None
+        """Forget what was asked: another project is opened, or none any more."""
+        if isalive(self._patience):
+            self._patience.stop()
+        self.server = self._asked = None
 
-    def _start(self, options: list[str], view: SegmentProgress) -> None:
-        session = self._session
-        if session.project is None or session.segmenting is not None:
+    def _ask(self, view: SegmentProgress, **fields: Any) -> None:
+        session, server = self._session, self.server
+        if session.project is None or session.segmenting is not None or server is None:
             return
-        arguments = ["guess", str(session.project.root), *options, "--json"]
-        session.set_segmenting(view)
-        self._job = CommandJob("The first guess", arguments, engine=self._engine)
-        self._job.event_received.connect(self._on_event)
-        self._job.finished.connect(self._on_finished)
-        self._job.stop_ignored.connect(self._on_stop_ignored)
-        self._job.start()
+        what = view.what if server.ready else "Starting the engine"
+        session.set_segmenting(replace(view, what=what))
+        self._asked = server.request("guess", self._on_event, **fields)
 
-    def _on_stop_ignored(self) -> None:
+    def _on_impatient(self) -> None:
         view = self._session.segmenting
-        if view is not None:
+        if self.running and view is not None:
             self._session.set_segmenting(replace(view, stop_ignored=True))
 
     def _on_event(self, event: Event) -> None:
         session, view = self._session, self._session.segmenting
         if view is None:
             return
-        if event["event"] == "start":
+        if event["event"] in FINAL:
+            self._on_finished(event)
+        elif event["event"] == "start":
             what = str(event.get("what") or view.what)
             session.set_segmenting(replace(view, what=what))
         elif event["event"] == "progress":
@@ -119,7 +117,8 @@ class Guesser(QObject):
 
     def _on_finished(self, event: Event) -> None:
         session = self._session
-        self._job = None
+        self._asked = None
+        self._patience.stop()
         session.set_segmenting(None)
         if event["event"] == "failed":
             self._errors.report("segment", str(event.get("text", "The first guess failed.")))

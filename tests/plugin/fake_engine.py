@@ -11,7 +11,6 @@ import queue
 import sys
 import threading
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +68,8 @@ def serve(project: Project) -> None:
                 segment(project, request, out, cancelled)
             case protocol.QueueRequest():
                 rank(project, request, out)
+            case protocol.GuessRequest():
+                guess(project, request, out, cancelled)
 
 
 def segment(
@@ -122,27 +123,27 @@ def segment(
     )
 
 
-def guess(project: Project, options: list[str]) -> int:
+def guess(
+    project: Project,
+    request: protocol.GuessRequest,
+    out: JsonLinesEvents,
+    cancelled: set[int | str],
+) -> None:
     """Clusters are equal steps of brightness; the first is the darkest."""
-    out = JsonLinesEvents()
     kept = FirstGuess(project)
-    given = dict(pairwise(options))
-    if os.environ.get("FAKE_GUESS_FAILS"):
-        out.emit(protocol.Failed(text="Clusters want tissue, found none on a."))
-        return 1
-    if "--names" in given:
+    if (project.root / "fails").exists():
+        out.emit(protocol.Failed(id=request.id, text="Clusters need tissue, found none on a."))
+        return
+    if request.names is not None:
         note = kept.note()
-        pairs = [part.split("=") for part in given["--names"].split(",")]
-        names = {int(number): name for number, name in pairs}
-        count = len(note.directions)
-        values = cluster_values(names, count, project.info.class_names)
+        values = cluster_values(request.names, len(note.directions), project.info.class_names)
         note = note.model_copy(update={"names": values})
         kept.forget_classes()
     else:
         note = kept.note()
-        if "--clusters" in given or note is None:
+        if request.clusters is not None or note is None:
             kept.forget()
-            count = int(given.get("--clusters", 3))
+            count = request.clusters or 3
             shares = (1 / count,) * count
             note = GuessNote(
                 made_by="clusters",
@@ -150,13 +151,10 @@ def guess(project: Project, options: list[str]) -> int:
                 directions=((0.0, 1.0),) * count,
                 shares=shares,
             )
-        name = options[0]
-        whole = Rect(0, 0, *project.slide(name).shape_yx)
-        asked = given.get("--region")
-        rect = whole if asked is None else Rect(*(int(each) for each in asked.split(",")))
-        note = note.with_rect(name, rect)
+        name = request.slides[0]
+        note = note.with_rect(name, request.rect or Rect(0, 0, *project.slide(name).shape_yx))
     kept.write_note(note)
-    out.emit(protocol.Start(what="Guessing"))
+    out.emit(protocol.Start(id=request.id, what="Guessing"))
     for name, boxes in note.rects.items():
         slide = project.open_slide(name)
         for box in boxes:
@@ -164,17 +162,24 @@ def guess(project: Project, options: list[str]) -> int:
             steps = 256 / len(note.directions)
             numbers = (slide.read(rect).mean(-1) // steps).astype(np.uint8) + np.uint8(1)
             write(kept.clusters(name, create=True), rect, numbers)
-            out.emit(protocol.Written(slide=name, round=0, rect=rect, final=True))
-            time.sleep(STEP_S)
+            out.emit(protocol.Written(id=request.id, slide=name, round=0, rect=rect, final=True))
+            until = time.monotonic() + STEP_S
+            while time.monotonic() < until:
+                if request.id in cancelled:
+                    slide.slide.close()
+                    out.emit(protocol.Cancelled(id=request.id, text="Stopped as asked."))
+                    return
+                time.sleep(min(STEP_S, 0.02))
             if note.names:
                 project.first_round(made_by="clusters")
                 classes = np.array([0, *note.names], np.uint8)[numbers]
                 write(project.predictions(0, name, create=True), rect, classes)
         slide.slide.close()
-    out.emit(protocol.Progress(done=1, total=1))
+    out.emit(protocol.Progress(id=request.id, done=1, total=1))
     names = ("none", *project.info.class_names)
     out.emit(
         protocol.GuessDone(
+            id=request.id,
             round=None if note.waiting else 0,
             made_by=note.made_by,
             model=note.model,
@@ -190,7 +195,6 @@ def guess(project: Project, options: list[str]) -> int:
             ),
         )
     )
-    return 0
 
 
 def write(store, rect: Rect, values: np.ndarray) -> None:
@@ -290,6 +294,7 @@ def scores(project: Project, step: int, *, dice: float) -> protocol.StepScores:
     each = (dice,) * len(project.info.classes)
     return protocol.StepScores(
         step=step,
+        candidate="teacher",
         images=1,
         mdice=dice,
         mjaccard=dice / (2 - dice),
@@ -336,8 +341,6 @@ def main() -> int:
         if verb == "serve":
             serve(project)
             return 0
-        if verb == "guess":
-            return guess(project, options)
         return train(project, options) if verb == "train" else export(options)
 
 

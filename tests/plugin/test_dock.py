@@ -268,7 +268,7 @@ def test_before_a_model_exists_segment_makes_a_first_guess(dock, qtbot) -> None:
     assert session.project.journal()[0].round == 0
 
 
-def test_a_first_guess_with_other_clusters_and_one_that_fails(dock, qtbot, monkeypatch) -> None:
+def test_a_first_guess_with_other_clusters_and_one_that_fails(dock, qtbot) -> None:
     controller, session, guess = dock.controller, dock.controller.session, dock.segment.guess
     controller.segmenter.segment_slide()
     qtbot.waitUntil(lambda: session.segmenting is None, timeout=PATIENCE_MS)
@@ -278,7 +278,7 @@ def test_a_first_guess_with_other_clusters_and_one_that_fails(dock, qtbot, monke
     qtbot.waitUntil(lambda: session.segmenting is None, timeout=PATIENCE_MS)
     dock.render_now()
     assert guess.table.rowCount() == 5
-    monkeypatch.setenv("FAKE_GUESS_FAILS", "1")
+    (session.project.root / "fails").touch()
     _press(qtbot, dock, dock.segment.slide)
     qtbot.waitUntil(lambda: session.segmenting is None, timeout=PATIENCE_MS)
     dock.render_now()

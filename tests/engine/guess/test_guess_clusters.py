@@ -287,8 +287,8 @@ def test_the_verb(project):
     ranked = json.loads(run("queue", project.root, "--json").stdout.splitlines()[-1])
     assert ranked["round"] == 0
     assert run("export", project.root, "--out", project.root / "out").stdout
+    assert "NUMBER=CLASS" in run("guess", project.root, "--names", "tissue", status=2).stderr
     for wrong, words in (
-        (["--names", "tissue"], "NUMBER=CLASS"),
         (["--clusters", 2, "--names", "1=tissue"], "Choose one"),
         (["--region", "0,0,9,9"], "exactly one slide"),
         (["a", "--region", "9000,0,9,9"], "Choose one inside"),

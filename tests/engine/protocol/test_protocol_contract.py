@@ -33,6 +33,8 @@ REQUESTS = (
     {"verb": "segment", "slide": "b", "rect": [0, 0, 96, 96], "round": 1},
     {"verb": "segment", "slide": "b", "rect": None, "round": 1},
     {"verb": "queue", "count": 2, "size_px": 96},
+    {"verb": "guess", "slides": ["b"], "clusters": 2},
+    {"verb": "guess", "names": {"1": "stripes", "2": "none"}},
 )
 
 
@@ -111,9 +113,6 @@ def listen(engine: tuple[str, ...], project: Project, out: Path) -> Said:
     for verb, answers in serve(engine, root):
         said.note(verb, answers)
     said.note("export", run(engine, "export", root, "--out", out, "--json"))
-    said.note("guess", run(engine, "guess", root, "b", "--clusters", "2", "--json"))
-    names = f"1={project.info.class_names[0]},2=none"
-    said.note("names", run(engine, "guess", root, "--names", names, "--json"))
     return said
 
 
