@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from unisemalign.settings import METHODS, build_settings
+from unisemalign.settings import METHODS, Settings, build_settings, tree
 
 PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
 COLUMNS = ("paper", "released", "recommended")
@@ -178,3 +178,21 @@ def test_every_row_of_the_page_that_names_a_setting_is_held():
     assert spoken == {1: "--encoder", 15: "--method supervised"}
     assert {value_at(p, "model.encoder") for p in COLUMNS} == {"embedded"}
     assert "supervised" in METHODS
+
+
+def _values(tree, above=""):
+    """Yield address and value of every setting in a table."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _values(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
+
+
+def test_no_value_of_a_preset_stands_a_second_time():
+    for name, own in tree._PRESET_TABLE.items():
+        below = own.get("extends")
+        known = tree._preset_tree(below) if below else Settings().model_dump(mode="json")
+        known = dict(_values(known))
+        for address, value in _values({k: v for k, v in own.items() if k != "extends"}):
+            assert known.get(address) != value, f"{name}: {address} is {value} already"

@@ -171,7 +171,7 @@ def guess(
                     return
                 time.sleep(min(STEP_S, 0.02))
             if note.names:
-                project.first_round(made_by="clusters")
+                project.create_first_round(made_by="clusters")
                 classes = np.array([0, *note.names], np.uint8)[numbers]
                 write(project.predictions(0, name, create=True), rect, classes)
         slide.slide.close()

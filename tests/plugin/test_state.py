@@ -75,7 +75,7 @@ def test_the_way_from_a_first_guess_to_labels(session: Session, with_prediction)
     assert len({each.color for each in state.clusters}) == 2
     assert state.can.next_region.why == NOTHING_TO_REVIEW
     guess.write_note(note.model_copy(update={"names": (2, 0)}))
-    session.project.first_round(made_by="clusters")
+    session.project.create_first_round(made_by="clusters")
     with_prediction(session.project, 0, "a")
     session.guess_changed()
     state = resolve_state(session)

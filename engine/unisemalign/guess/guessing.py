@@ -151,7 +151,7 @@ def guess_by_words(
     if note is None or note.made_by != "words" or note.model != pair.name:
         guess.forget()
         note = GuessNote(made_by="words", model=pair.name)
-    project.first_round(made_by=f"words: {pair.name}")
+    project.create_first_round(made_by=f"words: {pair.name}")
     mapper = _Mapper(project, _predictor(network, side_px, overlap=0.5), events, cancel)
     for name in slides:
         note = note.with_rect(name, mapper.map(name, rect))
@@ -175,7 +175,7 @@ def _write_classes(
     answers = [kinds.index(value) for value in note.names]
     network = cluster_network(note, project.info.spacing_um, answers)
     mapper = _Mapper(project, _predictor(network, WINDOW_PX, values=kinds), events, cancel)
-    project.first_round(made_by="clusters")
+    project.create_first_round(made_by="clusters")
     for name, boxes in rects.items():
         for box in boxes:
             mapper.map(name, box)

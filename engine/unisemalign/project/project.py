@@ -692,8 +692,8 @@ class Project:
         """Make the next round, ``running``, with an empty folder."""
         return self._rounds.create(method, preset, parent)
 
-    def first_round(self, *, made_by: str) -> Round:
-        """Return round 0, the first guess, made now if there was none. It has no model."""
+    def create_first_round(self, *, made_by: str) -> Round:
+        """Make round 0, the first guess, or note how it is made now. It has no model."""
         return self._rounds.create_first(made_by)
 
     def rounds(self) -> list[Round]:

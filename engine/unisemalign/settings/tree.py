@@ -34,6 +34,9 @@ _PRESET_TABLE: dict[str, dict[str, Any]] = tomllib.loads(
 PRESETS: tuple[str, ...] = tuple(_PRESET_TABLE)
 """Names of the presets, the default first."""
 
+_EXTENDS = "extends"
+"""Key of a preset: the one it differs from; absent: the field defaults."""
+
 
 class Settings(SettingsModel):
     """Every number of a run. A setting's address is its place in this tree: ``training.steps``."""
@@ -103,7 +106,7 @@ def build_settings(
     """
     if preset not in _PRESET_TABLE:
         raise SettingsError(f"Unknown preset '{preset}'. Choose one of: {', '.join(PRESETS)}.")
-    tree = _copy(_PRESET_TABLE[preset])
+    tree = _preset_tree(preset)
     tree["preset"] = preset
     if method is not None:
         _choose_method(tree, method)
@@ -118,6 +121,24 @@ def build_settings(
         else:
             _put(tree, address, value)
     return validate_settings(tree)
+
+
+def _preset_tree(name: str) -> dict[str, Any]:
+    """Return how a preset differs from the field defaults."""
+    own = _copy(_PRESET_TABLE[name])
+    parent = own.pop(_EXTENDS, None)
+    return own if parent is None else _merged(_preset_tree(parent), own)
+
+
+def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``below`` with what ``above`` says, table by table."""
+    for name, value in above.items():
+        inner = below.get(name)
+        if isinstance(inner, dict) and isinstance(value, Mapping):
+            below[name] = _merged(inner, value)
+        else:
+            below[name] = value
+    return below
 
 
 def validate_settings(tree: Mapping[str, Any]) -> Settings:
