@@ -216,12 +216,19 @@ def test_outlines_follow_the_borders_and_leave_the_rest():
 
 
 def test_a_resumed_log_counts_the_later_validation():
+    rest = {name: None for name, field in Validation.model_fields.items() if field.is_required()}
+
+    def validated(step, mdice):
+        found = {**rest, "event": "validation", "step": step, "mdice": mdice, "images": 1}
+        lists = {"dice_per_class": [], "jaccard_per_class": []}
+        return Validation.model_validate({**found, **lists})
+
     log = [
-        Validation(step=10, mdice=0.5),
+        validated(10, 0.5),
         Message(text="between"),
-        Validation(step=20, mdice=0.6),
-        Validation(step=20, mdice=0.7),
-        Validation(step=30, mdice=None),
+        validated(20, 0.6),
+        validated(20, 0.7),
+        validated(30, None),
     ]
     assert validation_points(log) == [(10, 50.0), (20, 70.0)]
     assert draw_curves({"seed 0": []}) == ""
