@@ -61,11 +61,15 @@ READ = {
 }
 
 
+LABELS_AGAIN = set(get_args(Format)) - {"csv"}
+"""A table of areas holds no labels: its figures have tests of their own."""
+
+
 def test_every_format_is_held_to_the_contract():
-    assert set(READ) == set(get_args(Format))
+    assert set(READ) == LABELS_AGAIN
 
 
-@pytest.mark.parametrize("fmt", get_args(Format))
+@pytest.mark.parametrize("fmt", sorted(LABELS_AGAIN))
 def test_contract(project, tmp_path, fmt):
     labels = np.zeros(WHOLE.shape, np.uint8)
     for value, rect in enumerate([Rect(0, 0, 60, 90), Rect(100, 200, 50, 41), Rect(200, 8, 7, 7)]):

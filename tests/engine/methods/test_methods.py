@@ -337,7 +337,9 @@ def test_two_strong_views_keep_complementary_channels():
 def test_soft_confidence_lets_doubtful_pixels_count_a_little():
     chosen = build_settings(overrides={**SMALL, "method.confidence": "soft"})
     method = sure_method(chosen)
-    weights = method._weights(torch.tensor([0.5, 0.6, 0.7, 0.9]))
+    confidence = torch.tensor([0.5, 0.6, 0.7, 0.9])
+    none = torch.zeros(4)
+    weights = method._weights(PseudoLabels(none, none.long(), confidence, none.bool()))
     assert weights.tolist() == pytest.approx([math.exp(-2), math.exp(-0.5), 1.0, 1.0], abs=1e-4)
 
 

@@ -83,8 +83,8 @@ def test_the_threshold_follows_the_map_that_is_chosen(row):
     weak = []
     judge = method._judge
 
-    def seen(logits, valid):
-        found = judge(logits, valid)
+    def seen(logits, valid, **more):
+        found = judge(logits, valid, **more)
         weak.append(found)
         return found
 
