@@ -107,7 +107,7 @@ def count_step(kind: str) -> float:
     network = build_product(settings, meta)
     if kind == "cached":
         network.tokens = Ready()  # type: ignore[assignment]
-    method = build_method(network, settings)
+    method = build_method(network, settings).to(meta)
     method.train()
     crops = draw_batch(meta)
     views = settings.method.strong_views
@@ -183,7 +183,7 @@ def product_steps(kind: str, device: torch.device, folder: Path, count: int) -> 
     network = build_product(settings, device).to(memory_format=torch.channels_last)
     if kind == "cached":
         network.keep_tokens(TokenCache(folder / "tokens", 10**9, SilentEvents()))
-    method = build_method(network, settings)
+    method = build_method(network, settings).to(device)
     optimiser = build_product_optimiser(method.groups(), settings.training)
     precision = choose_precision(settings.precision, device)
     with draw_project(folder) as project:
