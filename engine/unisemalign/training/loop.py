@@ -112,7 +112,7 @@ class Loop:
         network = build_network(words, settings.model, settings.method)
         if tokens is not None:
             network.keep_tokens(tokens)
-        method = build_method(network, settings).to(device)
+        method = build_method(network, settings)
         if self.round.parent is not None:
             found = self.project.round(self.round.parent).layout
             parent, _, names = load_network(found.weights)
