@@ -97,7 +97,7 @@ def test_a_verb_runs_in_a_process_of_its_own(demo, tmp_path):
     [made] = demo.run_verb("new", tmp_path / "a.unisem", "--classes", "a,b")
     assert made["classes"] == ["a", "b"]
     with pytest.raises(SystemExit, match="a.unisem"):
-        demo.run_verb("new", tmp_path / "a.unisem", "--classes", "a,b")
+        demo.run_verb("new", tmp_path / "a.unisem", "--classes", "a,b,c")
 
 
 def run_here(*words: str | Path) -> list[dict[str, Any]]:
