@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
 import random
@@ -27,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -232,10 +234,13 @@ def forked(job: Callable[[], None]) -> int:
     child = os.fork()
     if child == 0:
         status = 1
-        with contextlib.suppress(BaseException):
+        try:
             job()
             status = 0
-        os._exit(status)
+        except BaseException:  # noqa: BLE001  told, and the child ends
+            traceback.print_exc()
+        finally:
+            os._exit(status)
     return child
 
 
@@ -272,6 +277,11 @@ def kills(count: int, seed: int, folder: Path) -> dict[str, Any]:
     report = _empty() | {"kills": 0, "during": {}}
     root, outside, ledger = folder / "study.unisem", folder / "outside", Ledger(folder / "ledger")
     make_project(root, outside)
+    # Importing takes seconds and is done once; and there is a model to segment with.
+    importlib.import_module("unisemalign.training")
+    importlib.import_module("unisemalign.inference")
+    _label_for_training(root, ledger, 10**9)
+    os.waitpid(forked(lambda: _trained(root)), 0)
     numbers = iter(range(1, 10**9, 10_000))
     while report["kills"] < count:
         heavy = report["kills"] % 10 == 9
@@ -298,11 +308,15 @@ def kills(count: int, seed: int, folder: Path) -> dict[str, Any]:
 
 
 def _label_for_training(root: Path, ledger: Ledger, number: int) -> None:
+    ledger.note("begin", "accept", number)
     with Project.open(root) as project:
-        for kind, each in (("accept", number),):
-            ledger.note("begin", kind, each)
-            act(project, kind, each, root.parent / "outside")
-            ledger.note("done", kind, each)
+        act(project, "accept", number, root.parent / "outside")
+    ledger.note("done", "accept", number)
+
+
+def _trained(root: Path) -> None:
+    with Project.open(root) as project:
+        train(project)
 
 
 def _repeat(

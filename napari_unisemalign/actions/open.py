@@ -22,9 +22,11 @@ class Opener:
         self._find_loose_slides()
 
     def open_project(self, root: Path) -> None:
-        """Open a project and show its first slide."""
+        """Open a project and show its first slide; say what is to be known of it."""
         with self._errors.reporting("open"):
             self._session.open(root)
+            if self._session.project is not None and self._session.project.remarks:
+                self._errors.report("open", " ".join(self._session.project.remarks))
 
     def create_project(self, root: Path, **choices: Any) -> bool:
         """Make a project and return whether it was made; ``choices`` are :meth:`Session.create`'s.

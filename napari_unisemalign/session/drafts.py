@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import zipfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from napari_unisemalign.session.region_edit import Pixels, RegionEdit
 from unisemalign.errors import ProjectError
 from unisemalign.project import Region
 from unisemalign.runtime import remove_file, write_atomically
+from unisemalign.runtime.files import BAD_ARCHIVE, check_archive
 
 
 @dataclass(frozen=True)
@@ -82,17 +82,11 @@ class Drafts:
         if not path.exists():
             return None
         try:
+            check_archive(path)
             with np.load(path) as found:
                 values, predicted, corner = found["values"], found["predicted"], found["rect"]
                 undone = int(found["undone"]) if "undone" in found else 0
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            EOFError,
-            zipfile.BadZipFile,
-            zipfile.error,
-        ) as error:
+        except BAD_ARCHIVE as error:
             raise ProjectError(self._set_aside(path, region, "it cannot be read")) from error
         fits = values.shape == predicted.shape == region.rect.shape
         if not fits or tuple(corner) != (region.rect.y, region.rect.x):

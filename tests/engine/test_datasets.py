@@ -1,5 +1,6 @@
 """Readers of data sets, on small folders laid out as each is published."""
 
+import json
 import re
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from PIL import Image
 
 from unisemalign.datasets import READERS, read_dataset
-from unisemalign.datasets.partitions import draw_partition
+from unisemalign.datasets.partitions import draw_partition, read_splits
 from unisemalign.errors import DataError
 from unisemalign.geometry import Rect
 
@@ -171,3 +172,20 @@ def test_cases_stay_together_and_the_draw_is_the_same_everywhere():
     assert draw_partition(list(reversed(names)), 10, group=lambda n: n.split("-")[0]) == found
     with pytest.raises(DataError, match="found 0"):
         draw_partition(names, 0)
+
+
+@pytest.mark.parametrize("name", ["../a", "/etc/a", "b/../../a", "C:/a", "..\\a", "", "a\0"])
+def test_a_name_in_a_partition_leads_to_no_other_folder(tmp_path, name):
+    lists = json.dumps(name)
+    (tmp_path / "splits.toml").write_text(
+        f"[glas_10]\nlabeled = [{lists}]\nunlabeled = []\nval = ['c']\n"
+    )
+    with pytest.raises(DataError, match="lists of image names"):
+        read_splits(tmp_path, "glas", 10)
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 5000, "a = " + "9" * 6000, "\x00"])
+def test_a_partition_that_is_nested_without_end_is_told(tmp_path, text):
+    (tmp_path / "splits.toml").write_text(text)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_splits(tmp_path, "glas", 10)

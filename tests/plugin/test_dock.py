@@ -227,6 +227,18 @@ def test_a_second_viewer_is_told_who_has_the_project(make_dock, root) -> None:
     assert dock.controller.session.project is not None
 
 
+def test_what_is_to_be_known_of_a_project_is_told_when_it_opens(make_dock, root) -> None:
+    with Project.open(root) as project, project._database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO regions (slide_id, y, x, h, w, state, split, reason) "
+            "VALUES (1, 0, 0, 9, 9, 'lost', 'train', '')"
+        )
+    dock = make_dock()
+    dock.controller.opener.open_project(root)
+    assert "the region's 'state'" in dock.open.error.text()
+    assert dock.controller.session.slide == "a"
+
+
 def test_before_a_model_exists_segment_makes_a_first_guess(dock, qtbot) -> None:
     controller, session, guess = dock.controller, dock.controller.session, dock.segment.guess
     assert "for a first guess" in dock.next_step.text()

@@ -6,10 +6,11 @@ import hashlib
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from unisemalign.errors import DataError
+from unisemalign.runtime.files import read_note_text
 
 _USES = ("labeled", "unlabeled", "val", "test")
 _VAL_SHARE = 0.2
@@ -36,13 +37,13 @@ def read_splits(folder: Path, name: str, fraction: int) -> Names:
     """
     path = folder / "splits.toml"
     try:
-        splits = tomllib.loads(path.read_text(encoding="utf-8"))
+        splits = tomllib.loads(read_note_text(path))
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
             f"'{name}' needs images/, masks/ and splits.toml in '{folder}', found no splits.toml. "
             f"Check --data."
         ) from None
-    except ValueError as error:  # not TOML, or not UTF-8
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, nested without end
         raise DataError(f"'{path}' cannot be read: {error}. Mend it, or copy it again.") from None
     key = f"{name}_{fraction}"
     others = [each for each in splits if each.startswith(f"{name}_")]
@@ -51,11 +52,11 @@ def read_splits(folder: Path, name: str, fraction: int) -> Names:
     found: Any = splits.get(key)
     for use in _USES:
         names = found.get(use, [] if use == "test" else None) if isinstance(found, dict) else None
-        fits = isinstance(names, list) and all(isinstance(each, str) for each in names)
+        fits = isinstance(names, list) and all(map(_is_inside, names))
         if not fits or (use in {"labeled", "val"} and not names):
             raise DataError(
                 f"'{path}' needs a table '{key}' with lists of image names, 'labeled', "
-                f"'unlabeled' and 'val', found {names!r} for '{use}'."
+                f"'unlabeled' and 'val', found {str(names)[:200]!r} for '{use}'."
             )
     lists = {use: tuple(found.get(use, ())) for use in _USES}
     return Names(
@@ -65,6 +66,14 @@ def read_splits(folder: Path, name: str, fraction: int) -> Names:
         lists["val"],
         lists["test"] if "test" in found else None,
     )
+
+
+def _is_inside(name: object) -> bool:
+    """Tell whether a value is a name that leads to no other folder than the data set's."""
+    if not isinstance(name, str) or not name or "\0" in name:
+        return False
+    path = PureWindowsPath(name)  # knows both separators, and drives
+    return not path.anchor and ".." not in path.parts
 
 
 def draw_partition(

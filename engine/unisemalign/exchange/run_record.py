@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -10,12 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import tomlkit
-from tomlkit.exceptions import TOMLKitError
-
 from unisemalign.exchange.pixels import ExportPixels
 from unisemalign.metrics import IGNORE
 from unisemalign.project import Cleaning, Project
+from unisemalign.runtime.files import read_note_text
 from unisemalign.terms import Source
 
 
@@ -88,8 +87,7 @@ def _sha256(path: Path) -> str | None:
 def _settings(path: Path) -> Any:
     if not path.is_file():
         return None
-    text = path.read_text(encoding="utf-8")
     try:
-        return tomlkit.parse(text).unwrap()
-    except TOMLKitError:
-        return text
+        return tomllib.loads(read_note_text(path))
+    except (ValueError, RecursionError) as error:
+        return f"{path.name} is damaged: {error}"

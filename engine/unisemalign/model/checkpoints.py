@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
+from annotated_types import Len
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from unisemalign.errors import WeightsError
+from unisemalign.errors import SettingsError, WeightsError
 from unisemalign.model.build import build_network
 from unisemalign.model.network import Network
 from unisemalign.protocol import WEIGHTS_FILE
 from unisemalign.runtime.files import write_atomically
 from unisemalign.settings import Settings
 from unisemalign.settings.tree import validate_settings
+
+_CLASSES = TypeAdapter(Annotated[dict[str, str], Len(1, 254)])
 
 
 def trained_state(module: nn.Module) -> dict[str, Tensor]:
@@ -106,8 +111,7 @@ def load_network(path: Path) -> tuple[Network, Settings, list[str]]:
             f"'{path}' wants our settings and classes in its header, found none: it was not "
             f"written by this program. Choose a round's {WEIGHTS_FILE}."
         )
-    settings = validate_settings(json.loads(about["settings"]))
-    classes: dict[str, str] = json.loads(about["classes"])
+    settings, classes = _read_header(path, about)
     published = not any(name.startswith("encoder.") for name in state)
     network = build_network(
         list(classes.values()), settings.model, settings.method, encoder_weights=published
@@ -115,6 +119,18 @@ def load_network(path: Path) -> tuple[Network, Settings, list[str]]:
     check_published(network, about)
     load_trained_state(network, state)
     return network.eval(), settings, list(classes)
+
+
+def _read_header(path: Path, about: Mapping[str, str]) -> tuple[Settings, dict[str, str]]:
+    """Return the settings, and the words of each class, out of a file's header."""
+    try:
+        settings = validate_settings(json.loads(about["settings"]))
+        return settings, _CLASSES.validate_json(about["classes"], strict=True)
+    except (ValueError, TypeError, AttributeError, RecursionError, SettingsError) as error:
+        raise WeightsError(
+            f"'{path}' needs our settings and classes in its header, found a mistake: "
+            f"{str(error)[:300]} Choose another round, or train again."
+        ) from error
 
 
 def published_hashes(network: Network) -> dict[str, str]:

@@ -49,7 +49,7 @@ class GuessNote(BaseModel):
         What was guessed of each slide, ``(y, x, h, w)`` at working spacing.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     made_by: Literal["words", "clusters"]
     model: str

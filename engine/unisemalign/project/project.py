@@ -184,7 +184,8 @@ class Project:
     def open(cls, root: Path | str) -> Self:
         """Open the project in ``root`` and take back edits that a killed process left half done.
 
-        Where nothing can be written it can be read, and :attr:`remarks` says so.
+        Where nothing can be written it can be read, and where a row of the tables is damaged the
+        others can be used; :attr:`remarks` says so.
 
         Raises
         ------
@@ -208,6 +209,7 @@ class Project:
             _check_facts(database, info)
             project = cls(root, info, database)
             project._recover()
+            project._remarks += project._damage()
         except BaseException:
             database.close()
             raise
@@ -245,7 +247,15 @@ class Project:
         return self._editing.held() if self._database.read_only is None else nullcontext()
 
     def lock_training(self) -> AbstractContextManager[None]:
-        """Hold the right to train while the block runs; :class:`BusyError` names who has it."""
+        """Hold the right to train while the block runs; :class:`BusyError` names who has it.
+
+        Raises
+        ------
+        ProjectError
+            If a row of the tables is damaged: it may be a region that must not be trained on.
+        """
+        if damage := self._damage():
+            raise ProjectError(f"Training needs tables that are whole. {damage[0]}")
         return self._training.held()
 
     def lock_prediction(
@@ -764,6 +774,11 @@ class Project:
         return self.layout.prediction(number, name).is_dir()
 
     # Inside
+
+    def _damage(self) -> list[str]:
+        """Return a sentence for each damaged row of the tables, each said once."""
+        found = (*self._slides.damage(), *self._regions.damage(), *self._rounds.damage())
+        return list(dict.fromkeys(found))
 
     def _recover(self) -> None:
         """Take back what was left half done; what cannot be is told, and the rest is usable."""

@@ -11,7 +11,7 @@ from unisemalign.errors import ProjectError
 from unisemalign.geometry import Rect
 from unisemalign.project.database import Database
 from unisemalign.project.records import Region, RegionState
-from unisemalign.project.rows import RegionRow, read_row
+from unisemalign.project.rows import RegionRow, SoundRows, read_row
 from unisemalign.terms import Split
 
 _SELECT = "SELECT regions.*, slides.name AS slide FROM regions JOIN slides ON slides.id = slide_id "
@@ -29,14 +29,21 @@ class RegionTable:
         state: RegionState | None = None,
         split: Split | None = None,
     ) -> list[Region]:
-        """Return the regions that fit every filter given, oldest first."""
+        """Return the regions that fit every filter given, oldest first.
+
+        A damaged row is left out (:meth:`damage`).
+        """
         filters = [("slides.name = ?", slide), ("regions.state = ?", state)]
         filters.append(("regions.split = ?", split))
         given = [(sql, str(value)) for sql, value in filters if value is not None]
         where = "WHERE " + " AND ".join(sql for sql, _ in given) if given else ""
         values = tuple(value for _, value in given)
         rows = self._database.rows(f"{_SELECT}{where} ORDER BY regions.id", values)
-        return [_region(row) for row in rows]
+        return SoundRows(rows, _region).records
+
+    def damage(self) -> list[str]:
+        """Return a sentence for each row that is damaged."""
+        return SoundRows(self._database.rows(_SELECT), _region).damage
 
     def get(self, region_id: int) -> Region:
         """Return one region; :class:`ProjectError` when there is none."""

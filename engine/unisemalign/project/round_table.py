@@ -11,7 +11,7 @@ from typing import get_args
 from unisemalign.errors import ProjectError
 from unisemalign.project.database import Database
 from unisemalign.project.records import Round, RoundState
-from unisemalign.project.rows import RoundRow, read_row
+from unisemalign.project.rows import RoundRow, SoundRows, read_row
 from unisemalign.protocol import RoundScores, read_note
 from unisemalign.runtime.files import disk_full_told, flush_folder, make_folder
 
@@ -24,10 +24,15 @@ class RoundTable:
         self._folder = folder
 
     def all(self) -> list[Round]:
-        """Return every round, oldest first."""
-        return [
-            self._round(row) for row in self._database.rows("SELECT * FROM rounds ORDER BY number")
-        ]
+        """Return every round, oldest first. A damaged row is left out (:meth:`damage`)."""
+        return self._read().records
+
+    def damage(self) -> list[str]:
+        """Return a sentence for each row that is damaged."""
+        return self._read().damage
+
+    def _read(self) -> SoundRows[Round]:
+        return SoundRows(self._database.rows("SELECT * FROM rounds ORDER BY number"), self._round)
 
     def get(self, number: int) -> Round:
         """Return one round; :class:`ProjectError` when there is none."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Annotated, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Annotated, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -65,6 +66,7 @@ class RoundRow(Row):
 
 
 _Row = TypeVar("_Row", bound=Row)
+_Record = TypeVar("_Record")
 
 
 def read_row(model: type[_Row], row: sqlite3.Row) -> _Row:
@@ -85,3 +87,24 @@ def read_row(model: type[_Row], row: sqlite3.Row) -> _Row:
             f"there ({first['msg']}; found {str(first['input'])[:60]!r}). Take project.sqlite from "
             f"a backup."
         ) from None
+
+
+class SoundRows(Generic[_Record]):
+    """Rows read one by one: a damaged one is left out and told, and the others are there.
+
+    Attributes
+    ----------
+    records
+        What the sound rows say.
+    damage
+        A sentence for each row that is left out.
+    """
+
+    def __init__(self, rows: Iterable[sqlite3.Row], read: Callable[[sqlite3.Row], _Record]) -> None:
+        self.records: list[_Record] = []
+        self.damage: list[str] = []
+        for row in rows:
+            try:
+                self.records.append(read(row))
+            except ProjectError as error:
+                self.damage.append(str(error))

@@ -13,7 +13,7 @@ from unisemalign.errors import ProjectError
 from unisemalign.project.database import Database
 from unisemalign.project.names import check_name
 from unisemalign.project.records import SlideRecord
-from unisemalign.project.rows import SlideRow, read_row
+from unisemalign.project.rows import SlideRow, SoundRows, read_row
 from unisemalign.slides import Opening
 from unisemalign.terms import Split
 
@@ -38,11 +38,19 @@ class SlideTable:
         self._root = root
 
     def all(self, split: Split | None = None) -> list[SlideRecord]:
-        """Return every slide in the order they were added, or those of one split."""
-        records = [
-            self._record(row) for row in self._database.rows("SELECT * FROM slides ORDER BY id")
-        ]
+        """Return every slide in the order they were added, or those of one split.
+
+        A damaged row is left out (:meth:`damage`).
+        """
+        records = self._read().records
         return [each for each in records if split is None or each.split == split]
+
+    def damage(self) -> list[str]:
+        """Return a sentence for each row that is damaged."""
+        return self._read().damage
+
+    def _read(self) -> SoundRows[SlideRecord]:
+        return SoundRows(self._database.rows("SELECT * FROM slides ORDER BY id"), self._record)
 
     def get(self, name: str) -> SlideRecord:
         """Return the slide called ``name``; :class:`ProjectError` when there is none."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import zipfile
 from collections.abc import Mapping
 from enum import IntEnum
 from pathlib import Path
@@ -19,11 +18,9 @@ from numpy.typing import NDArray
 
 from unisemalign.errors import DataError, ProjectError
 from unisemalign.protocol import ProjectLayout
-from unisemalign.runtime.files import remove_file, write_atomically
+from unisemalign.runtime.files import BAD_ARCHIVE, check_archive, remove_file, write_atomically
 from unisemalign.slides import SpacedSlide, TissueMask, tissue_mask
 from unisemalign.slides.tissue import FOUND_VERSION
-
-_DAMAGED = (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 class TissueChange(IntEnum):
@@ -96,12 +93,15 @@ class TissueStore:
         if not path.exists():
             return np.zeros(found.mask.shape, np.uint8)
         try:
+            check_archive(path)
             with np.load(path, allow_pickle=False) as kept:
                 spacing_um = float(kept["spacing_um"])
+                if not 0 < spacing_um < math.inf:
+                    raise ValueError(f"its pixel size is {spacing_um}")
                 values = _unpacked(kept, "tissue") * np.uint8(TissueChange.TISSUE)
                 values += _unpacked(kept, "skipped") * np.uint8(TissueChange.NOT_TISSUE)
             _check(values)
-        except (*_DAMAGED, DataError) as error:
+        except (*BAD_ARCHIVE, DataError) as error:
             raise ProjectError(
                 f"The tissue correction '{path}' is damaged. Take that file from a backup, or "
                 f"delete it to have the tissue as it is found."
@@ -220,11 +220,12 @@ def _stamp(slide: SpacedSlide) -> str | None:
 
 def _kept(path: Path, stamp: str) -> tuple[NDArray[np.bool_], float] | None:
     try:
+        check_archive(path)
         with np.load(path, allow_pickle=False) as kept:
             if str(kept["stamp"]) != stamp:
                 return None
             return _unpacked(kept, "tissue"), float(kept["spacing_um"])
-    except _DAMAGED:
+    except BAD_ARCHIVE:
         return None
 
 

@@ -16,6 +16,8 @@ import shutil
 import sys
 import time
 import uuid
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +32,13 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What the system answers when there is no room: the disk is full, or a person's share of it."""
 _SMALL_CHANGE_BYTES = 256 * 1024
 _NOTE_LIMIT_BYTES = 64 * 1024**2
+ARCHIVE_LIMIT_BYTES = 512 * 1024**2
+"""More than a draft or a correction of any slide: two planes of 16 000 × 16 000 pixels."""
+BAD_ARCHIVE = (
+    *(OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, OverflowError),
+    *(MemoryError, zipfile.BadZipFile, zlib.error),
+)
+"""What reading arrays out of a damaged ``.npz`` file raises."""
 _NO_FLUSH_OF_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES}
 """What some network file systems answer, and folders that may be written but not read."""
 
@@ -223,6 +232,20 @@ def read_json(path: Path) -> Any:
     with contextlib.suppress(FileNotFoundError, ValueError, RecursionError):
         return json.loads(read_note_text(path))
     return None
+
+
+def check_archive(path: Path, limit_bytes: int = ARCHIVE_LIMIT_BYTES) -> None:
+    """See that the arrays in an ``.npz`` file unpack to no more than they can be.
+
+    Raises
+    ------
+    ValueError
+        If they would, or one of :data:`BAD_ARCHIVE` when it is no archive.
+    """
+    with zipfile.ZipFile(path) as archive:
+        size = sum(each.file_size for each in archive.infolist())
+    if size > limit_bytes:
+        raise ValueError(f"it unpacks to {size} bytes, more than {limit_bytes}")
 
 
 def read_note_text(path: Path) -> str:

@@ -75,11 +75,20 @@ def load_checkpoint(
             f"Cannot read the checkpoint '{path.name}': {error}. Start the round anew, without "
             f"--resume."
         ) from error
-    for name, network in _networks(method).items():
-        check_published(network, state["published"].get(name, {}))
-    load_trained_state(method, state["method"])
-    optimiser.load_state_dict(state["optimiser"])
-    return int(state["step"]), state["validation"]
+    try:
+        for name, network in _networks(method).items():
+            check_published(network, state["published"].get(name, {}))
+        load_trained_state(method, state["method"])
+        optimiser.load_state_dict(state["optimiser"])
+        step, validation = state["step"], state["validation"]
+        if type(step) is not int or step < 0 or not isinstance(validation, dict):
+            raise ValueError("its step or its validation is of another kind")
+    except (*_DAMAGED, TypeError, AttributeError) as error:
+        raise WeightsError(
+            f"The checkpoint '{path.name}' does not fit this round: {error}. Start the round anew, "
+            f"without --resume."
+        ) from error
+    return step, validation
 
 
 def take_over(path: Path, method: Method) -> bool:

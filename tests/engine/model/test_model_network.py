@@ -1,6 +1,7 @@
 import pytest
 import torch
 from open_clip.transformer import TextTransformer
+from safetensors.torch import save_file
 
 from unisemalign.errors import SettingsError, WeightsError
 from unisemalign.model import build_encoder, build_network, load_network, save_network
@@ -186,3 +187,22 @@ def test_damaged_weights_are_told(tmp_path, content):
         load_network(path)
     with pytest.raises(WeightsError, match="Cannot read the weights"):
         load_network(tmp_path / "absent.safetensors")
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"settings": "no JSON", "classes": "{}"},
+        {"settings": "[" * 5000, "classes": '{"a": "a"}'},
+        {"settings": "[1]", "classes": '{"a": "a"}'},
+        {"settings": '{"model": 5}', "classes": '{"a": "a"}'},
+        {"settings": "{}", "classes": '["a", "b"]'},
+        {"settings": "{}", "classes": '{"a": 1}'},
+        {"settings": "{}", "classes": "{}"},
+    ],
+)
+def test_a_header_that_is_not_ours_is_told(tmp_path, about):
+    path = tmp_path / "best.safetensors"
+    save_file({"x": torch.zeros(1)}, path, metadata=about)
+    with pytest.raises(WeightsError, match="needs our settings and classes in its header"):
+        load_network(path)

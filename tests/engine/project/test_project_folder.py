@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tomlkit
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numcodecs import zstd
 
 from unisemalign.errors import ProjectError
-from unisemalign.project import ClassInfo, Project
+from unisemalign.geometry import Rect
+from unisemalign.project import ClassInfo, Origin, Project, RegionState
 from unisemalign.project.colors import default_colors
 from unisemalign.project.info import read_info, write_info
 from unisemalign.project.names import check_name, safe_name
@@ -207,3 +211,65 @@ def test_a_project_moves_together_with_its_slides(project, tmp_path):
     with Project.open(new / "study.unisem") as again:
         assert again.slide("a").path == new / "slides" / "a.png"
         again.open_slide("a").slide.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("UPDATE slides SET height = 'high' WHERE name = 'b'", "the slide's 'height'"),
+        ("UPDATE slides SET spacing_um = 9e999 WHERE name = 'b'", "the slide's 'spacing_um'"),
+        ("UPDATE slides SET split = x'00' WHERE name = 'b'", "the slide's 'split'"),
+        ("UPDATE regions SET w = -5 WHERE id = 2", "the region's 'w'"),
+        ("UPDATE regions SET state = 'gone' WHERE id = 2", "the region's 'state'"),
+        ("UPDATE rounds SET scores = '[' WHERE number = 2", "scores of round 2"),
+        ("UPDATE rounds SET state = 3 WHERE number = 2", "the round's 'state'"),
+    ],
+)
+def test_a_damaged_row_is_told_and_the_others_are_there(project, draw_slide, change, what):
+    project.add_slide(draw_slide("b.png"), spacing_um=0.5)
+    for _ in range(2):
+        project.add_region("a", Rect(0, 0, 9, 9), state=RegionState.ACCEPTED)
+        project.new_round(method="m", preset="p")
+    with project._database.transaction() as connection:
+        connection.execute(change)
+    with Project.open(project.root) as again:
+        (remark,) = again.remarks
+        assert what in remark
+        assert "from a backup" in remark
+        found = [len(again.slides()), len(again.regions()), len(again.rounds())]
+        assert sorted(found) == [1, 2, 2]
+        assert again.labels("a").shape_yx == (700, 900)
+        # A region that cannot be read may be one that must not be trained on.
+        with pytest.raises(ProjectError, match="Training needs tables that are whole"):
+            again.lock_training()
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "what"),
+    [
+        ("labels/zarr.json", {"codecs": [{"name": "pickle"}]}, "codecs"),
+        ("labels/zarr.json", {"shape": [2**40, 2]}, "shape"),
+        ("labels/zarr.json", {"shape": [700, 901]}, "pixels, found 700 × 901"),
+        ("labels/zarr.json", {"data_type": "float64"}, "data_type"),
+        ("origin/zarr.json", {"storage_transformers": [{"name": "x"}]}, "storage_transformers"),
+        ("origin/zarr.json", {"fill_value": 3}, "fill_value"),
+        ("zarr.json", {"node_type": "array"}, "a mistake in"),
+    ],
+)
+def test_arrays_that_are_not_ours_are_refused(project, path, change, what):
+    note = project.root / "labels" / "a.zarr" / path
+    note.write_text(json.dumps(json.loads(note.read_text()) | change))
+    with Project.open(project.root) as again, pytest.raises(ProjectError) as told:
+        again.labels("a")
+    assert what in str(told.value)
+    assert "from a backup" in str(told.value)
+
+
+def test_a_chunk_that_would_fill_the_memory_is_refused(project):
+    rect = Rect(0, 0, 512, 512)
+    project.write_labels("a", rect, np.ones(rect.shape, np.uint8), Origin.DRAWN, action="draw")
+    chunk = project.root / "labels" / "a.zarr" / "labels" / "c" / "0" / "0"
+    chunk.write_bytes(zstd.compress(bytes(2**27)))
+    assert chunk.stat().st_size < 100_000
+    with pytest.raises(ProjectError, match=r"The chunk '.*' is damaged.*from a backup"):
+        project.labels("a").read(rect)

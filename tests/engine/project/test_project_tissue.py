@@ -14,6 +14,7 @@ from unisemalign.errors import DataError, ProjectError
 from unisemalign.geometry import Rect
 from unisemalign.project import Project, TissueChange, TissueStore
 from unisemalign.project import tissue as tissue_room
+from unisemalign.runtime import files
 from unisemalign.slides import tissue_mask
 
 SHAPE = 75, 100
@@ -167,3 +168,18 @@ def test_a_slide_that_leaves_takes_its_tissue_along(study: Project, values) -> N
     TissueStore(study.root).correct("a", values, 8.0)
     study.remove_slide("a")
     assert not list(study.root.rglob("*.npz"))
+
+
+def test_a_correction_that_would_fill_the_memory_is_refused(study, monkeypatch):
+    store = TissueStore(study.root)
+    store.correct("a", np.ones((50, 50), np.uint8), 8.0)
+    monkeypatch.setattr(files.check_archive, "__defaults__", (100,))
+    with pytest.raises(ProjectError, match="tissue correction .* is damaged"):
+        study.tissue("a")
+
+
+@pytest.mark.parametrize("spacing_um", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_correction_without_a_pixel_size_is_refused(study, spacing_um):
+    TissueStore(study.root).correct("a", np.ones((50, 50), np.uint8), spacing_um)
+    with pytest.raises(ProjectError, match="tissue correction .* is damaged"):
+        study.tissue("a")

@@ -75,3 +75,29 @@ def test_a_checkpoint_of_another_method_is_told(tmp_path):
     save_checkpoint(tmp_path / "last.pt", *built("unisemalign"), 3, {"best": None})
     with pytest.raises(WeightsError, match="5 of .* parts differ, the first is 'balance.batches'"):
         load_checkpoint(tmp_path / "last.pt", *built("supervised"))
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("step", "7"),
+        ("step", -1),
+        ("step", float("inf")),
+        ("validation", [1]),
+        ("published", 3),
+        ("method", {"x": 1}),
+        ("method", None),
+        ("optimiser", {}),
+        ("optimiser", {"state": {}, "param_groups": [{"params": [0]}]}),
+    ],
+)
+def test_a_checkpoint_with_another_kind_of_value_is_told(tmp_path, part, value):
+    chosen = build_settings(overrides={"model.decoder_dim": 16})
+    method = build_method(build_network(["a", "b"], chosen.model), chosen)
+    optimiser = build_optimiser(method.groups(), chosen.training)
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, method, optimiser, 3, {"best": None})
+    state = torch.load(path, weights_only=True)
+    torch.save({**state, part: value}, path)
+    with pytest.raises(WeightsError, match="last.pt|parts differ"):
+        load_checkpoint(path, method, optimiser)
