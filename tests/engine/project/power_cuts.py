@@ -118,7 +118,7 @@ class PowerCuts:
         now = {each.name: each for each in os.scandir(live)}
         before = self._names.get(live.stat().st_ino, {})
         inodes = {name: each.inode() for name, each in now.items()}
-        for name in {*before, *now}:
+        for name in sorted({*before, *now}):
             if _is_sqlite(name):
                 shutil.copy(now[name], left / name)
                 continue

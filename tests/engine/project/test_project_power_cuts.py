@@ -145,7 +145,8 @@ def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> list[s
     with counted.watching(monkeypatch, lambda _: None):
         run(dry, lambda _: None)
     disk = _disk(tmp_path / "wet")
-    at = set(random.Random(seed).sample(range(counted.moments), CUTS))
+    # Two runs differ by a few moments: a cut close to the end might never come.
+    at = set(random.Random(seed).sample(range(counted.moments * 9 // 10), CUTS))
     cuts = PowerCuts(disk, at, tmp_path / "left", seed)
     done: dict[int, int] = {}
     acknowledged: list[Path] = []
