@@ -56,7 +56,7 @@ def read_splits(folder: Path, name: str, fraction: int) -> Names:
         if not fits or (use in {"labeled", "val"} and not names):
             raise DataError(
                 f"'{path}' needs a table '{key}' with lists of image names, 'labeled', "
-                f"'unlabeled' and 'val', found {str(names)[:200]!r} for '{use}'."
+                f"'unlabeled' and 'val', found {str(names)[:200]} for '{use}'."
             )
     lists = {use: tuple(found.get(use, ())) for use in _USES}
     return Names(

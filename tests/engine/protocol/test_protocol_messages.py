@@ -159,8 +159,11 @@ def test_damaged_scores_of_a_round_are_a_sentence(study, scores):
     number = study.new_round(method="m", preset="p").number
     with study._database.transaction() as connection:
         connection.execute("UPDATE rounds SET scores = ? WHERE number = ?", (scores, number))
+    assert study.rounds() == []
+    with Project.open(study.root) as again:
+        assert any("scores of round 1" in sentence for sentence in again.remarks)
     with pytest.raises(ProjectError, match="scores of round 1"):
-        study.rounds()
+        study.round(number)
 
 
 def test_a_project_holds_what_the_layout_says(tmp_path):
