@@ -20,6 +20,11 @@ export HF_HUB_OFFLINE ?= 1
 export QT_API ?= pyqt6
 export NO_MKDOCS_2_WARNING ?= 1
 
+# Tests run in this many processes, each with one thread.
+WORKERS  ?= 2
+PARALLEL := --numprocesses $(WORKERS) --dist worksteal
+export OMP_NUM_THREADS ?= 1
+
 .PHONY: help setup system lint docs test demo format lowest package clean
 
 help:
@@ -58,8 +63,8 @@ format: $(DONE)
 	$(BIN)/ruff check --fix .
 
 test: $(DONE) system
-	$(BIN)/python -m pytest tests/engine tests/test_demo.py
-	$(BIN)/python -m pytest tests/plugin # a process of its own, free of torch
+	$(BIN)/python -m pytest $(PARALLEL) tests/engine tests/test_demo.py
+	$(BIN)/python -m pytest $(PARALLEL) tests/plugin # processes of their own, free of torch
 
 # Direct dependencies as old as allowed; the tools that test them may be new.
 lowest: | system
