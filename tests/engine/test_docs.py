@@ -38,9 +38,8 @@ def commands() -> list[tuple[str, str]]:
 def find_command(words: list[str]):
     """Return the command that ``words`` begin with, and the words after its name."""
     command = GROUP
-    while words and (inner := getattr(command, "commands", None)):
-        assert words[0] in inner, f"no command '{words[0]}'"
-        command, words = inner[words[0]], words[1:]
+    while words and hasattr(command, "commands"):
+        _, command, words = command.resolve_command(typer.Context(command), words)
     return command, words
 
 

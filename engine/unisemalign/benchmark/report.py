@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from html import escape
-from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from unisemalign.benchmark.curve import draw_curves
+from unisemalign.benchmark.page import fill_page, html_table, write_page
 from unisemalign.benchmark.pictures import (
     ERROR_COLORS,
     PREDICTED_COLOR,
@@ -25,7 +22,6 @@ from unisemalign.benchmark.pictures import (
 )
 from unisemalign.benchmark.spread import SCORED_AT, spread_text
 from unisemalign.metrics import SCORE_NAMES
-from unisemalign.runtime.results import writing_results
 
 
 @dataclass(frozen=True)
@@ -76,14 +72,12 @@ def write_report(path: Path, content: ReportContent) -> None:
     DataError
         If something lies there that is no earlier report of this name, unchanged since.
     """
-    page = Template(
-        files("unisemalign.benchmark").joinpath("report.html").read_text(encoding="utf-8")
-    )
     result = content.result
     seeds = [str(run["seed"]) for run in result["runs"]]
     images = ", ".join(f"{count} {use}" for use, count in content.images.items() if count)
     many = "mean ± sample standard deviation (n − 1) over seeds" if len(seeds) > 1 else "one seed"
-    text = page.substitute(
+    text = fill_page(
+        "report.html",
         title=escape(content.title),
         subtitle=escape(
             f"{result['method']}, preset {result['preset']}, encoder {result['encoder']}, text "
@@ -97,17 +91,8 @@ def write_report(path: Path, content: ReportContent) -> None:
         curve=draw_curves(content.curves) or '<p class="soft">The runs\' logs are not here.</p>',
         examples=_examples(content),
         settings=_settings(content.changed, str(result["preset"])),
-        footer=escape(
-            f"napari-unisemalign {version('napari-unisemalign')}, {date.today().isoformat()}. "
-            f"Research use only."
-        ),
     )
-    note = {"version": version("napari-unisemalign"), "created": date.today().isoformat()}
-    with (
-        writing_results(path.parent, [path.name]) as results,
-        results.replaced(path.name, note) as part,
-    ):
-        part.write_text(text, encoding="utf-8")
+    write_page(path, text)
 
 
 def _tiles(result: Mapping[str, Any]) -> str:
@@ -126,7 +111,7 @@ def _tiles(result: Mapping[str, Any]) -> str:
 
 def _scores_table(result: Mapping[str, Any]) -> str:
     places = [place for place in SCORED_AT if place in result]
-    return _table(
+    return html_table(
         ["", *(SCORED_AT[place] for place in places)],
         [
             [words, *(spread_text(result[place][key]) for place in places)]
@@ -146,7 +131,9 @@ def _seeds_table(runs: Sequence[Mapping[str, Any]]) -> str:
             cells = [f"{run['seed']}", words, f"{scores.get('step', best_step)}"]
             cells += [_percent(scores.get(key)) for key in SCORE_NAMES]
             rows.append([*cells, f"{run['seconds_per_step']:.3f}"])
-    return _table(["seed", "scored on", "step", *SCORE_NAMES.values(), "s per step"], rows, left=2)
+    return html_table(
+        ["seed", "scored on", "step", *SCORE_NAMES.values(), "s per step"], rows, left=2
+    )
 
 
 def _settings(changed: Sequence[tuple[str, str, str]], preset: str) -> str:
@@ -156,29 +143,8 @@ def _settings(changed: Sequence[tuple[str, str, str]], preset: str) -> str:
     head = ["setting", f"in {preset}", "here"]
     return (
         f"<p>What differs from the preset <code>{escape(preset)}</code>.</p>"
-        f'<div class="wide">{_table(head, rows)}</div>'
+        f'<div class="wide">{html_table(head, rows)}</div>'
     )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Return a table whose first ``left`` columns are names.
-
-    With more than one, rows of the same first cell are a group: a rule parts it from the last.
-    """
-
-    def side(index: int) -> str:
-        return ' class="left"' if index < left else ""
-
-    lines = ["<table><thead><tr>"]
-    lines += [f'<th scope="col"{side(i)}>{escape(cell)}</th>' for i, cell in enumerate(head)]
-    lines.append("</tr></thead><tbody>")
-    for number, row in enumerate(rows):
-        grouped = left > 1 and number > 0 and rows[number - 1][0] != row[0]
-        lines.append('<tr class="first">' if grouped else "<tr>")
-        lines.append(f'<th scope="row" class="left">{escape(row[0])}</th>')
-        lines += [f"<td{side(i)}>{escape(cell)}</td>" for i, cell in enumerate(row) if i > 0]
-        lines.append("</tr>")
-    return "\n".join([*lines, "</tbody></table>"])
 
 
 def _examples(content: ReportContent) -> str:

@@ -17,6 +17,14 @@ weights_app = typer.Typer(
     help="Published weights: what is here, fetch, prove.", no_args_is_help=True
 )
 
+benchmark_app = typer.Typer(
+    cls=benchmark.DataSetOrWork,
+    help="Train and score on public data sets: `benchmark glas --data DIR`, or a table of them.",
+    no_args_is_help=True,
+)
+benchmark_app.command()(benchmark.dataset)
+benchmark_app.command()(benchmark.table)
+
 # In the order of the loop: help lists them so.
 app.command()(info.info)
 app.command()(project.new)
@@ -31,7 +39,7 @@ app.command()(segment.queue)
 app.command()(train.train)
 app.command()(train.evaluate)
 app.command()(export.export)
-app.command()(benchmark.benchmark)
+app.add_typer(benchmark_app, name="benchmark")
 app.command()(segment.serve)
 weights_app.command("list")(weights.list_all)
 weights_app.command("get")(weights.get)

@@ -76,6 +76,24 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
+def parse_folders(text: str) -> dict[str, Path]:
+    """Read ``glas=DIR,luad=DIR``.
+
+    Raises
+    ------
+    SettingsError
+        If a part has another form, or a name comes twice.
+    """
+    parts = [part.partition("=") for part in text.split(",")]
+    folders = {name.strip(): Path(folder.strip()) for name, _, folder in parts}
+    if len(folders) < len(parts) or not all(n.strip() and f.strip() for n, _, f in parts):
+        raise SettingsError(
+            f"Data sets need the form NAME=FOLDER, separated by commas, each once, found "
+            f"'{shortened(text)}'. Example: --data glas=GLAS,luad=LUAD."
+        )
+    return folders
+
+
 def refuse_nan(value: float | None) -> float | None:
     """Refuse NaN, which no bound catches."""
     if value is not None and math.isnan(value):

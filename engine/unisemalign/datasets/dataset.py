@@ -46,6 +46,9 @@ class DataSet:
         File value → label value (1…C), where the masks are no class indices.
     shown
         Index of the class whose outlines a report shows.
+    objects
+        Whether connected pieces of the shown class are objects, such as glands: then object Dice
+        and F1 mean something.
     remark
         What a reader of the scores has to know; empty where there is nothing.
     """
@@ -61,6 +64,7 @@ class DataSet:
     tests: tuple[Sample, ...] = ()
     values: Mapping[int, int] | None = None
     shown: int = 1
+    objects: bool = True
     remark: str = ""
 
     @property

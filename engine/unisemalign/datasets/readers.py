@@ -209,6 +209,7 @@ def _folder(
     classes: tuple[str, ...],
     spacing_um: float,
     shown: int = 1,
+    objects: bool = True,
 ) -> DataSet:
     """``images``, ``masks`` and a table ``NAME_…`` of ``splits.toml``."""
     names = read_splits(folder, name, fraction)
@@ -220,6 +221,7 @@ def _folder(
         classes=classes,
         spacing_um=spacing_um,
         shown=shown,
+        objects=objects,
         tests=_tests(folder, names.test or ()),
     )
 
@@ -269,6 +271,7 @@ READERS: dict[str, Reader] = {
         classes=("tumour", "stroma", "normal"),
         spacing_um=1.0,
         shown=0,
+        objects=False,
     ),
     "testis": partial(
         _folder,

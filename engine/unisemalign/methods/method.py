@@ -144,6 +144,19 @@ class Method(Counted, ABC):
         """Count the step; teachers follow here, once the optimiser has moved the students."""
         self.step += 1
 
+    def extras(self) -> tuple[str, ...]:
+        """Return what it needs beyond one network and labelled crops, in words."""
+        needs, students = self.needs, self.students()
+        others = len(self.networks()) - len(students)
+        said = {
+            "unlabelled tissue": needs.unlabelled,
+            f"{needs.strong_views} strong views of a crop": needs.strong_views > 1,
+            "a sentence for each slide": needs.captions,
+            f"{len(students)} networks that learn": len(students) > 1,
+            "an averaged teacher" if others == 1 else f"{others} averaged teachers": others > 0,
+        }
+        return tuple(words for words, needed in said.items() if needed)
+
     def networks(self) -> list[Network]:
         """Return every network in here, students and teachers, each once."""
         return [module for module in self.modules() if isinstance(module, Network)]

@@ -281,6 +281,19 @@ class BenchmarkDone(Done):
     report: str
 
 
+class BenchmarkTableDone(Done):
+    """Methods beside each other; ``report`` is the page that shows them.
+
+    Each of ``rows`` has ``dataset``, ``method``, spreads as in :class:`BenchmarkDone`, what the
+    method took and needs, and ``failed``: seed → sentence. ``failed`` is the number of such runs.
+    """
+
+    verb: Literal["benchmark table"] = "benchmark table"
+    rows: tuple[dict[str, Any], ...]
+    failed: Count
+    report: str
+
+
 class WeightsListDone(Done):
     """The published weights."""
 
@@ -326,6 +339,7 @@ AnyDone = Annotated[
     | ExportDone
     | RecoverDone
     | BenchmarkDone
+    | BenchmarkTableDone
     | WeightsListDone
     | WeightsGetDone
     | WeightsCheckDone,
@@ -347,6 +361,7 @@ RESULTS: tuple[type[Done], ...] = (
     ExportDone,
     RecoverDone,
     BenchmarkDone,
+    BenchmarkTableDone,
     WeightsListDone,
     WeightsGetDone,
     WeightsCheckDone,

@@ -91,6 +91,13 @@ class RoundScores(ProtocolModel):
         ``wait_per_step`` over ``seconds_per_step``.
     token_hits, token_misses
         How often the encoder's tokens were in the cache; ``None`` without a cache.
+    learned_parameters
+        How many numbers learn by gradient.
+    peak_memory_mb
+        The most memory in use at once, in 10⁶ bytes: of the GPU, or of the process. ``None`` where
+        the system does not tell.
+    needs
+        What the method needs beyond one network and labelled crops, in words.
     """
 
     version: int = Field(VERSION, ge=1, le=VERSION, description=f"a version up to {VERSION}")
@@ -102,6 +109,9 @@ class RoundScores(ProtocolModel):
     wait_share: float = Field(ge=0)
     token_hits: Count | None = None
     token_misses: Count | None = None
+    learned_parameters: Count | None = None
+    peak_memory_mb: float | None = Field(None, ge=0)
+    needs: tuple[str, ...] = ()
 
     @property
     def dice(self) -> float | None:

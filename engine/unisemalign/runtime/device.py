@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -84,3 +85,19 @@ def seed_everything(seed: int, device: torch.device) -> None:
     torch.use_deterministic_algorithms(device.type == "cpu", warn_only=True)
     # Filling fresh memory finds reads of uninitialised values; it costs a fifth of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def peak_memory_mb(device: torch.device) -> float | None:
+    """Return the most memory in use at once so far, in 10⁶ bytes.
+
+    Of ``device`` where it is a CUDA device, else of this process; ``None`` on Windows, which tells
+    it another way.
+    """
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
+    if sys.platform == "win32":
+        return None
+    import resource  # not on Windows
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)

@@ -22,6 +22,7 @@ from unisemalign.runtime.device import (
     choose_device,
     choose_precision,
     computing_in,
+    peak_memory_mb,
     seed_everything,
 )
 from unisemalign.settings import Settings
@@ -93,6 +94,9 @@ class Loop:
             wait_share=round(wait.share, 3),
             token_hits=tokens.hits if tokens else None,
             token_misses=tokens.misses if tokens else None,
+            learned_parameters=sum(p.numel() for p in method.parameters() if p.requires_grad),
+            peak_memory_mb=peak_memory_mb(device),
+            needs=method.extras(),
         )
 
     @property

@@ -1,19 +1,41 @@
-"""``benchmark``: train and score on a public data set."""
+"""``benchmark``: train and score on public data sets."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from unisemalign.cli.options import AsJson, Encoder, Overrides, Text, parse_seeds, read_option
-from unisemalign.cli.output import choose_events, errors_as_sentences, say
+from unisemalign.cli.options import (
+    AsJson,
+    Encoder,
+    Overrides,
+    Text,
+    parse_folders,
+    parse_seeds,
+    read_option,
+)
+from unisemalign.cli.output import FAILED, choose_events, errors_as_sentences, say
 from unisemalign.cli.verbs.train import METHOD_HELP, PRESET_HELP
 
+if TYPE_CHECKING:
+    from unisemalign.benchmark import TableChoice
 
-def benchmark(
-    dataset: Annotated[
+
+class DataSetOrWork(TyperGroup):
+    """``benchmark glas`` is ``benchmark dataset glas``: a name that is no command is a data set."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that ``args`` name, and what is left for it."""
+        if args[0] not in self.commands:
+            args = ["dataset", *args]
+        return super().resolve_command(ctx, args)
+
+
+def dataset(
+    name: Annotated[
         str,
         typer.Argument(
             metavar="NAME", help="Data set: glas, luad, lists, …; a name not known lists them all."
@@ -49,7 +71,7 @@ def benchmark(
         begin_work()
         events = choose_events(as_json)
         report = run_benchmark(
-            dataset,
+            name,
             data,
             fraction,
             benchmark_settings(fraction, preset, method, overrides or []),
@@ -70,3 +92,85 @@ def benchmark(
             say(f"  {words:18}{row.rstrip()}")
         say(f"  {'seconds per step':18}{spread_text(report['seconds_per_step'], 3)}")
         say(f"  {'report':18}{report['report']}")
+
+
+def table(
+    data: Annotated[
+        str,
+        typer.Option(metavar="NAME=DIR,…", help="Data sets and their folders."),
+    ],
+    methods: Annotated[
+        str, typer.Option(metavar="NAME,…", help="Methods, separated by commas, or all.")
+    ] = "all",
+    fraction: Annotated[
+        int, typer.Option(min=1, max=100, help="Per cent of labelled images (GlaS: 10 or 20).")
+    ] = 10,
+    preset: Annotated[str, typer.Option(help=PRESET_HELP)] = "recommended",
+    encoder: Encoder = "embedded",
+    text: Text = "free",
+    seeds: Annotated[
+        str, typer.Option(metavar="N,N,…", help="Seeds, separated by commas.")
+    ] = "0,1,2",
+    at_once: Annotated[
+        int,
+        typer.Option(min=1, max=64, help="Runs side by side; each has its share of the cores."),
+    ] = 1,
+    out: Annotated[Path, typer.Option(help="Folder for runs and page; they resume.")] = Path(
+        "runs"
+    ),
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare methods on several data sets: one table, and a page in --out.
+
+    Encoder, steps, labelled losses, views and inference are the same for all. What is stopped
+    goes on when the command is given again. Exit status 1 if a run failed; the others count.
+    """
+    folders = read_option(parse_folders, data) or {}
+    listed = read_option(parse_seeds, seeds) or []
+    with errors_as_sentences(as_json):
+        from unisemalign.benchmark import TableChoice, make_table
+        from unisemalign.cli.starting import begin_work
+        from unisemalign.protocol import BenchmarkTableDone
+        from unisemalign.runtime import CancelToken, cancel_on_signals
+        from unisemalign.settings import METHODS
+
+        begin_work()
+        events = choose_events(as_json)
+        names = list(METHODS) if methods == "all" else [n.strip() for n in methods.split(",")]
+        choice = TableChoice(
+            data=folders,
+            methods=list(dict.fromkeys(names)),
+            seeds=listed,
+            out=out,
+            fraction=fraction,
+            preset=preset,
+            encoder=encoder,
+            text=text,
+            overrides=overrides or [],
+            at_once=at_once,
+        )
+        with cancel_on_signals(CancelToken()) as token:
+            result = make_table(choice, events=events, cancel=token)
+        events.emit(BenchmarkTableDone(**result))
+        if not as_json:
+            _say_table(result, choice)
+        if result["failed"]:
+            raise SystemExit(FAILED)
+
+
+def _say_table(result: dict[str, Any], choice: TableChoice) -> None:
+    from unisemalign.benchmark import row_scores
+    from unisemalign.datasets import read_dataset
+
+    for name, folder in choice.data.items():
+        objects = read_dataset(name, folder, choice.fraction).objects
+        rows = [row for row in result["rows"] if row["dataset"] == name]
+        shown = [row_scores(row, objects) for row in rows]
+        columns = list(dict.fromkeys(column for each in shown for column in each))
+        say(f"{name}: " + " | ".join(["method", *columns]))
+        for row, texts in zip(rows, shown, strict=True):
+            say(" | ".join([f"{row['method']:16}", *(texts.get(c, "–") for c in columns)]))
+            for seed, sentence in row["failed"].items():
+                say(f"  seed {seed} failed: {sentence}")
+    say(f"Page: {result['report']}")

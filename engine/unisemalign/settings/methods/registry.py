@@ -36,6 +36,11 @@ class KnownMethod:
     settings: type[MethodSettings]
     implementation: str
 
+    @property
+    def sentence(self) -> str:
+        """What it does, in a sentence: the first line of its settings' docstring."""
+        return (self.settings.__doc__ or "").strip().partition("\n")[0]
+
 
 METHODS: dict[str, KnownMethod] = {}
 """Every method by its name, the default first."""

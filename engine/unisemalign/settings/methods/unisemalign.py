@@ -11,7 +11,7 @@ from unisemalign.settings.methods.base import LabelledLosses, Share, Weight
 
 
 class UniSemAlignSettings(LabelledLosses):
-    """UniSemAlign (METHODS part A); defaults are table A8's recommendation."""
+    """UniSemAlign: decoder, class prototypes and words label together; the surer labels teach."""
 
     unlabelled_weights: ClassVar[tuple[str, ...]] = (
         "weight_hard",
