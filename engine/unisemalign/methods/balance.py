@@ -38,7 +38,7 @@ class ClassBalance(nn.Module):
     confidence: Tensor
     batches: Tensor
 
-    def __init__(self, n_classes: int, threshold: float) -> None:
+    def __init__(self, n_classes: int, threshold: float = 1.0) -> None:
         super().__init__()
         self.register_buffer("labelled", torch.full((n_classes,), 1 / n_classes))
         self.register_buffer("predicted", torch.full((n_classes,), 1 / n_classes))
@@ -55,6 +55,19 @@ class ClassBalance(nn.Module):
         old = self.batches[0] / (self.batches[0] + 1)
         self.labelled.copy_(old * self.labelled + (1 - old) * share)
         self.batches[0] += 1
+
+    def label_weights(self, labels: Tensor, power: float) -> Tensor | None:
+        """Count the labels of a batch; return :meth:`weights`, or ``None`` where all weigh alike.
+
+        Parameters
+        ----------
+        labels
+            ``(B, H, W)``; 255 is ignored.
+        power
+            0: all weigh alike.
+        """
+        self.see_labels(labels)
+        return self.weights(power) if power > 0 else None
 
     @torch.no_grad()
     def see_probabilities(self, probabilities: Tensor, valid: Tensor) -> None:

@@ -73,8 +73,11 @@ class CorrMatch(ConsistencyMethod):
         features = net.features(torch.cat([batch.images, u.weak]))
         decoded = net.decode(features)
         spread = self._spread(decoded, self.correlation(features.high), features.high)
-        parts = decoder_losses(decoded[:n], s, batch.labels)
-        parts["labelled_spread"] = s.weight_labelled_spread * labelled_ce(spread[:n], batch.labels)
+        weights = self.balance.label_weights(batch.labels, s.balance)
+        parts = decoder_losses(decoded[:n], s, batch.labels, weights)
+        parts["labelled_spread"] = s.weight_labelled_spread * labelled_ce(
+            spread[:n], batch.labels, weights
+        )
         pseudo = labels_from(decoded[n:], u.valid)
         (mixed,) = self.mixed(batch, pseudo, drawn)
         with self.quiet():

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unisemalign.methods.balance import ClassBalance
 from unisemalign.methods.consistency import unlabelled_of
 from unisemalign.methods.labelled import decoder_losses, told
 from unisemalign.methods.losses import ramp, summed
@@ -85,6 +86,7 @@ class DuSSS(Method):
         super().__init__(settings)
         self.own = settings.method_as(DuSSSSettings)
         self.student = network
+        self.balance = ClassBalance(network.n_classes)
         self.teacher = Teacher(network, self.own.ema)
         dim, deep = settings.model.embed_dim, network.encoder.high_channels
         self.crops = GaussianHead(deep, dim)
@@ -107,7 +109,9 @@ class DuSSS(Method):
         images = torch.cat([batch.images, u.weak])
         encoded = net.encode(images)
         deep = encoded[1].detach().float()
-        parts = decoder_losses(net.decode(net.project(encoded, images).rows(0, n)), s, batch.labels)
+        decoded = net.decode(net.project(encoded, images).rows(0, n))
+        weights = self.balance.label_weights(batch.labels, s.balance)
+        parts = decoder_losses(decoded, s, batch.labels, weights)
         words = self.texts(net.semantic.text().float())
         cosine = torch.einsum("bdhw,cd->bchw", self.pixels(deep), words.unit)
         mask_logits = F.interpolate(

@@ -27,7 +27,8 @@ class FixMatch(ConsistencyMethod):
         n = len(batch.images)
         drawn = self.drawn_labels(batch)
         decoded = self.student.decode(self.student.features(torch.cat([batch.images, u.weak])))
-        parts = decoder_losses(decoded[:n], self.own, batch.labels)
+        weights = self.balance.label_weights(batch.labels, self.own.balance)
+        parts = decoder_losses(decoded[:n], self.own, batch.labels, weights)
         (mixed,) = self.mixed(batch, labels_from(decoded[n:], u.valid), drawn)
         keep = self.sure(mixed)
         with self.quiet():

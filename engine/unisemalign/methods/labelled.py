@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from unisemalign.methods.balance import ClassBalance
 from unisemalign.methods.losses import alignment, labelled_ce, sample_dice, soft_dice, squared_dice
 from unisemalign.methods.method import Method
 from unisemalign.methods.teacher import Teacher
@@ -29,6 +30,7 @@ class LabelledMethod(Method):
         super().__init__(settings)
         self.student = student
         self.common = settings.method_as(LabelledLosses)
+        self.balance = ClassBalance(student.n_classes)
         self.teacher = Teacher(student, self.common.ema) if self.common.ema > 0 else None
 
     @property

@@ -39,7 +39,8 @@ class MPAMatch(ConsistencyMethod):
         drawn = self.drawn_labels(batch)
         features = net.features(torch.cat([batch.images, u.weak]))
         decoded, embedded = net.seen(features, words)
-        parts = decoder_losses(decoded[:n], s, batch.labels)
+        weights = self.balance.label_weights(batch.labels, s.balance)
+        parts = decoder_losses(decoded[:n], s, batch.labels, weights)
         pseudo = labels_from(decoded[n:], u.valid)
         mixed = self.mixed(batch, pseudo, drawn)
         with self.quiet():

@@ -15,5 +15,6 @@ class Supervised(LabelledMethod):
         """Return ½·Σ of the labelled losses, and the parts."""
         features, words = self.student.features(batch.images), self.student.words()
         seen = self.student.logits(features, words, self.common.temperature)
-        parts = labelled_losses(self.student, self.common, seen, words, batch.labels)
+        weights = self.balance.label_weights(batch.labels, self.common.balance)
+        parts = labelled_losses(self.student, self.common, seen, words, batch.labels, weights)
         return total_loss(parts), told(parts)

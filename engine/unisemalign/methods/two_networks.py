@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from unisemalign.methods.balance import ClassBalance
 from unisemalign.methods.labelled import decoder_losses
 from unisemalign.methods.losses import ramp
 from unisemalign.methods.method import Method
@@ -26,6 +27,7 @@ class TwoNetworksMethod(Method):
     def __init__(self, first: Network, second: Network, settings: Settings) -> None:
         super().__init__(settings)
         self.pair = settings.method_as(TwoNetworksSettings)
+        self.balance = ClassBalance(first.n_classes)
         self.first = first
         self.second = second
 
@@ -43,7 +45,8 @@ class TwoNetworksMethod(Method):
         """
         found = {}
         theirs = labels if labels_two is None else labels_two
+        weights = self.balance.label_weights(labels, self.pair.balance)
         for number, decoded, mine in ((1, one, labels), (2, two, theirs)):
-            for name, value in decoder_losses(decoded, self.pair, mine).items():
+            for name, value in decoder_losses(decoded, self.pair, mine, weights).items():
                 found[f"{name}_{number}"] = value
         return found

@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from unisemalign.methods.balance import ClassBalance
 from unisemalign.methods.consistency import kept_share, unlabelled_of
 from unisemalign.methods.labelled import decoder_losses, told
 from unisemalign.methods.losses import entropy, ramp, summed
@@ -56,6 +57,7 @@ class UAMT(Method):
         super().__init__(settings)
         self.own = settings.method_as(UAMTSettings)
         self.student = network
+        self.balance = ClassBalance(network.n_classes)
         self.teacher = NoisyTeacher(network, self.own.ema)
         self.needs = Needs(unlabelled=True, strong_views=1)
 
@@ -75,7 +77,8 @@ class UAMT(Method):
         n, net = len(batch.images), self.student
         features = net.features(torch.cat([batch.images, u.weak]))
         decoded = net.decode(self._dropped(features))
-        parts = decoder_losses(decoded[:n], self.own, batch.labels)
+        weights = self.balance.label_weights(batch.labels, self.own.balance)
+        parts = decoder_losses(decoded[:n], self.own, batch.labels, weights)
         target, doubt = self.taught(u.weak)
         certain = (doubt < self.certain_below(net.n_classes)) & u.valid
         gap = ((decoded[n:].softmax(1) - target) ** 2).sum(1)

@@ -38,7 +38,8 @@ class UniMatchV2(ConsistencyMethod):
         pseudo = self._taught(u)
         net, mixed = self.student, self.mixed(batch, pseudo, drawn)
         decoded = net.decode(net.features(batch.images))
-        parts = decoder_losses(decoded, self.own, batch.labels)
+        weights = self.balance.label_weights(batch.labels, self.own.balance)
+        parts = decoder_losses(decoded, self.own, batch.labels, weights)
         with self.quiet():
             seen = net.decode(net.features(strong).with_complements())
         for k, (view, labels) in enumerate(zip(seen.chunk(2), mixed, strict=True), start=1):

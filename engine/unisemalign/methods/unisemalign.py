@@ -108,12 +108,11 @@ class UniSemAlign(LabelledMethod):
         if batch.unlabelled is None or batch.box is None:
             raise ValueError("UniSemAlign needs unlabelled crops and boxes in every batch")
         s, net, u = self.own, self.student, batch.unlabelled
-        self.balance.see_labels(batch.labels)
+        weights = self.balance.label_weights(batch.labels, s.balance)
         words = net.words()
         # As published, drawn donors are labelled before this step moves any running statistic.
         drawn = None if batch.donor is None else self._teach(batch.donor, words)
         clean = self._clean(batch.images, u.weak, words)
-        weights = self.balance.weights(s.balance) if s.balance > 0 else None
         seen = clean.labelled
         if s.logit_adjustment > 0:
             seen = seen.plus(s.logit_adjustment * self.balance.log_prior())

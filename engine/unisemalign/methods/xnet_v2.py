@@ -30,9 +30,11 @@ class XNetV2(LabelledMethod):
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return Σ of the paths' labelled losses + w·Σ Dice between paths, and the parts."""
         u, _ = unlabelled_of(batch)
+        weights = self.balance.label_weights(batch.labels, self.own.balance)
         parts: dict[str, Tensor] = {}
         for path, decoded in zip(_PATHS, self.net.decode_paths(batch.images), strict=True):
-            for name, value in decoder_losses(decoded, self.own, batch.labels).items():
+            losses = decoder_losses(decoded, self.own, batch.labels, weights)
+            for name, value in losses.items():
                 parts[f"{name}_{path}"] = value
         image, low, high = self.net.decode_paths(u.weak)
         weight = self.own.weight_agreement * self.share_done()

@@ -61,6 +61,11 @@ class LabelledLosses(MethodSettings):
         "all of them, with squared sums, as UAMT, CPS and cross teaching were published for "
         "medical images; or all of them in each crop by itself, as XNet v2 was.",
     )
+    balance: Share = Field(
+        0.0,
+        description="How much more a pixel of a rare class counts in the cross-entropies: its "
+        "labelled share to the power of minus this. 0: all pixels alike, as published.",
+    )
     weight_prototype: Weight = Field(1.0, description="Weight of the prototypes' loss, L_p.")
     weight_text: Weight = Field(1.0, description="Weight of the words' loss, L_t.")
     weight_align: Weight = Field(1.0, description="Weight of the alignment of both, L_al.")

@@ -64,11 +64,6 @@ class UniSemAlignSettings(LabelledLosses):
         description="How far the labeller's class shares are drawn to the labelled ones: 0 not "
         "at all, 1 all the way.",
     )
-    balance: Share = Field(
-        0.0,
-        description="How much more a pixel of a rare class counts in every cross-entropy: its "
-        "labelled share to the power of minus this.",
-    )
     logit_adjustment: Annotated[float, Ge(0.0), Le(2.0)] = Field(
         0.0,
         description="Share of the logarithm of each class's labelled share that is added to the "
