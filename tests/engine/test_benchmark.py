@@ -364,7 +364,8 @@ def test_the_papers_presets_train_80_epochs_of_each_partition(preset, method):
         assert found.training.validate_every == epoch
         assert found.training.steps == 80 * epoch
     assert found.training.steps == 1120
-    assert benchmark_settings(10, preset, method) == build_settings(preset, method)
+    everywhere = ["inference.skip_glass=false"]
+    assert benchmark_settings(10, preset, method) == build_settings(preset, method, everywhere)
     own = benchmark_settings(20, preset, method, ["training.steps=90"])
     assert (own.training.steps, own.training.validate_every) == (90, 14)
     own = benchmark_settings(20, preset, method, ["training.validate_every=30"])
@@ -375,7 +376,9 @@ def test_the_papers_presets_train_80_epochs_of_each_partition(preset, method):
 @pytest.mark.parametrize("method", [None, "supervised"])
 def test_recommended_is_as_long_on_either_partition(fraction, method):
     own = ["views.pad=zero"]
-    wanted = build_settings(method=method, overrides=["training.steps=1000", *own])
+    wanted = build_settings(
+        method=method, overrides=["training.steps=1000", "inference.skip_glass=false", *own]
+    )
     assert benchmark_settings(fraction, method=method, overrides=own) == wanted
     short = benchmark_settings(fraction, method=method, overrides=["training.steps=90"])
     assert short.training.steps == 90

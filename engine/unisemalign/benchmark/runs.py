@@ -26,6 +26,8 @@ from unisemalign.settings import ModelSettings, Settings, build_settings
 if TYPE_CHECKING:
     from unisemalign.inference import Predictor
 
+_EVERYWHERE = ("inference.skip_glass=false",)
+"""Published masks judge every pixel, glass too."""
 _LENGTH = ("training.steps=1000",)
 """Of `recommended`, trained once and from nothing; a person's rounds are shorter and add up."""
 _LENGTH_20 = ("training.steps=1120", "training.validate_every=14")
@@ -53,7 +55,7 @@ def benchmark_settings(
     length: tuple[str, ...] = _LENGTH if preset == "recommended" else ()
     if fraction == 20 and preset in {"paper", "released"}:
         length = _LENGTH_20
-    return build_settings(preset, method, [*length, *overrides])
+    return build_settings(preset, method, [*_EVERYWHERE, *length, *overrides])
 
 
 def run_benchmark(

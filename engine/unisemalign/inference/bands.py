@@ -53,8 +53,7 @@ def iter_bands(
     plan
         What to label, in which order.
     tissue
-        Windows without tissue are left unpredicted, and so is what it says to skip; ``None``
-        labels every window.
+        Every pixel that is none is left unpredicted; ``None`` labels everything.
     on_window
         Called with (windows done, windows in all) after each batch. May raise, to stop.
     """
@@ -100,17 +99,17 @@ def predict_rect(slide: Readable, predictor: Predictor, rect: Rect) -> Band:
 
 
 def _without(band: Band, unreadable: list[Rect], tissue: TissueMask | None) -> Band:
-    """Return ``band``, unlabelled where the slide could not be read or is to be skipped."""
+    """Return ``band``, unlabelled where the slide could not be read or is no tissue."""
     planes = (band.classes, band.confidence, band.disagreement)
     for rect in unreadable:
         hidden = rect.intersect(band.rect)
         if hidden.area:
             for plane in planes:
                 plane[hidden.relative_to(band.rect).slices] = 0
-    skipped = None if tissue is None else tissue.skipped_in(band.rect)
-    if skipped is not None:
+    glass = None if tissue is None else tissue.glass_in(band.rect)
+    if glass is not None:
         for plane in planes:
-            plane[skipped] = 0
+            plane[glass] = 0
     return band
 
 

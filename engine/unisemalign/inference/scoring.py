@@ -14,7 +14,7 @@ from unisemalign.inference.bands import predict_rect
 from unisemalign.inference.predictor import Predictor
 from unisemalign.metrics import Scores
 from unisemalign.project import Cleaning, Project, RegionState, Split
-from unisemalign.slides import SpacedSlide
+from unisemalign.slides import SpacedSlide, TissueMask
 
 
 def _ignore(_done: int, _total: int) -> None:
@@ -49,7 +49,9 @@ def predict_split(
     slides: dict[str, SpacedSlide] | None = None,
     on_region: Callable[[int, int], None] = _ignore,
 ) -> Iterator[ScoredRegion]:
-    """Label every accepted region of ``split``, glass included, beside its truth.
+    """Label every accepted region of ``split`` beside its truth.
+
+    With ``inference.skip_glass`` neither is there on glass: what a map leaves out is not scored.
 
     Parameters
     ----------
@@ -68,12 +70,19 @@ def predict_split(
     regions = project.regions(state=RegionState.ACCEPTED, split=split)
     for name in dict.fromkeys(region.slide for region in regions):
         project.check_labels(name)
+    skip = predictor.settings.inference.skip_glass
+    tissue: dict[str, TissueMask] = {}
     for index, region in enumerate(regions):
         if region.slide not in opened:
             opened[region.slide] = project.open_slide(region.slide)
         slide = opened[region.slide]
         band = predict_rect(slide, adapted(predictor, slide, None), region.rect)
         truth = project.labels(region.slide).read(band.rect)
+        if skip and region.slide not in tissue:
+            tissue[region.slide] = project.tissue(region.slide, slide)
+        glass = tissue[region.slide].glass_in(band.rect) if skip else None
+        if glass is not None:
+            band.classes[glass] = truth[glass] = 0
         # 0 (not predicted, not labelled) becomes 255 on both sides: uint8 wraps.
         yield ScoredRegion(region.slide, band.rect, band.classes - np.uint8(1), truth - np.uint8(1))
         on_region(index + 1, len(regions))

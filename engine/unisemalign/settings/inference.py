@@ -49,7 +49,9 @@ class InferenceSettings(SettingsModel):
         "windows: after a round that trained the head alone, a view is not encoded again.",
     )
     skip_glass: bool = Field(
-        True, title="Skip glass", description="Leave windows without tissue unlabelled."
+        True,
+        title="Skip glass",
+        description="Leave glass around the tissue unlabelled and out of scores, pixel by pixel.",
     )
 
     match_stain: bool = Field(

@@ -19,11 +19,15 @@ from unisemalign.slides.spaced import SpacedSlide
 # between those two, so an image without any glass is not cut in half.
 _TISSUE_OD = (0.045, 0.065)
 _FOLD_OD = 0.6
+# Dim glass: this bright at least, and its channels this much alike. Pale eosin is not.
+_DIM, _GREY_SHARE = 120, 0.94
 _SPECK_MM2 = 0.004
 _HOLE_MM2 = 0.05
 _PEN_RIM_UM = 24.0
 
-FOUND_VERSION = 1
+_APPLIED = "each pixel"
+"""How maps are cut by the mask: those that were cut another way are made anew."""
+FOUND_VERSION = 2
 """Goes up whenever :func:`tissue_mask` finds something else: masks kept till then are stale."""
 
 
@@ -41,8 +45,7 @@ class TissueMask:
         µm per pixel of the rectangles that the methods take.
     skipped
         ``(Y, X)`` bool: what a person marked as not to be looked at, none of it in ``mask``.
-        ``None``: nothing. Windows are chosen by ``mask``, and may reach over its edge; these
-        pixels are left out one by one.
+        ``None``: nothing.
     """
 
     mask: NDArray[np.bool_]
@@ -69,24 +72,36 @@ class TissueMask:
 
         ``None`` where none is.
         """
-        if self.skipped is None:
+        return None if self.skipped is None else self._pixels(self.skipped, rect)
+
+    def glass_in(self, rect: Rect) -> NDArray[np.bool_] | None:
+        """Return which of the working pixels of ``rect`` are no tissue, ``(h, w)``.
+
+        Glass that tissue encloses (a lumen) is tissue here. ``None`` where all of it is.
+        """
+        return self._pixels(~self.mask, rect)
+
+    def _pixels(self, plane: NDArray[np.bool_], rect: Rect) -> NDArray[np.bool_] | None:
+        """Return the nearest pixels of ``plane`` under ``rect``; ``None`` where none is set."""
+        if not plane[_span(self._rows(rect)), _span(self._columns(rect))].any():
             return None
-        if not self.skipped[_span(self._rows(rect)), _span(self._columns(rect))].any():
-            return None
+        # A slide ends up to half a pixel of the mask beyond it: there the last pixel counts.
         rows, columns = (
-            ((np.arange(start, start + length) + 0.5) * self._scale).astype(np.int64)
-            for start, length in ((rect.y, rect.h), (rect.x, rect.w))
+            ((np.arange(start, start + length) + 0.5) * self._scale)
+            .astype(np.int64)
+            .clip(0, size - 1)
+            for start, length, size in (
+                (rect.y, rect.h, plane.shape[0]),
+                (rect.x, rect.w, plane.shape[1]),
+            )
         )
-        height, width = self.skipped.shape
-        inside = (rows >= 0)[:, None] & (columns >= 0) & (rows < height)[:, None]
-        inside &= columns < width
-        rows, columns = rows.clip(0, height - 1), columns.clip(0, width - 1)
-        return np.asarray(self.skipped[rows[:, None], columns] & inside)
+        return np.asarray(plane[rows[:, None], columns])
 
     def digest(self, rect: Rect) -> str:
         """Return 16 hexadecimal digits that tell this mask under ``rect`` from any other one."""
         rows, columns = _span(self._rows(rect)), _span(self._columns(rect))
-        told = hashlib.blake2b(f"{self.spacing_um} {rows} {columns}".encode(), digest_size=8)
+        about = f"{_APPLIED} {self.spacing_um} {rows} {columns}"
+        told = hashlib.blake2b(about.encode(), digest_size=8)
         for plane in (self.mask, self.skipped):
             if plane is not None and (here := plane[rows, columns]).any():
                 told.update(np.packbits(here).tobytes())
@@ -149,8 +164,13 @@ def tissue_mask(slide: SpacedSlide, mask_spacing_um: float = 8.0) -> TissueMask:
 
 
 def optical_density(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return decadic density ``(h, w, 3)`` against the slide's own glass (the brightest pixels)."""
-    glass = np.clip(np.percentile(rgb.reshape(-1, 3), 99.5, axis=0), 235, 255)
+    """Return decadic density ``(h, w, 3)`` against the slide's own glass (the brightest pixels).
+
+    Glass is no darker than 235, unless the brightest pixels are grey: under a dim lamp it may be.
+    """
+    brightest = np.percentile(rgb.reshape(-1, 3), 99.5, axis=0)
+    grey = brightest.min() >= _GREY_SHARE * brightest.max()
+    glass = np.clip(brightest, _DIM if grey else 235, 255)
     lit = np.maximum(rgb.astype(np.float32), 1) / glass.astype(np.float32)
     return np.maximum(-np.log10(lit), 0)
 

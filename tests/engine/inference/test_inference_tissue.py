@@ -9,9 +9,17 @@ from PIL import Image
 
 from tests.engine.conftest import QUICK
 from unisemalign.geometry import Rect
-from unisemalign.inference import Predictor, segment_slide
+from unisemalign.inference import Predictor, predict_split, segment_slide
 from unisemalign.model import build_network
-from unisemalign.project import PredictionStore, Project, TissueChange, TissueStore
+from unisemalign.project import (
+    LabelEdit,
+    Origin,
+    PredictionStore,
+    Project,
+    Split,
+    TissueChange,
+    TissueStore,
+)
 from unisemalign.runtime import CancelToken, SilentEvents
 from unisemalign.settings import build_settings
 
@@ -34,7 +42,11 @@ def study(tmp_path):
 
 @pytest.fixture(scope="module")
 def predictor():
-    settings = build_settings(overrides=QUICK)
+    return predictor_with()
+
+
+def predictor_with(**more):
+    settings = build_settings(overrides={**QUICK, **more})
     torch.manual_seed(0)
     network = build_network(["x", "y"], settings.model)
     return Predictor(network, settings, torch.device("cpu"), "a model")
@@ -100,6 +112,33 @@ def test_a_part_of_a_window_is_skipped_too(study, predictor):
     store = study.predictions(1, "a")
     for what in ("class", "confidence"):
         assert np.array_equal(store.read(Rect(0, 0, *SHAPE), what) == 0, there)
+
+
+def test_neither_map_nor_scores_know_glass(tmp_path, predictor):
+    rng = np.random.default_rng(3)
+    pixels = np.array([200, 130, 180]) + rng.normal(0, 20, (400, 400, 3))
+    pixels[:, 208:] = 244
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(tmp_path / "a.png")
+    with Project.create(tmp_path / "p.unisem", classes=["x", "y"], spacing_um=1) as project:
+        project.add_slide(tmp_path / "a.png", spacing_um=1, split=Split.VAL)
+        project.new_round(method="unisemalign", preset="recommended")
+        truth = np.full((400, 400), 1, np.uint8)
+        whole = Rect(0, 0, 400, 400)
+        project.accept(
+            "a", [LabelEdit(whole, truth, Origin.DRAWN, regions=(whole,))], action="draw"
+        )
+        segmented(project, predictor)
+        classes = project.predictions(1, "a").read(Rect(0, 0, 400, 400))
+        # The edge is smoothed over a pixel of the mask, 8 of the slide's.
+        assert classes[:, :200].all()
+        assert not classes[:, 216:].any()
+        (region,) = predict_split(project, predictor, Split.VAL)
+        assert np.array_equal(region.predicted == 255, classes == 0)
+        assert np.array_equal(region.truth == 255, classes == 0)
+        glass_too = predictor_with(**{"inference.skip_glass": False})
+        (region,) = predict_split(project, glass_too, Split.VAL)
+        assert (region.truth == 0).all()
+        assert (region.predicted < 2).all()
 
 
 def test_a_view_follows_the_correction(study, predictor):
