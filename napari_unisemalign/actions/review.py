@@ -11,7 +11,12 @@ from napari_unisemalign.actions.segment import Segmenter
 from napari_unisemalign.canvas.layer_manager import LayerManager
 from napari_unisemalign.engine.lines import FINAL, Event
 from napari_unisemalign.engine.timers import single_shot
-from napari_unisemalign.session.permissions import NEED_PROJECT, NOTHING_TO_REVIEW, RANKING_WAITS
+from napari_unisemalign.session.permissions import (
+    ALL_ASKED,
+    NEED_PROJECT,
+    NOTHING_TO_REVIEW,
+    RANKING_WAITS,
+)
 from napari_unisemalign.session.session import Session
 from unisemalign.errors import ProjectError
 from unisemalign.geometry import Rect
@@ -135,11 +140,14 @@ class Reviewer(QObject):
             self._errors.report("review", sentence)
             return
         with self._errors.reporting("review"):
-            ranked = [each for each in session.queue() if each.state is RegionState.PREDICTED]
-            if ranked:
-                session.open_region(ranked[0].id)
+            current = None if session.edit is None else session.edit.region.id
+            waiting = [each for each in session.queue() if each.id != current]
+            ranked = [each for each in waiting if each.state is RegionState.PREDICTED]
+            session.set_all_asked(not ranked)
+            if ranked or waiting:
+                session.open_region((ranked or waiting)[0].id)
             else:
-                show_info("The model doubts nothing that is segmented. Segment more, or Export.")
+                show_info(ALL_ASKED)
 
     def _on_layer_removed(self) -> None:
         """Close a region whose layer was deleted by hand: what is not seen is not accepted."""

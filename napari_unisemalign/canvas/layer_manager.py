@@ -109,6 +109,8 @@ class LayerManager(LayerList):
         """Show the newest prediction; new pixels of the one on show are only drawn again."""
         session = self.session
         self._refresh_clusters()
+        if (editing := self.editing()) is not None:
+            editing.refresh()
         store, number = session.prediction(), session.prediction_round()
         if store is None:
             for role in PREDICTED:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from napari.layers import Image, Labels, Layer
+from skimage.draw import disk, polygon
 
 from napari_unisemalign.canvas.colormaps import class_colormap, doubt_colormap
 from napari_unisemalign.canvas.lazy_levels import two_or_more
@@ -87,11 +89,32 @@ def editing_layer(edit: RegionEdit, palette: Palette, spacing_um: float) -> Labe
     layer.brush_size = max(8, min(edit.region.rect.shape) // 24)
     layer.selected_label = 1
     limit_labels(layer, len(palette.names) - 1)
+    note_touched(layer, edit)
     layer.bounding_box.visible = True
     layer.bounding_box.points = False
     layer.bounding_box.line_color = FRAME_COLOR
     layer.bounding_box.line_thickness = 2
     return layer
+
+
+def note_touched(layer: Labels, edit: RegionEdit) -> None:
+    """Note in ``edit`` every pixel a stroke goes over, also where the label was the same.
+
+    What is filled changes its label everywhere and needs no note.
+    """
+    paint, paint_polygon = layer.paint, layer.paint_polygon
+    shape = edit.touched.shape
+
+    def noting_paint(coord: Sequence[float], new_label: int, refresh: bool = True) -> None:
+        edit.touched[disk(np.round(coord), layer.brush_size // 2 + 0.51, shape=shape)] = True
+        paint(coord, new_label, refresh)
+
+    def noting_polygon(points: Any, new_label: int) -> None:
+        rows, columns = np.asarray(points, dtype=float).T
+        edit.touched[polygon(rows, columns, shape)] = True
+        paint_polygon(points, new_label)
+
+    layer.paint, layer.paint_polygon = noting_paint, noting_polygon
 
 
 def limit_labels(layer: Labels, highest: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from napari_unisemalign.session.permissions import resumable_round
+from napari_unisemalign.session.permissions import ALL_ASKED, resumable_round
 from napari_unisemalign.session.session import Session
 from unisemalign.project import Region, Round, SlideRecord, Split
 
@@ -126,6 +126,8 @@ def _step_with_model(
         return "Press Next region (N): the model shows where it is unsure and why.", "review"
     if session.ranking:
         return "Looking for the regions the model doubts most.", "review"
+    if session.all_asked:
+        return ALL_ASKED, "segment"
     return "Press Next region (N) to look for what the model doubts, or Export.", "review"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from napari_unisemalign.session.permissions import Permission, segmentation_occupies
+from napari_unisemalign.session.permissions import ALL_ASKED, Permission, segmentation_occupies
 from napari_unisemalign.session.session import Session
 from unisemalign.project import NO_CLASS, GuessNote, Region, Round, Split
 
@@ -74,6 +74,8 @@ def queue_note(session: Session, queue: Sequence[Region]) -> str:
         return ""
     if session.round_to_review() is None:
         return "Once there is a first guess or a model, what it doubts most is listed here."
+    if session.all_asked:
+        return ALL_ASKED
     return "The list is empty. Press Next region to fill it from the newest prediction."
 
 

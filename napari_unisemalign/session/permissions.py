@@ -12,6 +12,10 @@ NEED_PROJECT = "Open or make a project first."
 NEED_SLIDE = "Put a slide on show first: press its name in the list."
 NEED_REGION = "Open a region first: press Next region or Mark region."
 LIVE = "Label whatever the window shows, by itself, whenever it comes to rest. Off: press View."
+ALL_ASKED = (
+    "No region is left to ask about in what is segmented. Segment more, mark regions yourself, or "
+    "Export."
+)
 NOTHING_TO_REVIEW = "There is no model yet that could doubt. Press View in Segment, or Mark region."
 RANKING_WAITS = "A segmentation runs. What the model doubts is looked for when it is done."
 UNDO_SENTENCES = {

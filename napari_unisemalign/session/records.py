@@ -100,9 +100,16 @@ class ProjectRecords:
         return self._kept("regions", Change.REGIONS, lambda: tuple(self._project.regions()))
 
     def queue(self) -> tuple[Region, ...]:
-        """Return the regions to look at: begun ones first, then the model's doubts, worst first."""
+        """Return the regions to look at: begun ones first, then the model's doubts, worst first.
+
+        What an older round doubted is not among them: the newest one knows better.
+        """
         begun = [each for each in self.regions() if each.state is RegionState.REVIEW]
-        ranked = [each for each in self.regions() if each.state is RegionState.PREDICTED]
+        ranked = [
+            each
+            for each in self.regions()
+            if each.state is RegionState.PREDICTED and not self.is_outdated(each)
+        ]
         ranked.sort(key=lambda region: -(region.score or 0.0))
         return (*begun, *ranked)
 
@@ -174,6 +181,11 @@ class ProjectRecords:
                     continue
             return each.number, self._stores[key]
         return None
+
+    def is_outdated(self, region: Region) -> bool:
+        """Tell whether a region was offered for what an older round said of its slide."""
+        newest = self.prediction(region.slide)
+        return newest is not None and region.round is not None and region.round < newest[0]
 
     def _values_of(self, slide: str) -> frozenset[int]:
         if slide not in self._labelled:

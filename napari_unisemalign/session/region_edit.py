@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ class RegionEdit:
         Whether it began from a draft.
     strokes, kept
         How often something was painted, and how much of that a draft holds.
+    touched
+        ``(h, w)`` bool: what a stroke went over, whether or not it changed the label.
     """
 
     region: Region
@@ -38,6 +40,24 @@ class RegionEdit:
     restored: bool = False
     strokes: int = 0
     kept: int = 0
+    touched: NDArray[np.bool_] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.touched = np.zeros(self.values.shape, bool)
+
+    def take_prediction(self, predicted: Pixels) -> bool:
+        """Show what the model says now, ``(h, w)``, wherever nothing was painted or labelled.
+
+        ``values`` changes in place. Where ``predicted`` is 0 the model says nothing new. Returns
+        whether anything is different.
+        """
+        newer = (predicted > 0) & (predicted != self.predicted)
+        if not newer.any():
+            return False
+        untouched = newer & ~self.touched & (self.values == self.start) & (self.labels == 0)
+        self.values[untouched] = predicted[untouched]
+        self.predicted = np.where(newer, predicted, self.predicted)
+        return True
 
     @property
     def dirty(self) -> bool:

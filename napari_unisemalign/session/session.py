@@ -117,7 +117,7 @@ class Session(SessionState):
         self._project = self._records = self._drafts = self._slide = self._edit = None
         self._segmenting = self._training = None
         self._curve, self._area = Curve(), {}
-        self._ranking = self._live = False
+        self._ranking = self._live = self._all_asked = False
         held, self._held = self._held, ExitStack()
         held.close()
         self.region_changed.emit()
@@ -244,6 +244,8 @@ class Session(SessionState):
         self._edit = RegionEdit(
             region, values, before, origin, predicted, restored=draft is not None
         )
+        if draft is not None:
+            self._edit.take_prediction(self._predicted(region))
         self._region_changed()
 
     def close_region(self) -> None:
@@ -495,10 +497,21 @@ class Session(SessionState):
             return np.zeros(region.rect.shape, np.uint8)
         return store.read(region.rect, "class")
 
+    def predicted(self) -> None:
+        """Note that pixels of a prediction were written; the open region shows them."""
+        self._tell(Change.PREDICTION)
+        self._show_prediction()
+
+    def _show_prediction(self) -> None:
+        edit = self._edit
+        if edit is not None and edit.take_prediction(self._predicted(edit.region)):
+            self._tell(Change.EDIT)
+        self.prediction_changed.emit()
+
     def guess_changed(self) -> None:
         """Note that there is another first guess on disk."""
         self._tell(Change.GUESS | Change.ROUNDS | Change.PREDICTION)
-        self.prediction_changed.emit()
+        self._show_prediction()
         self.refresh_area()
 
     def refresh_area(self, area: dict[str, float] | None = None) -> None:

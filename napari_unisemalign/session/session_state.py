@@ -49,6 +49,7 @@ class SessionState:
         self._training: TrainingProgress | None = None
         self._curve = Curve()
         self._ranking = False
+        self._all_asked = False
         self._live = False
         self._loose_slides: tuple[Path, ...] = ()
         self._area: dict[str, float] = {}
@@ -132,6 +133,17 @@ class SessionState:
         self._ranking = ranking
         self._tell(Change.RANKING | Change.REGIONS)
 
+    @property
+    def all_asked(self) -> bool:
+        """Whether the engine found no region to ask about, and nothing was segmented since."""
+        return self._all_asked
+
+    def set_all_asked(self, all_asked: bool) -> None:
+        """Note whether the engine found no region to ask about."""
+        if all_asked != self._all_asked:
+            self._all_asked = all_asked
+            self._tell(Change.REGIONS)
+
     def set_live(self, live: bool) -> None:
         """Note whether what the window shows is labelled by itself."""
         if live != self._live:
@@ -148,13 +160,10 @@ class SessionState:
         """Note that a training wrote into its round."""
         self._tell(Change.ROUNDS)
 
-    def predicted(self) -> None:
-        """Note that pixels of a prediction were written."""
-        self._tell(Change.PREDICTION)
-        self.prediction_changed.emit()
-
     def _tell(self, change: Change, *, labels_of: str | None = None) -> None:
         """Forget what was read of it, and tell everybody."""
+        if change & (Change.PREDICTION | Change.ROUNDS | Change.GUESS | Change.SLIDES):
+            self._all_asked = False
         if self._records is not None:
             self._records.forget(change, slide=labels_of)
         self.changed.emit(change)

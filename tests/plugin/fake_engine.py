@@ -203,7 +203,7 @@ def write(store, rect: Rect, values: np.ndarray) -> None:
 
 
 def rank(project: Project, request: protocol.QueueRequest, out: JsonLinesEvents) -> None:
-    number = project.doubting_round().number
+    number = max(each.number for each in project.rounds())
     taken = [each.rect for each in project.regions() if each.state is not RegionState.PREDICTED]
     for record in project.slides():
         for y in range(0, record.shape_yx[0] - 127, 128):
@@ -220,9 +220,11 @@ def rank(project: Project, request: protocol.QueueRequest, out: JsonLinesEvents)
                         reason="decoder unsure on 34 %; prototypes disagree on 12 %",
                         round=number,
                     )
-    ranked = project.regions(state=RegionState.PREDICTED)
+    ranked = [r for r in project.regions(state=RegionState.PREDICTED) if r.round == number]
     regions = tuple(
-        protocol.QueuedRegion(id=r.id, slide=r.slide, rect=r.rect, score=r.score, reason=r.reason)
+        protocol.QueuedRegion(
+            id=r.id, slide=r.slide, rect=r.rect, score=r.score, reason=r.reason, round=r.round
+        )
         for r in ranked
     )
     out.emit(protocol.QueueDone(id=request.id, round=number, regions=regions))
@@ -280,6 +282,9 @@ def train(project: Project, options: list[str]) -> int:
                 last_val=at,
                 seconds=STEP_S * steps,
                 seconds_per_step=STEP_S,
+                learned_parameters=1000,
+                peak_memory_mb=100.0,
+                needs=("unlabelled tissue",),
                 wait_per_step=0.0,
                 wait_share=0.0,
             )

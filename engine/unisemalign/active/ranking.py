@@ -38,7 +38,7 @@ _MIN_SIZE_PX = 16
 
 def rank_regions(
     project: Project,
-    round: int,  # noqa: A002  the field's word for a training run
+    round: int | None = None,  # noqa: A002  the field's word for a training run
     *,
     count: int = 10,
     size_px: int = 256,
@@ -49,9 +49,9 @@ def rank_regions(
     Parameters
     ----------
     project
-        Its slides of split ``train`` that ``round`` has predicted are searched.
+        Its slides of split ``train`` that are predicted are searched.
     round
-        Whose predictions to read.
+        Whose predictions to read; ``None``: of each slide, the newest round's that predicted it.
     count
         Regions wanted; fewer come back when fewer are left.
     size_px
@@ -69,7 +69,7 @@ def rank_regions(
     Raises
     ------
     ProjectError
-        If the project has no such round.
+        If the project has no such round, or no training slide is predicted.
     DataError
         If ``count`` or ``size_px`` is too small.
     """
@@ -79,7 +79,8 @@ def rank_regions(
             f"found {count} of {size_px}."
         )
     events = SilentEvents() if events is None else events
-    project.round(round)
+    if round is not None:
+        project.round(round)
     searched = _searched(project, round, size_px, events)
     picked = [
         Region(
@@ -90,7 +91,7 @@ def rank_regions(
             split=Split.TRAIN,
             score=score,
             reason=_reason(search.store, rect, project.info.class_names),
-            round=round,
+            round=search.round,
         )
         for search, rect, score in _pick(searched, count)
     ]
@@ -103,6 +104,7 @@ class _Search:
     """One slide's candidates, best first, and what they must stay clear of."""
 
     slide: SlideRecord
+    round: int
     store: PredictionStore
     candidates: Iterator[tuple[Rect, float]]
     taken: list[Rect]
@@ -121,25 +123,35 @@ class _Search:
         )
 
 
-def _searched(project: Project, number: int, size_px: int, events: Events) -> list[_Search]:
+def _searched(project: Project, number: int | None, size_px: int, events: Events) -> list[_Search]:
     slides = project.slides(Split.TRAIN)
-    if not any(project.has_prediction(number, slide.name) for slide in slides):
+    predicted = {slide.name: _predicted(project, slide.name, number) for slide in slides}
+    if not any(each is not None for each in predicted.values()):
+        whose = "any round" if number is None else f"round {number}"
         raise ProjectError(
-            f"The queue wants what round {number} predicts, and that round has segmented no "
-            f"training slide yet. Segment one first; the list stays as it is."
+            f"The queue needs what {whose} predicts, found no training slide that it has segmented "
+            f"yet. Segment one first; the list stays as it is."
         )
     searched = []
     for done, slide in enumerate(slides, start=1):
         events.emit(Progress(done=done, total=len(slides), what="Ranking regions"))
-        if not project.has_prediction(number, slide.name):
+        made = predicted[slide.name]
+        if made is None:
             continue
-        store = project.predictions(number, slide.name)
+        store = project.predictions(made, slide.name)
         cells = sum_cells(store, max(1, size_px // 2))
         candidates = _unlabelled(project, slide, _candidates(cells, size_px, slide.shape_yx))
-        search = _Search(slide, store, candidates, _kept_clear(project, slide))
+        search = _Search(slide, made, store, candidates, _kept_clear(project, slide))
         search.advance()
         searched.append(search)
     return searched
+
+
+def _predicted(project: Project, slide: str, number: int | None) -> int | None:
+    """Return the round to read: ``number``, or the newest; ``None`` where it says nothing."""
+    if number is None:
+        return project.newest_prediction(slide)
+    return number if project.has_prediction(number, slide) else None
 
 
 def _kept_clear(project: Project, slide: SlideRecord) -> list[Rect]:

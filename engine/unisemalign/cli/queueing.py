@@ -10,27 +10,28 @@ from unisemalign.runtime import Events
 
 
 def rank(project: Project, *, count: int, size_px: int, events: Events) -> QueueDone:
-    """Rank ``count`` regions of ``size_px`` by what the newest map doubts.
+    """Rank ``count`` regions of ``size_px`` by what the newest map of each slide doubts.
 
     Raises
     ------
     DataError
         If there is neither a trained round nor a first guess.
     ProjectError
-        If the newest map covers no slide for training.
+        If no slide for training is segmented.
     """
-    found = project.doubting_round()
-    if found is None:
+    if not project.rounds():
         raise DataError(
             "The queue needs a segmented slide, this project has no trained round yet. Label a "
             "region, train, then segment; or make a first guess and name its clusters: "
             "unisemalign guess."
         )
-    regions = rank_regions(project, found.number, count=count, size_px=size_px, events=events)
+    regions = rank_regions(project, count=count, size_px=size_px, events=events)
     return QueueDone(
-        round=found.number,
+        round=max((r.round for r in regions if r.round is not None), default=None),
         regions=tuple(
-            QueuedRegion(id=r.id, slide=r.slide, rect=r.rect, score=r.score, reason=r.reason)
+            QueuedRegion(
+                id=r.id, slide=r.slide, rect=r.rect, score=r.score, reason=r.reason, round=r.round
+            )
             for r in regions
         ),
     )

@@ -221,7 +221,5 @@ def _prediction(
         if not project.has_prediction(round_number, name):
             return round_number, None
         return round_number, project.predictions(round_number, name)
-    for each in reversed(project.rounds()):
-        if project.has_prediction(each.number, name):
-            return each.number, project.predictions(each.number, name)
-    return None, None
+    newest = project.newest_prediction(name)
+    return newest, None if newest is None else project.predictions(newest, name)

@@ -721,10 +721,6 @@ class Project:
         """
         return self._rounds.latest(besides)
 
-    def doubting_round(self) -> Round | None:
-        """Return the round whose doubts are worth a look: the newest model's, else round 0."""
-        return self.latest_round() or next((r for r in self.rounds() if r.number == 0), None)
-
     def set_round(
         self,
         number: int,
@@ -772,6 +768,18 @@ class Project:
         """Tell whether a round says anything about a slide, even if only in part."""
         number, name = self._rounds.get(round).number, self.slide(slide_name).name
         return self.layout.prediction(number, name).is_dir()
+
+    def newest_prediction(self, slide_name: str) -> int | None:
+        """Return the newest round that says anything about a slide, or ``None``."""
+        name = self.slide(slide_name).name
+        return next(
+            (
+                each.number
+                for each in reversed(self.rounds())
+                if self.layout.prediction(each.number, name).is_dir()
+            ),
+            None,
+        )
 
     # Inside
 

@@ -178,20 +178,21 @@ class GuessDone(Done):
 
 
 class QueuedRegion(ProtocolModel):
-    """A region worth a look, with its score and the reason in words."""
+    """A region worth a look, with its score, the reason in words, and the round that says so."""
 
     id: Count
     slide: str
     rect: Area
     score: float | None
     reason: str
+    round: RoundNumber | None = None
 
 
 class QueueDone(Done):
-    """Regions were ranked, best first."""
+    """Regions were ranked, best first; ``round`` is the newest that any of them is of."""
 
     verb: Literal["queue"] = "queue"
-    round: RoundNumber
+    round: RoundNumber | None
     regions: tuple[QueuedRegion, ...]
 
 

@@ -21,6 +21,8 @@ _TISSUE_OD = (0.045, 0.065)
 _FOLD_OD = 0.6
 # Dim glass: this bright at least, and its channels this much alike. Pale eosin is not.
 _DIM, _GREY_SHARE = 120, 0.94
+# So dark, beside it, is what lies under that lamp and is no glass.
+_DARK_SHARE = 0.85
 _SPECK_MM2 = 0.004
 _HOLE_MM2 = 0.05
 _PEN_RIM_UM = 24.0
@@ -166,10 +168,12 @@ def tissue_mask(slide: SpacedSlide, mask_spacing_um: float = 8.0) -> TissueMask:
 def optical_density(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return decadic density ``(h, w, 3)`` against the slide's own glass (the brightest pixels).
 
-    Glass is no darker than 235, unless the brightest pixels are grey: under a dim lamp it may be.
+    Glass is no darker than 235, unless the brightest pixels are grey and the darkest far from them:
+    under a dim lamp it may be.
     """
-    brightest = np.percentile(rgb.reshape(-1, 3), 99.5, axis=0)
+    dark, brightest = np.percentile(rgb.reshape(-1, 3), (5, 99.5), axis=0)
     grey = brightest.min() >= _GREY_SHARE * brightest.max()
+    grey &= dark.mean() < _DARK_SHARE * brightest.mean()
     glass = np.clip(brightest, _DIM if grey else 235, 255)
     lit = np.maximum(rgb.astype(np.float32), 1) / glass.astype(np.float32)
     return np.maximum(-np.log10(lit), 0)

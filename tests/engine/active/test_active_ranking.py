@@ -108,7 +108,7 @@ def test_what_is_decided_is_left_alone(project):
 def test_held_out_slides_are_not_offered(project):
     _predict(project, "a", [(WHOLE, 10)])
     project.set_slide_split("a", Split.VAL)
-    with pytest.raises(ProjectError, match="no training slide yet"):
+    with pytest.raises(ProjectError, match="found no training slide"):
         rank_regions(project, 1)
 
 
