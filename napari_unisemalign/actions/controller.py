@@ -119,7 +119,14 @@ class Controller(QObject):
         acts: dict[str, Callable[[], None]] = {
             "segment_view": self.segmenter.segment_view,
             "accept": self.reviewer.accept,
+            "accept_and_next": self.reviewer.accept_and_next,
+            "skip": self.reviewer.skip,
             "next_region": self.reviewer.next_region,
+            "mark_region": self.reviewer.mark_region,
+            **{
+                f"class_{number}": partial(self.layers.paint_class, number)
+                for number in range(1, 10)
+            },
             "toggle_prediction": partial(self.toggle, PREDICTION),
             "toggle_uncertainty": partial(self.toggle, UNCERTAINTY),
             "train": self.trainer.start,
@@ -135,6 +142,7 @@ class Controller(QObject):
             )
         self._stop_jobs()
         project = self.session.project
+        self.viewer.title = "napari" if project is None else f"{project.root.stem} – napari"
         if project is None:
             return
         server = EngineServer(project.root, engine=self._engine)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_info
 from psygnal import EmitLoopError
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
@@ -40,11 +40,14 @@ class ErrorReporter(QObject):
             self.report(section, _in_words(error.__cause__))
 
     def report(self, section: str, sentence: str) -> None:
-        """Show an error."""
+        """Show an error: it stays in the dock until something is done, and fades on the canvas.
+
+        napari's own errors stay over the picture and its scale bar until each is closed by hand.
+        """
         # When Python ends without a goodbye, Qt's half may be gone while drafts are still kept.
         if isalive(self):
             self.failed.emit(section, sentence)
-        show_error(sentence)
+        show_info(sentence)
 
 
 def _in_words(error: BaseException | None) -> str:

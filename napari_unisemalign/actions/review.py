@@ -26,6 +26,8 @@ KEEP_MS = 400
 """Strokes are written so long after the first that is not on disk, whatever follows it."""
 RETRY_MS = 5_000
 QUEUE_COUNT = 10
+FIRST_SIDE_PX = 256
+"""Side of the first region that is marked, in working pixels."""
 
 
 class Reviewer(QObject):
@@ -47,6 +49,7 @@ class Reviewer(QObject):
         self._layers = layers
         self._errors = errors
         self._segmenter = segmenter
+        self.side_px = FIRST_SIDE_PX
         self._keep_soon = single_shot(self, KEEP_MS, self._on_keep_due)
         session.dirtied.connect(self._on_dirtied)
         layers.viewer.layers.events.removed.connect(self._on_layer_removed)
@@ -57,8 +60,12 @@ class Reviewer(QObject):
             self._keep_soon.stop()
         self._layers.viewer.layers.events.removed.disconnect(self._on_layer_removed)
 
-    def mark_region(self, side_px: int) -> None:
-        """Make a square region in the middle of the view and open it."""
+    def mark_region(self, side_px: int | None = None) -> None:
+        """Make a square region in the middle of the view and open it.
+
+        ``side_px``: its side; ``None``: that of the last one, 256 at first.
+        """
+        self.side_px = side_px = side_px or self.side_px
         with self._errors.reporting("review"):
             view = self._layers.viewport.visible_rect()
             y, x = view.y + view.h // 2, view.x + view.w // 2
@@ -101,6 +108,12 @@ class Reviewer(QObject):
         """Stand behind the region under the brush."""
         with self._errors.reporting("review"):
             self._session.accept()
+
+    def accept_and_next(self) -> None:
+        """Stand behind the region under the brush and open the next one."""
+        with self._errors.reporting("review"):
+            self._session.accept()
+            self.next_region()
 
     def skip(self) -> None:
         """Leave the region unlabelled."""

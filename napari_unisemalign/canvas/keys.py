@@ -1,4 +1,4 @@
-"""Hot-keys: the same six on the viewer and on this package's layers, whose own keys come first."""
+"""Hot-keys: the same on the viewer and on this package's layers, whose own keys come first."""
 
 from __future__ import annotations
 
@@ -10,12 +10,34 @@ from napari.layers import Layer
 KEYS: Mapping[str, str] = {
     "S": "segment_view",
     "C": "accept",
+    "Shift-C": "accept_and_next",
+    "K": "skip",
     "N": "next_region",
+    "R": "mark_region",
     "T": "toggle_prediction",
     "U": "toggle_uncertainty",
     "Control-T": "train",
+    **{f"Alt-{number}": f"class_{number}" for number in range(1, 10)},
 }
 """Key → name of the act. napari keeps 1–7, P, E, F, L, Z, M, X, B, [, ], - and =."""
+
+KEYS_IN_WORDS: Mapping[str, str] = {
+    "S": "segment what the window shows",
+    "N": "next region",
+    "R": "mark a region in the middle of the view",
+    "C": "accept",
+    "Shift+C": "accept, and on to the next region",
+    "K": "skip",
+    "Alt+1 … Alt+9": "paint with that class",
+    "2, 4, 1, 6": "brush, fill, erase, move",
+    "[ and ]": "smaller and larger brush",
+    "Ctrl+Z, Ctrl+Shift+Z": "take back, do again",
+    "T": "show or hide the prediction",
+    "U": "show or hide the uncertainty",
+    "Ctrl+T": "train",
+    "?": "this list",
+}
+"""Every key of the dock and the brush, as a person reads it."""
 
 
 def bind_keys(target: ViewerModel | Layer, acts: Mapping[str, Callable[[], None]]) -> None:

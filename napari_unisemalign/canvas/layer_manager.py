@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Labels
 
 from napari_unisemalign.canvas.layer_list import LayerList
 from napari_unisemalign.canvas.lazy_levels import (
@@ -42,6 +43,19 @@ from unisemalign.project.predictions import KINDS
 PREDICTED = (PREDICTION, UNCERTAINTY, DISAGREEMENT)
 
 
+@dataclass(frozen=True)
+class Brush:
+    """What a person painted with last: it stays from region to region."""
+
+    label: int
+    size: int
+    mode: str
+
+    def give(self, layer: Labels) -> None:
+        """Paint with it on ``layer``."""
+        layer.selected_label, layer.brush_size, layer.mode = self.label, self.size, self.mode
+
+
 class LayerManager(LayerList):
     """Keeps the layers of one viewer in step with a session.
 
@@ -57,6 +71,7 @@ class LayerManager(LayerList):
         super().__init__(viewer)
         self.session = session
         self.viewport = Viewport(viewer, session)
+        self._brush: Brush | None = None
         self._predicted_round: int | None = None
         self._clustered: GuessNote | None = None
         self._accepted: list[LabelLevel] = []
@@ -162,6 +177,8 @@ class LayerManager(LayerList):
         self.add(labels_overlay(role, levels, palette, self._spacing_um, **look))
 
     def _on_region_changed(self) -> None:
+        if (before := self.editing()) is not None:
+            self._brush = Brush(before.selected_label, before.brush_size, str(before.mode))
         self.remove(EDITING)
         edit = self.session.edit
         if edit is None:
@@ -172,9 +189,21 @@ class LayerManager(LayerList):
         layer.events.paint.connect(self._on_strokes)
         layer.events.set_data.connect(self._on_strokes)
         layer.mode = "paint"
+        if self._brush is not None:
+            self._brush.give(layer)
         self.hide_overlays_while_painting(EDITING, True)
         self.viewer.layers.selection.active = layer
         self.viewport.look_at(edit.region.rect)
+
+    def paint_class(self, value: int) -> None:
+        """Paint with the class of label ``value`` in the open region, if it is one."""
+        layer, project = self.editing(), self.session.project
+        if layer is None or project is None or value > len(project.info.classes):
+            return
+        layer.selected_label = value
+        if str(layer.mode) not in {"paint", "fill", "polygon"}:
+            layer.mode = "paint"
+        self.viewer.layers.selection.active = layer
 
     def _on_strokes(self) -> None:
         layer = self.editing()

@@ -45,7 +45,7 @@ class ClassButtonsWidget(QWidget):
             button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
             # A long name is cut, never the dock beside it; the tooltip holds it whole.
             button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-            button.setToolTip(f"Paint {name} (label {value}; - and = step through the labels)")
+            button.setToolTip(f"Paint {name} (Alt+{value}; - and = step through the classes)")
             button.setStyleSheet(
                 "QPushButton { text-align: left; padding: 3px 6px; }"
                 f"QPushButton:checked {{ border: 2px solid {color}; }}"

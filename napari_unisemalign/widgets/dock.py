@@ -7,7 +7,8 @@ from functools import partial
 from napari.viewer import Viewer
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, Qt, QTimer
-from qtpy.QtWidgets import QFrame, QLabel, QMainWindow, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import QFrame, QLabel, QMainWindow, QScrollArea, QShortcut, QVBoxLayout, QWidget
 
 from napari_unisemalign.actions.controller import Controller
 from napari_unisemalign.actions.viewer_controllers import (
@@ -15,14 +16,18 @@ from napari_unisemalign.actions.viewer_controllers import (
     controller_of,
     keep_controller,
 )
+from napari_unisemalign.canvas.viewport import canvas_widget
 from napari_unisemalign.engine.timers import single_shot
 from napari_unisemalign.session.dock_state import DockState, resolve_state
-from napari_unisemalign.widgets.colors import ACCENT
+from napari_unisemalign.widgets.colors import ACCENT, ERROR
 from napari_unisemalign.widgets.export_section import ExportWidget
+from napari_unisemalign.widgets.keys_dialog import KeysDialog
 from napari_unisemalign.widgets.open_section import OpenWidget
+from napari_unisemalign.widgets.quiet_dock import QuietDock
 from napari_unisemalign.widgets.review_section import ReviewWidget
 from napari_unisemalign.widgets.section import SectionWidget
 from napari_unisemalign.widgets.segment_section import SegmentWidget
+from napari_unisemalign.widgets.sentence import SentenceWidget
 from napari_unisemalign.widgets.train_section import TrainWidget
 from unisemalign.errors import UnisemalignError
 
@@ -45,6 +50,7 @@ class DockWidget(QWidget):
         if controller is not None:
             keep_controller(controller)
         self.controller = controller_of(napari_viewer)
+        self.alert = SentenceWidget(color=ERROR)
         self.next_step = QLabel()
         self.next_step.setWordWrap(True)
         self.next_step.setTextFormat(Qt.TextFormat.PlainText)
@@ -65,6 +71,10 @@ class DockWidget(QWidget):
         }
         self._shown: DockState | None = None
         self._build()
+        for keys in ("?", "Shift+?"):  # a keyboard may have it with Shift or without
+            QShortcut(QKeySequence(keys), self).activated.connect(self.show_keys)
+        self.review.keys.clicked.connect(self.show_keys)
+        self.quiet = QuietDock(self, canvas_widget(napari_viewer))
         self._render_soon = single_shot(self, RENDER_MS, self.render_now)
         self.controller.session.changed.connect(self._render_later)
         self.controller.layers.shown_changed.connect(self._render_later)
@@ -95,6 +105,8 @@ class DockWidget(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(4, 4, 4, 4)
         outer.addWidget(self.next_step)
+        outer.addWidget(self.alert)
+        outer.addWidget(self.review.tools)  # always in reach, however the rest is scrolled
         outer.addWidget(scroll)
         self.setMinimumWidth(380)
 
@@ -107,6 +119,10 @@ class DockWidget(QWidget):
             QTimer.singleShot(0, partial(_find_window, self))
         return bool(super().event(event))
 
+    def show_keys(self) -> None:
+        """List the keys beside the dock."""
+        KeysDialog(self).show()
+
     def render_now(self) -> None:
         """Show the session as it is."""
         self._render_soon.stop()
@@ -118,14 +134,11 @@ class DockWidget(QWidget):
         if state == self._shown:
             self._follow_layers(state)
             return
-        moved = self._shown is None or self._shown.next_section != state.next_section
         self._shown = state
         self.next_step.setText(state.next_step)
         self._follow(state)
         for name, section in self.sections.items():
             section.mark_current(name == state.next_section)
-        if moved:
-            QTimer.singleShot(0, partial(self._reveal, state.next_section))
 
     def _follow(self, state: DockState) -> None:
         self.open.follow(state)
@@ -139,11 +152,6 @@ class DockWidget(QWidget):
         self.segment.follow(state)
         self.export.follow(state)
 
-    def _reveal(self, name: str) -> None:
-        # Called a moment later: the viewer may be closed by then.
-        if isalive(self.scroll):
-            self.scroll.ensureWidgetVisible(self.sections[name], 0, 0)
-
     def _render_later(self) -> None:
         # The session outlives the dock, whose Qt half may be gone.
         if isalive(self) and not self._render_soon.isActive():
@@ -153,17 +161,18 @@ class DockWidget(QWidget):
         """Clear the sections' previous errors: something worked."""
         if not isalive(self):
             return
+        self.alert.say("")
         for section in self.sections.values():
             section.error.say("")
 
     def _on_began(self, name: str) -> None:
+        self.alert.say("")
         self.sections[name].error.say("")
 
     def _on_failed(self, name: str, sentence: str) -> None:
-        section = self.sections[name]
-        section.error.say(sentence)
-        section.header.setChecked(True)
-        QTimer.singleShot(0, partial(self._reveal, name))
+        # On top, where it is seen wherever the dock is scrolled to; and where it belongs.
+        self.alert.say(sentence)
+        self.sections[name].error.say(sentence)
 
 
 def _on_dock_gone(controller: Controller, *_: object) -> None:

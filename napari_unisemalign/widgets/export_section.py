@@ -41,6 +41,7 @@ class ExportWidget(SectionWidget):
         self.folder.setPlaceholderText("the project's export folder")
         self.folder.setToolTip("Where the results are written.")
         self.browse = ActionButton("Choose…", self._on_browse)
+        self.browse.setToolTip("Choose the folder that the results go to.")
         self.export = ActionButton("Export", self._on_export)
         self.status = SentenceWidget(dim=True)
         where = QWidget()

@@ -20,7 +20,6 @@ from napari_unisemalign.canvas.overlays import CLUSTERS
 from napari_unisemalign.session.dock_items import ClassItem, ClusterItem
 from napari_unisemalign.session.dock_state import DockState
 from napari_unisemalign.widgets.buttons import ActionButton, button_row, color_icon
-from napari_unisemalign.widgets.wheel_guard import WheelGuard
 from unisemalign.project import NO_CLASS
 
 CLUSTER, SHARE, CLASS = 0, 1, 2
@@ -57,7 +56,6 @@ class GuessPanelWidget(QWidget):
         self.count.setSuffix(" clusters")
         self.again = ActionButton("Look for them anew", self._on_again)
         self.combos: dict[int, QComboBox] = {}
-        self._guard = WheelGuard()
         self._shown: tuple[tuple[ClusterItem, ...], tuple[tuple[int, str], ...]] | None = None
         rows = QVBoxLayout(self)
         rows.setContentsMargins(0, 0, 0, 0)
@@ -106,8 +104,6 @@ class GuessPanelWidget(QWidget):
             for known in classes:
                 combo.addItem(color_icon(known.color), known.name)
             combo.setCurrentIndex(each.value or 0)
-            combo.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-            combo.installEventFilter(self._guard)
             self.combos[each.number] = combo
             self.table.setCellWidget(row, CLASS, combo)
             self.table.setRowHeight(row, ROW_PX)

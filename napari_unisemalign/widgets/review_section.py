@@ -11,18 +11,21 @@ from qtpy.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
 )
 
 from napari_unisemalign.actions.controller import Controller
+from napari_unisemalign.actions.review import FIRST_SIDE_PX
 from napari_unisemalign.session.dock_items import QueueItem
 from napari_unisemalign.session.dock_state import DockState
-from napari_unisemalign.widgets.buttons import ActionButton
+from napari_unisemalign.widgets.buttons import ActionButton, button_row
 from napari_unisemalign.widgets.class_buttons import ClassButtonsWidget
 from napari_unisemalign.widgets.section import SectionWidget
 from napari_unisemalign.widgets.sentence import SentenceWidget
 
 SIDES_PX = (128, 256, 512, 1024, 2048)
-FIRST_SIDE_PX = 256
 MODES = {"paint": "Brush (2)", "fill": "Fill (4)", "erase": "Erase (1)", "pan_zoom": "Move (6)"}
 EXPLAINED = {
     "paint": "Paint with the chosen class. [ and ] change the brush's size.",
@@ -33,17 +36,24 @@ EXPLAINED = {
 
 
 class ReviewWidget(SectionWidget):
-    """Open a region, put it right, accept it."""
+    """Open a region, put it right, accept it.
+
+    Attributes
+    ----------
+    tools
+        Class, brush, Accept, Skip, Next: the dock puts them where they are always in reach.
+    """
 
     def __init__(self, controller: Controller) -> None:
         super().__init__("Review")
         self.controller = controller
         self.next = ActionButton("Next region (N)", controller.reviewer.next_region)
-        self.mark = ActionButton("Mark region", self._on_mark)
+        self.mark = ActionButton("Mark region (R)", self._on_mark)
         self.side = QComboBox()
         for side in SIDES_PX:
             self.side.addItem(f"{side} px", side)
         self.side.setCurrentIndex(SIDES_PX.index(FIRST_SIDE_PX))
+        self.side.currentIndexChanged.connect(self._on_side)
         self.side.setToolTip("Side of a marked region, in pixels at working spacing.")
         self.title = SentenceWidget()
         self.classes = ClassButtonsWidget()
@@ -52,7 +62,7 @@ class ReviewWidget(SectionWidget):
         self.undo = ActionButton("Undo", controller.reviewer.undo)
         self.redo = ActionButton("Redo", controller.reviewer.redo)
         self.accept = ActionButton("Accept (C)", controller.reviewer.accept)
-        self.skip = ActionButton("Skip", controller.reviewer.skip)
+        self.skip = ActionButton("Skip (K)", controller.reviewer.skip)
         self.hold = QCheckBox("Hold out")
         self.hold.setToolTip("Keep this region for measuring: it is never trained on.")
         self.hold.clicked.connect(controller.reviewer.hold_out)
@@ -61,17 +71,21 @@ class ReviewWidget(SectionWidget):
         self.queue.setToolTip("Regions worth a look, the most doubtful first. Press one.")
         self.queue.itemClicked.connect(self._on_queue_clicked)
         self.note = SentenceWidget(dim=True)
+        self.keys = QToolButton()
+        self.keys.setText("?")
+        self.keys.setToolTip("List the keys (?).")
+        self.tools = QWidget()
         self._queue_shown: tuple[QueueItem, ...] | None = None
         self._layer: Labels | None = None
         self._build()
 
     def _build(self) -> None:
-        row = self.add_row(self.next, self.mark, self.side)
-        row.setStretch(0, 1)
-        row.setStretch(1, 1)
-        self.rows.addWidget(self.title)
-        self.rows.addWidget(self.classes)
-        buttons = []
+        rows = QVBoxLayout(self.tools)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setSpacing(3)
+        first = button_row(self.next, self.mark, self.side, self.keys)
+        first.setStretch(0, 1)
+        first.setStretch(1, 1)
         for mode, text in MODES.items():
             button = QPushButton(text)
             button.setCheckable(True)
@@ -80,12 +94,14 @@ class ReviewWidget(SectionWidget):
             button.setProperty("mode", mode)
             button.clicked.connect(self._on_mode)
             self.modes[mode] = button
-            buttons.append(button)
-        self.add_row(*buttons)
-        self.add_row(self.undo, self.redo, self.hold)
-        row = self.add_row(self.accept, self.skip)
-        row.setStretch(0, 2)
-        row.setStretch(1, 1)
+        last = button_row(self.accept, self.skip, self.undo, self.redo)
+        last.setStretch(0, 2)
+        rows.addLayout(first)
+        rows.addWidget(self.classes)
+        rows.addLayout(button_row(*self.modes.values()))
+        rows.addLayout(last)
+        self.rows.addWidget(self.title)
+        self.rows.addWidget(self.hold)
         self.rows.addWidget(self.queue)
         self.rows.addWidget(self.note)
 
@@ -107,12 +123,12 @@ class ReviewWidget(SectionWidget):
         self.undo.setText("Undo" if editing else f"Undo {state.undo_verb}".rstrip())
         self.redo.setText("Redo" if editing else f"Redo {state.redo_verb}".rstrip())
         self.accept.follow(state.can.edit)
+        self.skip.follow(state.can.edit)
         if editing:
             self.accept.setToolTip("Stand behind these labels; the model learns from them.")
             self.skip.setToolTip("Leave this region; it is not offered again.")
         self.accept.setVisible(editing)
         self.skip.setVisible(editing)
-        self.skip.setEnabled(editing)
         self.hold.setVisible(editing)
         self.hold.setChecked(state.region_held)
         self._follow_queue(state)
@@ -154,12 +170,7 @@ class ReviewWidget(SectionWidget):
             button.setChecked(str(layer.mode) == mode)
 
     def _on_class(self, value: int) -> None:
-        layer = self.controller.layers.editing()
-        if layer is not None:
-            layer.selected_label = value
-            if str(layer.mode) not in {"paint", "fill", "polygon"}:
-                layer.mode = "paint"
-            self.controller.viewer.layers.selection.active = layer
+        self.controller.layers.paint_class(value)
 
     def _on_mode(self) -> None:
         layer = self.controller.layers.editing()
@@ -167,6 +178,9 @@ class ReviewWidget(SectionWidget):
             layer.mode = str(self.sender().property("mode"))
             self.controller.viewer.layers.selection.active = layer
         self._on_layer_changed()
+
+    def _on_side(self) -> None:
+        self.controller.reviewer.side_px = int(self.side.currentData())
 
     def _on_mark(self) -> None:
         self.controller.reviewer.mark_region(int(self.side.currentData()))

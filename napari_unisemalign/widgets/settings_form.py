@@ -13,6 +13,7 @@ from magicgui.widgets import ComboBox, FloatSpinBox, create_widget
 from magicgui.widgets.bases import ValueWidget
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from qtpy.QtWidgets import QAbstractSpinBox
 
 from napari_unisemalign.session.training_choice import TrainingChoice
 from unisemalign.settings import METHODS, PRESETS, Settings
@@ -75,6 +76,9 @@ class SettingsForm:
                 label=each.title,
                 options={**dict(each.options), "tooltip": each.description},
             )
+            if isinstance(widget.native, QAbstractSpinBox):
+                # Taken when the field is left: half a number is often below the least.
+                widget.native.setKeyboardTracking(False)
             widget.changed.connect(partial(self.choice.choose, each.address))
             self.fields[each.address] = widget
         self.preset.changed.connect(self._on_start_changed)

@@ -26,7 +26,6 @@ from napari_unisemalign.widgets.durations import duration
 from napari_unisemalign.widgets.section import SectionWidget
 from napari_unisemalign.widgets.sentence import SentenceWidget
 from napari_unisemalign.widgets.settings_form import SettingsForm
-from napari_unisemalign.widgets.wheel_guard import WheelGuard
 
 
 class TrainWidget(SectionWidget):
@@ -37,7 +36,6 @@ class TrainWidget(SectionWidget):
         self.controller = controller
         self.form = SettingsForm(controller.trainer.choice)
         self.settings = QWidget()
-        self._guard = WheelGuard()
         self._lay_out_form()
         self.start = ActionButton("Start (Ctrl+T)", controller.trainer.start)
         self.resume = ActionButton("Resume", controller.trainer.resume)
@@ -79,8 +77,6 @@ class TrainWidget(SectionWidget):
         rows.setSpacing(3)
         for field in self.form.widgets():
             native = field.native
-            native.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-            native.installEventFilter(self._guard)
             label = QLabel(field.label)
             label.setToolTip(field.tooltip or "")
             rows.addRow(label, native)

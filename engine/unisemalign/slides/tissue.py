@@ -176,7 +176,7 @@ def optical_density(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     grey &= dark.mean() < _DARK_SHARE * brightest.mean()
     glass = np.clip(brightest, _DIM if grey else 235, 255)
     lit = np.maximum(rgb.astype(np.float32), 1) / glass.astype(np.float32)
-    return np.maximum(-np.log10(lit), 0)
+    return np.asarray(np.maximum(-np.log10(lit), 0), np.float32)
 
 
 def _absorbing(density: NDArray[np.float32], considered: NDArray[np.bool_]) -> NDArray[np.bool_]:

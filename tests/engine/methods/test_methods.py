@@ -240,6 +240,7 @@ def trained_parts(method):
 def test_the_loss_is_the_papers_weighted_half_sum_of_composed_targets():
     """L = ½[L_dl + L_p + L_t + L_al + 0.5 L_h + 0.25 L_s + 0.25 L_c], computed here by hand."""
     extra = {"method.ramp_steps": 0, "method.weight_dice": 0.0, "method.feature_dropout": 0.0}
+    extra |= {"method.balance": 0.0, "method.threshold_kind": "one"}
     chosen = build_settings(overrides={**SMALL, **extra})
     method = sure_method(chosen)
     net, teacher, batch = method.student, method.teacher.network, make_batch()

@@ -102,7 +102,8 @@ def test_each_tool_changes_the_step_it_is_for(name):
     """The loss moves where it should, and is what it was with the tool off."""
 
     def step(more):
-        chosen = build_settings(overrides={**SMALL, "method.ramp_steps": 0, **more})
+        off = {"method.threshold_kind": "one", "method.balance": 0.0}
+        chosen = build_settings(overrides={**SMALL, "method.ramp_steps": 0, **off, **more})
         method = sure_method(chosen, sureness=30)
         method.balance.predicted.copy_(torch.tensor([0.95, 0.05]))
         method.balance.batches.fill_(50.0)

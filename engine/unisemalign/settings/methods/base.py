@@ -62,7 +62,7 @@ class LabelledLosses(MethodSettings):
         "medical images; or all of them in each crop by itself, as XNet v2 was.",
     )
     balance: Share = Field(
-        0.0,
+        0.5,
         description="How much more a pixel of a rare class counts in the cross-entropies: its "
         "labelled share to the power of minus this. 0: all pixels alike, as published.",
     )

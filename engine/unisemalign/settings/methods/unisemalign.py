@@ -54,7 +54,7 @@ class UniSemAlignSettings(LabelledLosses):
         0.999, description="How slowly the threshold follows the model's own confidence."
     )
     threshold_kind: Literal["one", "class"] = Field(
-        "one",
+        "class",
         description="One threshold for all classes, as published: it rises with the steps. Or one "
         "a class: the mean confidence of the pixels given that class. So of each class the surer "
         "pixels count, however rare and doubtful it is.",
