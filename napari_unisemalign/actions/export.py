@@ -11,6 +11,7 @@ from napari_unisemalign.actions.error_reporter import ErrorReporter
 from napari_unisemalign.engine.command import CommandJob
 from napari_unisemalign.engine.lines import Event
 from napari_unisemalign.session.session import Session
+from unisemalign.protocol import ExportDone
 
 
 class Exporter(QObject):
@@ -18,6 +19,8 @@ class Exporter(QObject):
 
     exported = Signal(list)
     """Paths of the files that were written."""
+    planned = Signal(object)
+    """An ``ExportDone``: what would be written of each slide, and what is left out."""
     changed = Signal()
     """It runs, or no longer."""
 
@@ -27,13 +30,18 @@ class Exporter(QObject):
         self._errors = errors
         self._engine = tuple(engine)
         self._job: CommandJob | None = None
+        self._planning = False
 
     @property
     def running(self) -> bool:
         """Whether an export runs."""
         return self._job is not None
 
-    def export(self, out: Path, kind: str, source: str) -> None:
+    def plan(self, out: Path, kind: str, source: str) -> None:
+        """Look at what :meth:`export` would write of every slide; :attr:`planned` tells."""
+        self._run(out, kind, source, (), "--plan")
+
+    def export(self, out: Path, kind: str, source: str, slides: Sequence[str] = ()) -> None:
         """Write results into ``out``.
 
         Parameters
@@ -44,13 +52,19 @@ class Exporter(QObject):
             A format of ``unisemalign export``.
         source
             ``best``, ``labels`` or ``prediction``.
+        slides
+            Names; none: all of them.
         """
+        self._run(out, kind, source, slides)
+
+    def _run(self, out: Path, kind: str, source: str, slides: Sequence[str], *more: str) -> None:
         project = self._session.project
         if project is None or self._job is not None:
             return
         self._errors.began.emit("export")
         arguments = ["export", str(project.root), "--format", kind]
-        arguments += ["--source", source, "--out", str(out), "--json"]
+        arguments += ["--source", source, "--out", str(out), "--json", *more, "--", *slides]
+        self._planning = bool(more)
         self._job = CommandJob("The export", arguments, engine=self._engine)
         self._job.finished.connect(self._on_finished)
         self._job.start()
@@ -65,7 +79,11 @@ class Exporter(QObject):
     def _on_finished(self, event: Event) -> None:
         self._job = None
         if event["event"] == "done":
-            self.exported.emit([str(path) for path in event.get("files") or ()])
+            done = ExportDone.model_validate(event)
+            if self._planning:
+                self.planned.emit(done)
+            else:
+                self.exported.emit(list(done.files))
         else:
             self._errors.report("export", str(event.get("text", "The export was stopped.")))
         self.changed.emit()

@@ -312,12 +312,23 @@ def scores(project: Project, step: int, *, dice: float) -> protocol.StepScores:
     )
 
 
-def export(options: list[str]) -> int:
-    out = Path(options[options.index("--out") + 1])
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / "a.png"
-    path.write_bytes(b"mask")
-    JsonLinesEvents().emit(protocol.ExportDone(files=(str(path),)))
+def export(project: Project, options: list[str]) -> int:
+    names = options[options.index("--") + 1 :] if "--" in options else []
+    slides = [each.name for each in project.slides() if not names or each.name in names]
+    planned = tuple(
+        protocol.PlannedSlide(
+            slide=name, result=f"{name}.png", round=None, labelled=0.1, covered=0.5, of="tissue"
+        )
+        for name in slides
+    )
+    files = []
+    if "--plan" not in options:
+        out = Path(options[options.index("--out") + 1])
+        out.mkdir(parents=True, exist_ok=True)
+        for name in slides:
+            (out / f"{name}.png").write_bytes(b"mask")
+            files.append(str(out / f"{name}.png"))
+    JsonLinesEvents().emit(protocol.ExportDone(files=tuple(files), slides=planned))
     return 0
 
 
@@ -346,7 +357,7 @@ def main() -> int:
         if verb == "serve":
             serve(project)
             return 0
-        return train(project, options) if verb == "train" else export(options)
+        return train(project, options) if verb == "train" else export(project, options)
 
 
 if __name__ == "__main__":

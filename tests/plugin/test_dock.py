@@ -409,6 +409,8 @@ def test_a_round_from_the_dock(dock, qtbot) -> None:
     assert session.project.region(held).state is RegionState.ACCEPTED
     dock.export.folder.setText(str(session.project.root / "out"))
     _press(qtbot, dock, dock.export.export)
+    qtbot.waitUntil(lambda: dock.export.plan.count() > 0, timeout=PATIENCE_MS)
+    _press(qtbot, dock, dock.export.write)
     qtbot.waitUntil(lambda: not controller.exporter.running, timeout=PATIENCE_MS)
     assert "Wrote 1 file" in dock.export.status.text()
 

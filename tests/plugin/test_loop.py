@@ -182,6 +182,8 @@ def test_open_segment_review_train_export(person: Person, tmp_path) -> None:
     dock.export.folder.setText(str(tmp_path / "out"))
     dock.export.format.setCurrentIndex(dock.export.format.findData("png"))
     person.press(dock.export.export)
+    person.wait(lambda: dock.export.plan.count() > 0)
+    person.press(dock.export.write)
     person.wait(lambda: not controller.exporter.running)
     assert not dock.export.error.text()
     assert list((tmp_path / "out").rglob("*.png"))

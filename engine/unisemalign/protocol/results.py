@@ -243,7 +243,10 @@ class LeftOutSlide(ProtocolModel):
 
 
 class ExportDone(Done):
-    """Results were written. ``slides`` and ``left_out``: see :class:`PlannedSlide`."""
+    """Results were written, or with ``--plan`` none: ``files`` is then empty.
+
+    ``slides`` and ``left_out``: see :class:`PlannedSlide` and :class:`LeftOutSlide`.
+    """
 
     verb: Literal["export"] = "export"
     files: tuple[str, ...]

@@ -26,6 +26,9 @@ def export(
     min_object_px: MinObject = 0,
     min_hole_px: MinHole = 0,
     smooth_px: Smooth = 0,
+    plan_only: Annotated[
+        bool, typer.Option("--plan", help="Say what would be written, and write nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write masks and outlines other programs read; say first what of each slide is written."""
@@ -42,16 +45,22 @@ def export(
             )
             for each in plan.slides:
                 events.emit(Message(text=planned_sentence(each), slide=each.slide))
-            paths = export_labels(
-                opened,
-                out,
-                fmt,
-                source=source,
-                slides=slides,
-                cleaning=cleaning,
-                what=what,
-                plan=plan,
-                events=events,
+            for left in plan.left_out if plan_only else ():
+                events.emit(Message(text=f"{left.slide}: left out. {left.why}", slide=left.slide))
+            paths = (
+                []
+                if plan_only
+                else export_labels(
+                    opened,
+                    out,
+                    fmt,
+                    source=source,
+                    slides=slides,
+                    cleaning=cleaning,
+                    what=what,
+                    plan=plan,
+                    events=events,
+                )
             )
         if as_json:
             files = tuple(str(path) for path in paths)
