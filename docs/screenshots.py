@@ -93,7 +93,7 @@ def play(stage: Stage, folder: Path, steps: int) -> None:
     """Go once round the loop."""
     controller, dock, session = stage.dock.controller, stage.dock, stage.session
     controller.opener.create_project(folder / "study.unisem", classes=list(CLASSES))
-    dock.open.add_slide(draw_slide(folder / "colon.tif", size_px=SIZE_PX))
+    dock.open.add_slides([draw_slide(folder / "colon.tif", size_px=SIZE_PX)])
     stage.label(Rect(700, 640, 256, 256))
     stage.label(Rect(384, 384, 256, 256), "1  Label what you know")
     dock.train.form.fields["training.steps"].value = steps
@@ -111,7 +111,7 @@ def guess(stage: Stage, folder: Path, out: Path) -> None:
     """Make a first guess, name its clusters as a person would, and take both."""
     controller, dock, session = stage.dock.controller, stage.dock, stage.session
     controller.opener.create_project(folder / "guess.unisem", classes=list(CLASSES))
-    dock.open.add_slide(draw_slide(folder / "guess.tif", size_px=SIZE_PX))
+    dock.open.add_slides([draw_slide(folder / "guess.tif", size_px=SIZE_PX)])
     stage.press(dock.segment.slide, lambda: session.segmenting is None)
     stage.take("1  Before any label: what looks alike")
     numbers = session.clusters()

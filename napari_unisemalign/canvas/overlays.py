@@ -46,10 +46,12 @@ def cluster_palette(session: Session) -> Palette:
     )
 
 
-def disagreement_palette(_session: Session) -> Palette:
+def disagreement_palette(session: Session) -> Palette:
     """Return what the values of a prediction's disagreement mean."""
+    read = session.project is not None and session.project.info.text != "free"
+    words = "words" if read else "class vectors"  # without a text tower nobody reads words
     return Palette(
-        ("none", "prototypes disagree", "words disagree", "prototypes and words disagree"),
+        ("none", "prototypes disagree", f"{words} disagree", f"prototypes and {words} disagree"),
         ("#00000000", "#f0e442", "#56b4e9", "#d55e00"),
     )
 

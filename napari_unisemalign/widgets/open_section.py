@@ -41,6 +41,7 @@ class OpenWidget(SectionWidget):
     def __init__(self, controller: Controller) -> None:
         super().__init__("Open")
         self.controller = controller
+        self._spacing_um = 0.5
         self.new_project = ActionButton("New project…", self._on_new_project)
         self.new_project.setToolTip("Name the classes and choose a folder.")
         self.open_project = ActionButton("Open project…", self._on_open_project)
@@ -108,19 +109,34 @@ class OpenWidget(SectionWidget):
         box.clicked.connect(self._on_held)
         return box
 
-    def add_slide(self, path: Path) -> None:
-        """Add a slide to the project, asking for the pixel size when the file does not say."""
-        controller = self.controller
-        with controller.errors.reporting("open"):
-            if controller.session.project is None:
-                self._show_loose(path)
-                return
-            try:
-                controller.session.add_slide(path)
-            except SpacingError:
-                dialog = SpacingDialog(path.name, self)
-                if dialog.exec():
-                    controller.session.add_slide(path, spacing_um=dialog.spacing.value())
+    def add_slides(self, paths: Sequence[Path]) -> None:
+        """Add slides to the project.
+
+        Where files do not say how large their pixels are, the person is asked once for all of them;
+        the answer is suggested the next time.
+        """
+        spacing_um: float | None = None
+        for number, path in enumerate(paths):
+            with self.controller.errors.reporting("open"):
+                if self.controller.session.project is None:
+                    self._show_loose(path)
+                    continue
+                try:
+                    self.controller.session.add_slide(path)
+                except SpacingError:
+                    if spacing_um is None:
+                        spacing_um = self._ask_spacing(path.name, len(paths) - number - 1)
+                    if spacing_um is None:
+                        return
+                    self.controller.session.add_slide(path, spacing_um=spacing_um)
+
+    def _ask_spacing(self, name: str, others: int) -> float | None:
+        """Return the pixel size a person says, in µm; ``None`` when the question is put away."""
+        dialog = SpacingDialog(name, self, others=others, spacing_um=self._spacing_um)
+        if not dialog.exec():
+            return None
+        self._spacing_um = dialog.spacing.value()
+        return self._spacing_um
 
     def _show_loose(self, path: Path) -> None:
         for data, keywords, _kind in read_slides(str(path)):
@@ -150,15 +166,11 @@ class OpenWidget(SectionWidget):
             text=dialog.text.currentText().strip(),
         )
         if made:
-            self._add_all(loose)
+            self.add_slides(loose)
         return made
 
-    def _add_all(self, paths: Sequence[Path]) -> None:
-        for path in paths:
-            self.add_slide(path)
-
     def _on_add_shown(self) -> None:
-        self._add_all(self.controller.session.loose_slides)
+        self.add_slides(self.controller.session.loose_slides)
 
     def _on_open_project(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Folder of the project")
@@ -170,12 +182,11 @@ class OpenWidget(SectionWidget):
         paths, _ = QFileDialog.getOpenFileNames(
             self, "Slides", "", f"Slides ({pattern});;All files (*)"
         )
-        for path in paths:
-            self.add_slide(Path(path))
+        self.add_slides([Path(path) for path in paths])
 
     def _on_drawn(self) -> None:
         with self.controller.errors.reporting("open"):
-            self.add_slide(drawn_slide())
+            self.add_slides([drawn_slide()])
 
     def _on_import(self) -> None:
         path, _ = QFileDialog.getOpenFileName(

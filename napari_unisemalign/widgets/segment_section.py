@@ -25,7 +25,8 @@ SHOWN = {
 EXPLAINED = {
     PREDICTION: "What the newest round says; before any, the first guess (round 0).",
     UNCERTAINTY: "Where the model is unsure: brighter is less sure.",
-    DISAGREEMENT: "Where prototypes (yellow), words (blue) or both (red) contradict the decoder.",
+    DISAGREEMENT: "Where prototypes (yellow), words or class vectors (blue), or both "
+    "(red) contradict the decoder.",
     ACCEPTED: "What a person stands behind.",
 }
 

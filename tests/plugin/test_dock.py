@@ -78,7 +78,7 @@ def test_the_dock_opens_through_the_manifest(make_napari_viewer, qtbot, root) ->
 
 def test_a_new_project_from_a_slide_already_open(make_dock, qtbot, drawn_path, tmp_path) -> None:
     dock = make_dock()
-    dock.open.add_slide(drawn_path)
+    dock.open.add_slides([drawn_path])
     dock.render_now()
     assert "the slide you opened becomes its first" in dock.next_step.text()
     dialog = NewProjectDialog(dock, classes=("glass", "tissue"))
@@ -187,15 +187,38 @@ def test_the_pixel_size_is_asked_for(dock, tmp_path, monkeypatch) -> None:
         return 1
 
     monkeypatch.setattr(open_section.SpacingDialog, "exec", answer)
-    dock.open.add_slide(path)
+    dock.open.add_slides([path])
     assert dock.controller.session.project.slide("plain").spacing_um == 1.0
+
+
+def test_the_pixel_size_is_asked_once_for_all_and_suggested_the_next_time(
+    dock, tmp_path, monkeypatch
+) -> None:
+    from PIL import Image
+
+    paths = [tmp_path / f"{name}.png" for name in ("x", "y", "z")]
+    for path in paths:
+        Image.fromarray(np.full((300, 400, 3), 180, np.uint8)).save(path)
+    asked: list[float] = []
+
+    def answer(dialog: SpacingDialog) -> int:
+        asked.append(dialog.spacing.value())
+        dialog.spacing.setValue(0.8)
+        return 1
+
+    monkeypatch.setattr(open_section.SpacingDialog, "exec", answer)
+    dock.open.add_slides(paths[:2])
+    dock.open.add_slides(paths[2:])
+    project = dock.controller.session.project
+    assert [project.slide(path.stem).spacing_um for path in paths] == [0.8] * 3
+    assert asked == [0.5, 0.8]
 
 
 @pytest.mark.skipif(not SHARED_SLIDES.exists(), reason="the shared slides are not here")
 def test_bad_slides_are_told_beside_open(dock) -> None:
     for name in ("broken.svs", "unopenable.tiff"):
         dock.open.error.say("")
-        dock.open.add_slide(SHARED_SLIDES / name)
+        dock.open.add_slides([SHARED_SLIDES / name])
         assert dock.open.error.text()
         assert not dock.open.error.isHidden()
     assert len(dock.controller.session.project.slides()) == 1
@@ -601,7 +624,7 @@ def test_long_class_names_do_not_widen_the_dock(make_dock, qtbot, tmp_path, draw
     dock.controller.opener.create_project(
         tmp_path / "long", classes=["x" * 120, "y" * 120, "z" * 120]
     )
-    dock.open.add_slide(drawn_path)
+    dock.open.add_slides([drawn_path])
     dock.controller.reviewer.mark_region(128)
     dock.render_now()
     assert dock.review.minimumSizeHint().width() < 400

@@ -90,7 +90,7 @@ def rank_regions(
             state=RegionState.PREDICTED,
             split=Split.TRAIN,
             score=score,
-            reason=_reason(search.store, rect, project.info.class_names),
+            reason=_reason(search.store, rect, project),
             round=search.round,
         )
         for search, rect, score in _pick(searched, count)
@@ -217,10 +217,11 @@ def _pick(searched: Sequence[_Search], count: int) -> Iterator[tuple[_Search, Re
         leading.advance()
 
 
-def _reason(store: PredictionStore, rect: Rect, names: Sequence[str]) -> str:
+def _reason(store: PredictionStore, rect: Rect, project: Project) -> str:
     return explain(
         store.read(rect, "class"),
         store.read(rect, "confidence"),
         store.read(rect, "disagreement"),
-        names,
+        project.info.class_names,
+        reads_words=project.info.text != "free",
     )

@@ -16,6 +16,8 @@ def explain(
     confidence: NDArray[np.uint8],
     disagreement: NDArray[np.uint8],
     names: Sequence[str],
+    *,
+    reads_words: bool = True,
 ) -> str:
     """Return a sentence: "decoder unsure on 34 %; prototypes disagree on 12 %: gland or stroma".
 
@@ -25,6 +27,8 @@ def explain(
         The region's predicted pixels, ``(h, w)`` uint8.
     names
         Class names; value k has the name at place k−1.
+    reads_words
+        Whether a text tower read the classes' words. Without one there are free vectors instead.
     """
     predicted = classes > 0
     if not predicted.any():
@@ -34,7 +38,10 @@ def explain(
     voices = (
         ("decoder unsure on", unsure),
         ("prototypes disagree on", predicted & (disagreement & 1 > 0)),
-        ("words disagree on", predicted & (disagreement & 2 > 0)),
+        (
+            f"{'words' if reads_words else 'class vectors'} disagree on",
+            predicted & (disagreement & 2 > 0),
+        ),
     )
     parts = [f"{voice} {_percent(mask.sum() / count)}" for voice, mask in voices if mask.any()] or [
         "nothing in doubt"

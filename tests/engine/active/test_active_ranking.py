@@ -80,7 +80,7 @@ def test_dissent_and_borders_count(project):
     )
     first = rank_regions(project, 1, count=1)[0]
     assert first.rect == rect
-    assert first.reason == "prototypes disagree on 100 %; words disagree on 100 %: gland or stroma"
+    assert first.reason == "prototypes disagree on 100 %; class vectors disagree on 100 %: gland or stroma"
 
 
 def test_what_is_decided_is_left_alone(project):
@@ -210,4 +210,9 @@ def test_reasons(confidence, disagreement, sentence):
 
 def test_a_reason_of_nothing_predicted():
     nothing = np.zeros((4, 4), np.uint8)
+    words = np.full((4, 4), 2, np.uint8)
+    sure, ones = np.full((4, 4), 255, np.uint8), np.ones((4, 4), np.uint8)
+    assert explain(ones, sure, words, ["a", "b"]).startswith("words disagree on 100 %")
+    free = explain(ones, sure, words, ["a", "b"], reads_words=False)
+    assert free.startswith("class vectors disagree on 100 %")
     assert explain(nothing, nothing, nothing, ["a", "b"]) == "nothing predicted yet"
