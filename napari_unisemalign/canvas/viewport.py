@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from napari.components import ViewerModel
 
@@ -60,12 +58,3 @@ class Viewport:
         self.camera.center = ((rect.y + rect.h / 2) * spacing, (rect.x + rect.w / 2) * spacing)
         room = min(canvas[0] / max(1, rect.h), canvas[1] / max(1, rect.w))
         self.camera.zoom = MARGIN * room / spacing
-
-
-def canvas_widget(viewer: Any) -> Any:
-    """Return the widget that the slide is drawn on, for it to have the keys; ``None`` without one.
-
-    napari gives it no public name yet.
-    """
-    qt_viewer = getattr(getattr(viewer, "window", None), "_qt_viewer", None)
-    return getattr(getattr(qt_viewer, "canvas", None), "native", None)

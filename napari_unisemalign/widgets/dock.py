@@ -16,7 +16,6 @@ from napari_unisemalign.actions.viewer_controllers import (
     controller_of,
     keep_controller,
 )
-from napari_unisemalign.canvas.viewport import canvas_widget
 from napari_unisemalign.engine.timers import single_shot
 from napari_unisemalign.session.dock_state import DockState, resolve_state
 from napari_unisemalign.widgets.colors import ACCENT, ERROR
@@ -74,7 +73,7 @@ class DockWidget(QWidget):
         for keys in ("?", "Shift+?"):  # a keyboard may have it with Shift or without
             QShortcut(QKeySequence(keys), self).activated.connect(self.show_keys)
         self.review.keys.clicked.connect(self.show_keys)
-        self.quiet = QuietDock(self, canvas_widget(napari_viewer))
+        self.quiet = QuietDock(self)
         self._render_soon = single_shot(self, RENDER_MS, self.render_now)
         self.controller.session.changed.connect(self._render_later)
         self.controller.layers.shown_changed.connect(self._render_later)

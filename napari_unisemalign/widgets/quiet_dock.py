@@ -24,21 +24,13 @@ class QuietDock(QObject):
     """Watches every widget of a dock, those made later too.
 
     A wheel over a number or a choice that has not the focus scrolls the dock. After a click on
-    anything that is not typed into, and after Return or Escape in what is, ``canvas`` has the keys;
-    the number that was being typed is taken first.
-
-    Parameters
-    ----------
-    dock
-        The dock.
-    canvas
-        What gets the keys; ``None``: whatever else in the window had them.
+    anything that is not typed into, and after Return or Escape in what is, the window's canvas has
+    the keys; the number that was being typed is taken first.
     """
 
-    def __init__(self, dock: QWidget, canvas: QWidget | None) -> None:
+    def __init__(self, dock: QWidget) -> None:
         super().__init__(dock)
         self._dock = dock
-        self._canvas = canvas
         self._watch(dock)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
@@ -68,8 +60,9 @@ class QuietDock(QObject):
         """Give the canvas the keys, unless a menu or a dialog has them."""
         if QApplication.activePopupWidget() or QApplication.activeModalWidget():
             return
-        if isalive(self._dock) and self._canvas is not None and isalive(self._canvas):
-            self._canvas.setFocus(Qt.FocusReason.OtherFocusReason)
+        canvas = canvas_of(self._dock.window()) if isalive(self._dock) else None
+        if canvas is not None:
+            canvas.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _take_typed(self, pressed: QWidget) -> None:
         """Have a number that is being typed in the dock taken before ``pressed`` acts on it."""
@@ -83,6 +76,14 @@ class QuietDock(QObject):
             each.installEventFilter(self)
             if isinstance(each, QAbstractSpinBox | QComboBox):
                 each.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+
+
+def canvas_of(window: QWidget | None) -> QWidget | None:
+    """Return the widget that a viewer's window draws slides on: vispy's, by its class's name."""
+    if window is None:
+        return None
+    found = window.findChildren(QWidget)
+    return next((w for w in found if type(w).__name__.startswith("CanvasBackend")), None)
 
 
 def _is_typed_into(watched: QObject) -> bool:

@@ -9,8 +9,8 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QComboBox, QWidget
 from standins import PATIENCE_MS
 
-from napari_unisemalign.canvas.viewport import canvas_widget
 from napari_unisemalign.widgets.keys_dialog import KeysDialog
+from napari_unisemalign.widgets.quiet_dock import canvas_of
 from unisemalign.project import RegionState
 
 LEFT = Qt.MouseButton.LeftButton
@@ -25,7 +25,7 @@ def seat(dock, qtbot):
     window.activateWindow()
     qtbot.waitUntil(window.isActiveWindow, timeout=PATIENCE_MS)
     dock.render_now()
-    return dock, canvas_widget(dock.controller.viewer)
+    return dock, canvas_of(window)
 
 
 def _focused(widget: QWidget, qtbot) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from unisemalign.cli.verbs import benchmark, export, info, project, segment, train, weights
+from unisemalign.cli.verbs import benchmark, export, info, model, project, segment, train, weights
 
 app = typer.Typer(
     name="unisemalign",
@@ -25,6 +25,9 @@ benchmark_app = typer.Typer(
 benchmark_app.command()(benchmark.dataset)
 benchmark_app.command()(benchmark.table)
 
+model_app = typer.Typer(help="A round's model for other programs.", no_args_is_help=True)
+model_app.command("export")(model.export)
+
 # In the order of the loop: help lists them so.
 app.command()(info.info)
 app.command()(project.new)
@@ -39,6 +42,7 @@ app.command()(segment.queue)
 app.command()(train.train)
 app.command()(train.evaluate)
 app.command()(export.export)
+app.add_typer(model_app, name="model")
 app.add_typer(benchmark_app, name="benchmark")
 app.command()(segment.serve)
 weights_app.command("list")(weights.list_all)

@@ -13,6 +13,7 @@ from unisemalign.inference.segmenting import (
     open_for_segmenting,
     segment_slide,
 )
+from unisemalign.inference.standalone import StandaloneModel, export_model
 
 __all__ = [
     "Band",
@@ -22,6 +23,8 @@ __all__ = [
     "RecentWindows",
     "ScoredRegion",
     "SegmentJob",
+    "StandaloneModel",
+    "export_model",
     "iter_bands",
     "load_predictor",
     "open_for_segmenting",

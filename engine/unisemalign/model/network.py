@@ -286,10 +286,11 @@ class Network(nn.Module):
         """Normalise, and bring to the encoder's scale and a size it can take."""
         images = (images - self.mean) / self.std
         step, zoom = self.encoder.multiple, self.settings.zoom
-        size = [max(1, round(side * zoom / step)) * step for side in images.shape[2:]]
-        if size == list(images.shape[2:]):
+        sides = [int(side) for side in images.shape[2:]]  # numbers also where a graph is traced
+        size = [max(1, round(side * zoom / step)) * step for side in sides]
+        if size == sides:
             return images
-        if all(side == 2 * small for side, small in zip(images.shape[2:], size, strict=True)):
+        if all(side == 2 * small for side, small in zip(sides, size, strict=True)):
             return F.avg_pool2d(images, 2)
         return F.interpolate(
             images, size=size, mode="bilinear", align_corners=False, antialias=zoom < 1

@@ -298,6 +298,13 @@ class BenchmarkTableDone(Done):
     report: str
 
 
+class ModelExportDone(Done):
+    """A round's model was written into a file."""
+
+    verb: Literal["model export"] = "model export"
+    file: str
+
+
 class WeightsListDone(Done):
     """The published weights."""
 
@@ -344,6 +351,7 @@ AnyDone = Annotated[
     | RecoverDone
     | BenchmarkDone
     | BenchmarkTableDone
+    | ModelExportDone
     | WeightsListDone
     | WeightsGetDone
     | WeightsCheckDone,
@@ -366,6 +374,7 @@ RESULTS: tuple[type[Done], ...] = (
     RecoverDone,
     BenchmarkDone,
     BenchmarkTableDone,
+    ModelExportDone,
     WeightsListDone,
     WeightsGetDone,
     WeightsCheckDone,

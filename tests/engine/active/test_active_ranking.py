@@ -80,7 +80,10 @@ def test_dissent_and_borders_count(project):
     )
     first = rank_regions(project, 1, count=1)[0]
     assert first.rect == rect
-    assert first.reason == "prototypes disagree on 100 %; class vectors disagree on 100 %: gland or stroma"
+    assert (
+        first.reason
+        == "prototypes disagree on 100 %; class vectors disagree on 100 %: gland or stroma"
+    )
 
 
 def test_what_is_decided_is_left_alone(project):

@@ -1,0 +1,265 @@
+"""A round's model as one file that other programs run: TorchScript, or a bioimage.io package."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+import json
+import warnings
+import zipfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from unisemalign.errors import WeightsError
+from unisemalign.exchange.exporting import writing_project_results
+from unisemalign.inference.loading import load_predictor
+from unisemalign.inference.predictor import Predictor
+from unisemalign.project import Project, Round
+from unisemalign.terms import ModelFormat
+
+_SUFFIX = {"torchscript": ".pt", "bioimageio": ".zip"}
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Time of every member of a package: the same model is the same file."""
+_ALIKE = 1e-4
+_SPEC = "0.5.3"
+
+
+class StandaloneModel(nn.Module):
+    """From pixels to class probabilities, with nothing outside: what a :class:`Predictor` answers.
+
+    Float32, on the CPU. The class texts are numbers in here; no text tower is.
+    """
+
+    words: Tensor
+
+    def __init__(self, predictor: Predictor) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(predictor.network).cpu().float().eval().requires_grad_(False)
+        self.network.tokens = None
+        with torch.no_grad():
+            self.register_buffer("words", self.network.words())
+        method = predictor.settings.method
+        self._temperature = method.temperature
+        self._fused = predictor.settings.inference.answer == "fused"
+        self._shares = (method.eta_prototype, method.eta_text)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return probabilities ``(B, C, H, W)`` of RGB pixels ``(B, 3, H, W)`` in 0…255."""
+        net = self.network
+        features = net.features(images / 255)
+        if not self._fused:
+            return net.decode(features).softmax(1)
+        logits = net.logits(features, self.words, self._temperature)
+        return logits.fused(*self._shares).softmax(1)
+
+
+def export_model(project: Project, number: int | None, fmt: ModelFormat, out: Path) -> Path:
+    """Write a round's model into the folder ``out`` and return the file.
+
+    Windows have the round's size (``inference.window_px``) and the project's pixel size; a note
+    beside the file says both, and the classes. Only an earlier result of this name is replaced.
+
+    Parameters
+    ----------
+    project
+        Whose.
+    number
+        Which round; ``None``: the newest with weights.
+    fmt
+        ``torchscript``: traced, for PyTorch, DJL or C++. ``bioimageio``: the same in a package with
+        test tensors, of specification 0.5.3.
+    out
+        The folder.
+
+    Raises
+    ------
+    DataError
+        If something else lies there.
+    ProjectError
+        If there is no such round, or the disk is full.
+    WeightsError
+        If its encoder's weights are someone else's, or the traced model answers otherwise.
+    """
+    predictor, made = load_predictor(project, number, ["device=cpu", "precision=float32"])
+    _refuse_others_weights(predictor)
+    side = predictor.settings.inference.window_px
+    example = _example(side)
+    weights, answer = _traced(StandaloneModel(predictor), example)
+    name = f"{project.root.stem}-round-{made.number}{_SUFFIX[fmt]}"
+    note = _note(project, made, side)
+    with (
+        writing_project_results(project, Path(out).absolute(), [name]) as results,
+        results.replaced(name, note) as part,
+    ):
+        if fmt == "torchscript":
+            part.write_bytes(weights)
+        else:
+            _write_package(part, note, weights, example, answer)
+    return Path(out) / name
+
+
+def _refuse_others_weights(predictor: Predictor) -> None:
+    encoder = predictor.network.encoder
+    if encoder.pretrained and not encoder.ours:
+        raise WeightsError(
+            f"Only a model of our own weights is written into a file, found the encoder "
+            f"'{predictor.settings.model.encoder}', whose licence is its owner's. Train with the "
+            f"embedded encoder to give a model away; inside a project any encoder can be used."
+        )
+
+
+def _example(side: int) -> Tensor:
+    """Return pixels ``(1, 3, S, S)`` in 0…255 that look a little like stained tissue."""
+    ys, xs = np.mgrid[:side, :side]
+    waves = np.sin(ys / 17)[None] * np.cos(xs / np.array([11, 23, 31])[:, None, None])
+    pixels = np.array([200, 130, 180])[:, None, None] + 40 * waves
+    return torch.from_numpy(np.rint(pixels).astype(np.float32))[None]
+
+
+@torch.no_grad()
+def _traced(model: StandaloneModel, example: Tensor) -> tuple[bytes, Tensor]:
+    """Return the model as one graph in a file, and its answer to ``example``: the model's own."""
+    memory = io.BytesIO()
+    answer = model(example)
+    with warnings.catch_warnings():
+        # Sizes become constants, as they should: a window has one size. And QuPath's DJL and
+        # bioimage.io still read TorchScript, whatever torch recommends since.
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(model, example, check_trace=False)  # type: ignore[no-untyped-call]
+        torch.jit.save(traced, memory)
+    apart = float((traced(example) - answer).abs().max())
+    if not apart <= _ALIKE:
+        raise WeightsError(
+            f"The traced model needs to answer as the round's does, found a difference of "
+            f"{apart:.2g}. Report it with the round's run.toml."
+        )
+    return memory.getvalue(), answer
+
+
+def _note(project: Project, made: Round, side: int) -> dict[str, Any]:
+    info = project.info
+    return {
+        "version": version("napari-unisemalign"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "project": project.root.stem,
+        "round": made.number,
+        "method": made.method,
+        "window_px": side,
+        "spacing_um": info.spacing_um,
+        "classes": [{"name": each.name, "color": each.color} for each in info.classes],
+        "input": f"RGB, 0…255, float32, 1 × 3 × {side} × {side}",
+        "output": f"probability of each class, float32, 1 × {len(info.classes)} × {side} × {side}",
+    }
+
+
+def _write_package(
+    part: Path, note: dict[str, Any], weights: bytes, example: Tensor, answer: Tensor
+) -> None:
+    members = {
+        "weights.pt": weights,
+        "input.npy": _npy(example),
+        "output.npy": _npy(answer),
+        "cover.png": _cover(example, answer, [each["color"] for each in note["classes"]]),
+        "README.md": _readme(note).encode(),
+    }
+    described = _described(note, members)
+    members = {"rdf.yaml": json.dumps(described, indent=1).encode(), **members}  # JSON is YAML
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as package:
+        for name, content in members.items():
+            package.writestr(zipfile.ZipInfo(name, _EPOCH), content)
+
+
+def _npy(tensor: Tensor) -> bytes:
+    memory = io.BytesIO()
+    np.save(memory, tensor.numpy(), allow_pickle=False)
+    return memory.getvalue()
+
+
+def _cover(example: Tensor, answer: Tensor, colors: Sequence[str]) -> bytes:
+    """Return the test input beside its classes, in their colours, as a PNG."""
+    pixels = example[0].permute(1, 2, 0).numpy().astype(np.uint8)
+    palette = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colors], np.uint8)
+    memory = io.BytesIO()
+    both = np.concatenate([pixels, palette[answer[0].argmax(0).numpy()]], axis=1)
+    Image.fromarray(both).save(memory, "PNG")
+    return memory.getvalue()
+
+
+def _readme(note: dict[str, Any]) -> str:
+    classes = ", ".join(each["name"] for each in note["classes"])
+    return (
+        f"# {note['project']}, round {note['round']}\n\n"
+        f"Segments histology into: {classes}. Input: {note['input']}, at {note['spacing_um']:g} µm "
+        f"a pixel; output: {note['output']}.\n\n"
+        f"The encoder began as the embedded one of napari-unisemalign, trained on EBHI-SEG (Shi et "
+        f"al. 2023, CC BY 4.0).\n\n"
+        f"## Validation\n\nCompare its map with regions you labelled yourself and held out. "
+        f"Research use only.\n"
+    )
+
+
+def _described(note: dict[str, Any], members: dict[str, bytes]) -> dict[str, Any]:
+    """Return the package's description (bioimage.io model specification)."""
+    side, spacing = note["window_px"], note["spacing_um"]
+
+    def held(name: str) -> dict[str, str]:
+        return {"source": name, "sha256": hashlib.sha256(members[name]).hexdigest()}
+
+    def space(axis: str) -> dict[str, Any]:
+        return {
+            "type": "space", "id": axis, "size": side, "scale": spacing, "unit": "micrometer",
+        }  # fmt: skip
+
+    def tensor(name: str, channels: list[str], test: str, data: dict[str, Any]) -> dict[str, Any]:
+        channel = {"type": "channel", "id": "channel", "channel_names": channels}
+        axes = [{"type": "batch", "size": 1}, channel, space("y"), space("x")]
+        return {"id": name, "axes": axes, "test_tensor": held(test), "data": data}
+
+    names = [each["name"] for each in note["classes"]]
+    author = {"name": "The napari-unisemalign authors"}
+    return {
+        "format_version": _SPEC,
+        "type": "model",
+        "name": _plain(f"{note['project']} round {note['round']}"),
+        "description": f"Segmentation of histology: {', '.join(names)}."[:1024],
+        "authors": [author],
+        "cite": [{"text": "UniSemAlign", "url": "https://arxiv.org/abs/2604.09169"}],
+        "license": "CC-BY-4.0",
+        "documentation": "README.md",
+        "covers": ["cover.png"],
+        "tags": ["histology", "segmentation", "semi-supervised"],
+        "timestamp": note["created"],
+        "inputs": [
+            tensor(
+                "image",
+                ["red", "green", "blue"],
+                "input.npy",
+                {"type": "float32", "range": [0, 255]},
+            )
+        ],
+        "outputs": [
+            tensor("probabilities", names, "output.npy", {"type": "float32", "range": [0, 1]})
+        ],
+        "weights": {
+            "torchscript": {
+                **held("weights.pt"),
+                "pytorch_version": torch.__version__.partition("+")[0],
+            }
+        },
+        "config": {"unisemalign": {"window_px": side, "spacing_um": spacing}},
+    }
+
+
+def _plain(name: str) -> str:
+    """Return a name of letters, digits, spaces, dashes and brackets alone, as is asked for."""
+    kept = "".join(each if each.isalnum() or each in " _+-()" else "-" for each in name)
+    return kept[:120]
