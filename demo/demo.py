@@ -372,6 +372,8 @@ def run_round(plan: Plan) -> RoundResult:
         # The held-out slide is looked at once, at the end: it chooses no weights.
         f"training.validate_every={plan.steps}",
         f"seed={plan.seed}",
+        # Glass is a class of this study, and people label it: none is skipped.
+        "inference.skip_glass=false",
         *plan.settings,
     )
     flags = [word for setting in settings for word in ("--set", setting)]
