@@ -50,6 +50,7 @@ class SegmentWidget(SectionWidget):
         self.end = ActionButton("End now", controller.segmenter.end)
         self.end.setToolTip("End the engine at once; what was labelled so far is kept.")
         self.guess = GuessPanelWidget(controller)
+        self.area_note = SentenceWidget(dim=True)
         self.bar = AreaBarWidget()
         self.legend = QWidget()
         self._legend_rows = QGridLayout(self.legend)
@@ -61,6 +62,7 @@ class SegmentWidget(SectionWidget):
         row = self.add_row(self.progress, self.cancel, self.end)
         row.setStretch(0, 1)
         self.rows.addWidget(self.guess)
+        self.rows.addWidget(self.area_note)
         self.rows.addWidget(self.bar)
         self.rows.addWidget(self.legend)
         self.toggles: dict[str, QPushButton] = {}
@@ -109,6 +111,7 @@ class SegmentWidget(SectionWidget):
             self.progress.setFormat("")
         self.guess.follow(state)
         self.tissue.follow(state)
+        self.area_note.say(_area_note(state))
         self.bar.follow(state.classes)
         self._follow_legend(state)
         for role, button in self.toggles.items():
@@ -137,3 +140,11 @@ class SegmentWidget(SectionWidget):
 
     def _on_toggle(self) -> None:
         self.controller.layers.toggle(str(self.sender().property("role")))
+
+
+def _area_note(state: DockState) -> str:
+    """Say what the classes' shares are shares of."""
+    if not any(each.share for each in state.classes):
+        return ""
+    whose = f"round {state.round_shown}" if state.round_shown else "the first guess"
+    return f"Share of what {whose} has labelled on this slide:"

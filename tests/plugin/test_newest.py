@@ -161,3 +161,16 @@ def test_a_begun_region_comes_back_when_nothing_new_is_doubted(
     _click(dock, dock.review.next)
     qtbot.waitUntil(lambda: session.edit is not None, timeout=PATIENCE_MS)
     assert session.edit.region.id == begun.id
+
+
+def test_area_says_of_what_it_is_a_share(dock, with_model, with_prediction) -> None:
+    session = dock.controller.session
+    assert dock.segment.area_note.text() == ""
+    number = with_model(session.project)
+    with_prediction(session.project, number, session.slide)
+    session.rounds_changed()
+    session.predicted()
+    session.refresh_area()
+    dock.render_now()
+    said = f"Share of what round {number} has labelled on this slide:"
+    assert dock.segment.area_note.text() == said
