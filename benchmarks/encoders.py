@@ -25,7 +25,7 @@ from tables import print_row, print_table_head, row_settings, table_parser
 from torch import Tensor
 from torch.nn import functional as F
 
-from unisemalign.model import network
+from unisemalign.model import build as building
 from unisemalign.model.encoders import Encoder
 from unisemalign.model.encoders.embedded import EmbeddedEncoder
 
@@ -113,12 +113,12 @@ def main() -> None:
     if given.mobilenet:
         yardsticks["mobilenetv2"] = lambda: MobileNet(given.mobilenet)
         rows["ImageNet MobileNetV2, frozen"] = ("mobilenetv2", ("model.zoom=1.0",))
-    known = network.build_encoder
+    known = building.build_encoder
 
-    def build(name: str, *, weights: bool = True) -> Encoder:
+    def stand_in(name: str, *, weights: bool = True) -> Encoder:
         return yardsticks[name]() if name in yardsticks else known(name, weights=weights)
 
-    network.build_encoder = build
+    building.build_encoder = stand_in
     print_table_head()
     for row, (encoder, overrides) in rows.items():
         if given.only and row not in given.only:

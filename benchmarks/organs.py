@@ -1,15 +1,15 @@
 """What an encoder is worth on several organs: few labelled images, one head, seeds.
 
-    python benchmarks/organs.py --data SHARED [--sets luad,testis] [--encoder embedded,lite]
+    python benchmarks/organs.py --data SHARED [--sets luad,testis] [--encoder embedded,organs]
         [--seeds 0,1,2] [--steps 400] [--rest] [--set model.train_encoder=no]
-        [--lite RUN/lite.safetensors] [--imagenet LITE0.pth]
+        [--run RUN/organs.safetensors] [--imagenet LITE0.pth]
 
 ``--data`` holds the folders ``glas``, ``luad`` and ``testis``, each with ``images/``, ``masks/``
 and ``splits.toml``. Of each, the labelled images of the partition are trained on; scored are the
 validation images, at the best and the last step, and with ``--rest`` the unlabelled ones with the
-best weights: their masks are read for that alone. Encoders beside the registry's: ``lite``, the
-candidate of ``pretraining/``, with the weights of ``--lite`` or from scratch without; ``imagenet``,
-EfficientNet-Lite0 as ImageNet taught it. A run that is there already is read.
+best weights: their masks are read for that alone. Encoders beside the registry's: ``run``, the
+weights ``--run`` that ``pretraining/pretrain_organs.py`` wrote, or from scratch without;
+``imagenet``, EfficientNet-Lite0 as ImageNet taught it. A run that is there already is read.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unisemalign.benchmark import parse_seeds
+from unisemalign.cli.options import parse_seeds
 from unisemalign.exchange import import_mask
 from unisemalign.inference import load_predictor, score_split
-from unisemalign.model import network
+from unisemalign.model import build as building
 from unisemalign.model.encoders import Encoder
 from unisemalign.project import Project, Split
 from unisemalign.runtime import SilentEvents
@@ -38,7 +38,7 @@ from unisemalign.settings import Settings, build_settings
 from unisemalign.training import train_round, unfinished_round
 
 sys.path.append(str(Path(__file__).parents[1] / "pretraining"))
-from lite import ImageNetLevels, LiteEncoder
+from lite import ImageNetLevels, organs_encoder
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,12 @@ def make_run(
             done = train_round(
                 project, None if going else settings, resume=going, events=SilentEvents()
             )
+        told = done.scores.model_dump() if done.scores else {}
         scores = {
-            "best_val": done.scores["best_val"]["mdice"],
-            "last_val": done.scores["last_val"]["mdice"],
+            "best_val": told["best_val"]["mdice"],
+            "last_val": told["last_val"]["mdice"],
             "unlabelled": math.nan,
-            "seconds_per_step": done.scores["seconds_per_step"],
+            "seconds_per_step": told["seconds_per_step"],
         }
         predictor, _ = load_predictor(project, done.number, ["device=cpu"])
     if rest:
@@ -132,7 +133,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="holds glas, luad and testis")
     parser.add_argument("--sets", default="luad,testis")
     parser.add_argument("--encoder", default="embedded", help="a comma between several")
-    parser.add_argument("--lite", type=Path, help="the candidate's weights")
+    parser.add_argument("--run", type=Path, help="the weights of a run")
     parser.add_argument("--imagenet", type=Path, help="EfficientNet-Lite0's weights")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--steps", type=int, default=400)
@@ -142,18 +143,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs"))
     given = parser.parse_args()
     yardsticks: dict[str, Callable[[], Encoder]] = {
-        "lite": lambda: LiteEncoder(given.lite),
+        "run": lambda: organs_encoder(given.run),
         "imagenet": lambda: ImageNetLevels(given.imagenet),
     }
-    known = network.build_encoder
+    known = building.build_encoder
     print("| encoder | set | best val mDice | last | unlabelled images | seeds | s a step |")
     print("|---|---|---|---|---|---|---|")
     for encoder in given.encoder.split(","):
 
-        def build(_: str, *, weights: bool = True, name: str = encoder) -> Encoder:
+        def stand_in(_: str, *, weights: bool = True, name: str = encoder) -> Encoder:
             return yardsticks[name]() if name in yardsticks else known(name, weights=weights)
 
-        network.build_encoder = build
+        building.build_encoder = stand_in
         for organ in given.sets.split(","):
             found = []
             for seed in parse_seeds(given.seeds):

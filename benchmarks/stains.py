@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from organs import ORGANS, make_project
 from PIL import Image
 
-from unisemalign.benchmark import parse_seeds
+from unisemalign.cli.options import parse_seeds
 from unisemalign.exchange import import_mask
 from unisemalign.inference import load_predictor, score_split
 from unisemalign.project import Project, Split

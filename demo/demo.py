@@ -379,8 +379,10 @@ def run_round(plan: Plan) -> RoundResult:
     flags = [word for setting in settings for word in ("--set", setting)]
     trained = run_verb("train", plan.project, *flags)[-1]
     seconds = time_steps(ProjectLayout(plan.project).round(trained["round"]).log)
-    segmented = run_verb("segment", plan.project)
-    scores = run_verb("evaluate", plan.project, "--split", "val")[-1]
+    # By its number: a round whose Dice fell is set aside, and shown here all the same.
+    chosen = ("--round", str(trained["round"]))
+    segmented = run_verb("segment", plan.project, *chosen)
+    scores = run_verb("evaluate", plan.project, *chosen, "--split", "val")[-1]
     mdice_ihc, dice_ihc = score_strip(plan, trained["round"])
     return RoundResult(
         number=trained["round"],

@@ -1,9 +1,9 @@
-"""Prove the encoder that comes with the package: hash, size, parts, origin; and its scores.
+"""Prove the encoders that come with the package: hash, size, parts, origin; and its scores.
 
     python pretraining/check.py                     # in seconds, without data
     python pretraining/check.py --scores SHARED     # probes it again: minutes
 
-Ends with 1 and a sentence for each thing that is not as ``registry.toml``, ``log.jsonl`` and
+Ends with 1 and a sentence for each thing that is not as ``registry.toml``, the logs and
 ``scores.json`` say.
 """
 
@@ -23,7 +23,7 @@ from unisemalign.model import build_encoder
 from unisemalign.weights import find_published
 
 HERE = Path(__file__).parent
-LOGS = {"embedded": "log.jsonl"}
+LOGS = {"embedded": "log.jsonl", "organs": "log-organs.jsonl"}
 LARGEST_BYTES = 25_000_000
 TOLERANCE = 0.3
 """Points of Dice: what other processors and libraries may round differently."""

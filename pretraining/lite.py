@@ -1,4 +1,4 @@
-"""A candidate for the embedded encoder, begun from ImageNet: not in the package, on trial here."""
+"""Encoders on trial: a run's ``organs``, and ImageNet's EfficientNet-Lite0 as it is."""
 
 from __future__ import annotations
 
@@ -7,73 +7,23 @@ from pathlib import Path
 import timm
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from unisemalign.model.encoders import Encoder
-
-ARCHITECTURE = "tf_efficientnet_lite0"
-TOP_DOWN = (32, 64, 96, 192)
+from unisemalign.model.encoders import Encoder, OrgansEncoder
+from unisemalign.model.encoders.organs import ARCHITECTURE
 
 
-class LiteEncoder(Encoder):
-    """EfficientNet-Lite0 to stride 32 and a way back to stride 2.
-
-    The trunk (timm's, without the classifier) began with ImageNet's weights; the top-down path
-    (feature pyramid, Lin et al. 2017) carries what the deep levels know to the fine ones. The deep
-    tap is the pyramid's level at stride 16, the shallow one that at stride 2.
-
-    Parameters
-    ----------
-    weights
-        A file that ``pretrain_organs.py`` wrote; ``None`` starts from random numbers.
-    """
-
-    mean = (0.5, 0.5, 0.5)
-    std = (0.5, 0.5, 0.5)
-    low_channels = TOP_DOWN[0]
-    high_channels = TOP_DOWN[-1]
-    low_stride = 2
-    high_stride = 16
-    multiple = 32
-    ours = True
-
-    def __init__(self, weights: Path | None = None) -> None:
-        super().__init__()
-        self.pretrained = weights is not None
-        self.stages = timm.create_model(ARCHITECTURE, pretrained=False, features_only=True)
-        *given, deepest = self.stages.feature_info.channels()
-        self.laterals = nn.ModuleList(
-            nn.Conv2d(c, t, 1) for c, t in zip(given, TOP_DOWN, strict=True)
+def organs_encoder(path: Path | None = None) -> OrgansEncoder:
+    """Return the encoder with the weights of a run, or from random numbers."""
+    encoder = OrgansEncoder(weights=False)
+    encoder.pretrained = path is not None
+    if path is not None:
+        state = load_file(path)
+        encoder.load_state_dict(
+            {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
         )
-        self.downs = nn.ModuleList(
-            nn.Conv2d(c, t, 1) for c, t in zip((*TOP_DOWN[1:], deepest), TOP_DOWN, strict=True)
-        )
-        self.smooth = nn.ModuleList(smooth(t) for t in TOP_DOWN)
-        if weights is not None:
-            state = load_file(weights)
-            self.load_state_dict(
-                {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
-            )
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode ``(B, 3, H, W)`` to ``(B, 32, H/2, W/2)`` and ``(B, 192, H/16, W/16)``."""
-        *levels, top = self.stages(images)
-        maps: list[Tensor] = []
-        for level in (3, 2, 1, 0):
-            down = F.interpolate(self.downs[level](top), size=levels[level].shape[2:])
-            top = self.smooth[level](self.laterals[level](levels[level]) + down)
-            maps.append(top)
-        return maps[-1], maps[0]
-
-
-def smooth(channels: int) -> nn.Module:
-    """Return what follows the sum of two levels: a 3 × 3 convolution, batch norm and ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-        nn.BatchNorm2d(channels),
-        nn.ReLU(inplace=True),
-    )
+    return encoder
 
 
 class ImageNetLevels(Encoder):

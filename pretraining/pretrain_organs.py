@@ -1,4 +1,4 @@
-"""Train a candidate for the embedded encoder on EBHI-SEG and fields of many organs.
+"""Train the encoder of many organs on EBHI-SEG and fields of many organs.
 
     python pretraining/pretrain_organs.py --ebhi EBHI_SEG --organs DIR --start PTH --out RUN
 
@@ -6,7 +6,7 @@
 brings it (Apache-2.0); without it the trunk starts from random numbers. Every number that shapes
 the result is a field of :class:`Recipe`, is written to ``RUN/log.jsonl`` first, and can be changed
 on the command line. A run that was stopped goes on where its last checkpoint stands.
-``RUN/lite.safetensors`` is the average of the weights over time, float16.
+``RUN/organs.safetensors`` is the average of the weights over time, float16.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lite import LiteEncoder, imagenet_weights
+from lite import imagenet_weights
 from organs import Organs, cut, read_organs
 from pretrain import GRADES, Fields, dice_loss, follow, read_fields, write_encoder
 from pretrain import Recipe as ColonRecipe
@@ -31,6 +31,7 @@ from stains import restained
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unisemalign.model.encoders import OrgansEncoder
 from unisemalign.runtime.files import write_atomically
 
 
@@ -44,15 +45,15 @@ class Recipe:
     """
 
     seed: int = 0
-    steps: int = 1200
+    steps: int = 5000
     batch: int = 8
     organ_batch: int = 8
-    crop_px: int = 128
+    crop_px: int = 160
     rate: float = 1.5e-3
     trunk_share: float = 0.4
     weight_decay: float = 0.05
-    warmup_steps: int = 60
-    average: float = 0.995
+    warmup_steps: int = 150
+    average: float = 0.998
     mask_weight: float = 1.0
     deep_weight: float = 0.4
     grade_weight: float = 0.2
@@ -79,7 +80,7 @@ class Pretrainer(nn.Module):
 
     def __init__(self, n_kinds: int) -> None:
         super().__init__()
-        self.encoder = LiteEncoder()
+        self.encoder = OrgansEncoder(weights=False)
         low, high = self.encoder.low_channels, self.encoder.high_channels
         trunk = self.encoder.stages.feature_info.channels()
         self.mask = nn.Conv2d(low, 1, 1)
@@ -102,7 +103,7 @@ class Pretrainer(nn.Module):
         return (images - mean) / std
 
 
-def start_trunk(encoder: LiteEncoder, path: Path) -> nn.Module:
+def start_trunk(encoder: OrgansEncoder, path: Path) -> nn.Module:
     """Load ImageNet's weights into the trunk; return a frozen copy of it."""
     known = imagenet_weights(path)
     trunk: nn.Module = encoder.stages
@@ -381,7 +382,7 @@ class Run:
     def save(self) -> None:
         """Write the encoder, and everything a later call goes on from."""
         about = {"step": str(self.step), "recipe": json.dumps(asdict(self.recipe))}
-        write_encoder(self.average, self.places.out / "lite.safetensors", about)
+        write_encoder(self.average, self.places.out / "organs.safetensors", about)
         memory = io.BytesIO()
         torch.save(
             {

@@ -1,7 +1,7 @@
 """What an encoder's frozen features are worth: a linear probe on three organs, in minutes.
 
     python pretraining/probe.py --data SHARED [--encoder embedded] [--zoom 0.5]
-    python pretraining/probe.py --data SHARED --encoder lite --file RUN/lite.safetensors
+    python pretraining/probe.py --data SHARED --encoder run --file RUN/organs.safetensors
     python pretraining/probe.py --data SHARED --encoder imagenet --file LITE0.pth
 
 Of each data set (``glas``, ``luad``, ``testis``, folders of ``--data`` with ``images/``, ``masks/``
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lite import ImageNetLevels, LiteEncoder
+from lite import ImageNetLevels, organs_encoder
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -149,10 +149,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="holds glas, luad and testis")
     parser.add_argument("--encoder", default="embedded")
-    parser.add_argument("--file", type=Path, help="weights of 'lite' or 'imagenet'")
+    parser.add_argument("--file", type=Path, help="weights of 'run' or 'imagenet'")
     parser.add_argument("--zoom", type=float, default=0.5)
     given = parser.parse_args()
-    ours = {"lite": LiteEncoder, "imagenet": ImageNetLevels}
+    ours = {"run": organs_encoder, "imagenet": ImageNetLevels}
     if given.encoder in ours:
         encoder: Encoder = ours[given.encoder](given.file)
     else:

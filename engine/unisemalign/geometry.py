@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from unisemalign.errors import DataError, shortened
@@ -96,6 +96,17 @@ class Rect:
 
     def __str__(self) -> str:
         return f"{self.y},{self.x},{self.h},{self.w}"
+
+
+def union_area(rects: Iterable[Rect]) -> int:
+    """Return how many pixels lie in at least one of ``rects``."""
+    apart: list[Rect] = []
+    for rect in rects:
+        left = [rect]
+        for other in apart:
+            left = [part for each in left for part in each.without(other)]
+        apart += left
+    return sum(each.area for each in apart)
 
 
 def parse_rect(text: str) -> Rect:

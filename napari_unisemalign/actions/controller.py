@@ -19,6 +19,7 @@ from napari_unisemalign.actions.review import Reviewer
 from napari_unisemalign.actions.segment import Segmenter
 from napari_unisemalign.actions.tissue import TissueEditor
 from napari_unisemalign.actions.train import Trainer
+from napari_unisemalign.canvas.cursor_note import CursorNote
 from napari_unisemalign.canvas.keys import bind_keys, free_keys
 from napari_unisemalign.canvas.layer_manager import LayerManager
 from napari_unisemalign.canvas.overlays import PREDICTION, UNCERTAINTY
@@ -58,6 +59,7 @@ class Controller(QObject):
         self.close_guard: CloseGuard | None = None
         self.session = session = Session()
         self.layers = layers = LayerManager(viewer, session)
+        self.cursor_note = CursorNote(viewer, session)
         self.errors = errors = ErrorReporter()
         self.opener = Opener(session, layers, errors)
         self.tissue = TissueEditor(layers, partial(errors.reporting, "segment", act=False))
@@ -71,6 +73,7 @@ class Controller(QObject):
         self.exporter = Exporter(session, errors, engine=engine)
         self.weights = WeightsFetcher(engine=engine)
         session.project_changed.connect(self._on_project_changed)
+        session.classes_changed.connect(self._on_classes_changed)
         session.warned.connect(partial(errors.report, "review"))
         self._bind_keys()
         application = QCoreApplication.instance()
@@ -93,6 +96,7 @@ class Controller(QObject):
         self.reviewer.shut_down()
         self.segmenter.shut_down()
         self.tissue.shut_down()
+        self.cursor_note.shut_down()
         self.layers.shut_down()
         self._close_session()
 
@@ -150,6 +154,11 @@ class Controller(QObject):
         if self.session.latest_round() is not None:
             self._warm_up()
         self.trainer.follow_project()
+
+    def _on_classes_changed(self) -> None:
+        """Start the engine anew: it knows the classes that it opened the project with."""
+        if self.segmenter.server is not None:
+            self.segmenter.server.end()
 
     def _warm_up(self) -> None:
         if self.segmenter.server is not None:

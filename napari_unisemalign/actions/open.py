@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from napari_unisemalign.actions.error_reporter import ErrorReporter
+from napari_unisemalign.actions.recent import remember_project
 from napari_unisemalign.canvas.layer_manager import LayerManager
 from napari_unisemalign.canvas.slide_layer import METADATA_KEY
 from napari_unisemalign.session.session import Session
+from unisemalign.project import ClassInfo
 
 
 class Opener:
@@ -25,6 +28,7 @@ class Opener:
         """Open a project and show its first slide; say what is to be known of it."""
         with self._errors.reporting("open"):
             self._session.open(root)
+            self._remember()
             if self._session.project is not None and self._session.project.remarks:
                 self._errors.report("open", " ".join(self._session.project.remarks))
 
@@ -36,7 +40,19 @@ class Opener:
         before = self._session.project
         with self._errors.reporting("open"):
             self._session.create(root, **choices)
+            self._remember()
         return self._session.project is not before
+
+    def _remember(self) -> None:
+        if self._session.project is not None:
+            remember_project(self._session.project.root)
+
+    def set_classes(self, classes: Sequence[ClassInfo]) -> bool:
+        """Rename, recolour, add or take away classes; return whether that could be done."""
+        with self._errors.reporting("open"):
+            self._session.set_classes(classes)
+        project = self._session.project
+        return project is not None and project.info.classes == tuple(classes)
 
     def show_slide(self, name: str) -> None:
         """Show a slide of the project; deleted layers of the one on show come back."""

@@ -9,6 +9,7 @@ from qtpy.QtCore import QObject
 from napari_unisemalign.actions.error_reporter import ErrorReporter
 from napari_unisemalign.actions.segment import Segmenter
 from napari_unisemalign.canvas.layer_manager import LayerManager
+from napari_unisemalign.canvas.tidying import tidy
 from napari_unisemalign.engine.lines import FINAL, Event
 from napari_unisemalign.engine.timers import single_shot
 from napari_unisemalign.session.permissions import (
@@ -124,6 +125,13 @@ class Reviewer(QObject):
         """Keep the region for measuring."""
         with self._errors.reporting("review"):
             self._session.hold_out(held)
+
+    def tidy(self, name: str) -> None:
+        """Do ``name`` of ``TIDYING`` to the chosen class of the open region."""
+        layer = self._layers.editing()
+        with self._errors.reporting("review"):
+            if layer is not None and not tidy(layer, name):
+                show_info(f"{name}: nothing to change in this class.")
 
     def undo(self) -> None:
         """Take back the last stroke, or what was accepted last when no region is open."""

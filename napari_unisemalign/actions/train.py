@@ -57,6 +57,24 @@ class Trainer(QObject):
         with self._errors.reporting("train"):
             self._start(self.choice.options())
 
+    def use_round(self, number: int) -> None:
+        """Take a round into use; newer ones are set aside."""
+        with self._errors.reporting("train"):
+            self._session.use_round(number)
+            self.trained.emit()  # the warm engine is to know another model
+
+    def show_round(self, number: int) -> None:
+        """Show what a round says, or, when it is on show, the newest in use again."""
+        with self._errors.reporting("train"):
+            session = self._session
+            session.show_round(None if session.round_on_show == number else number)
+
+    def compare_round(self, number: int) -> None:
+        """Show what changed since a round, or no longer."""
+        with self._errors.reporting("train"):
+            session = self._session
+            session.compare_round(None if session.compared_round == number else number)
+
     def resume(self) -> None:
         """Go on with the round that was stopped."""
         with self._errors.reporting("train"):
@@ -191,5 +209,9 @@ class Trainer(QObject):
             )
         else:
             number = None if progress is None else progress.round
-            show_info(f"Round {number} is trained." if number else "The round is trained.")
+            made = next((each for each in session.rounds() if each.number == number), None)
+            said = f"Round {number} is trained." if number else "The round is trained."
+            if made is not None and made.scores is not None and made.set_aside:
+                said += f" {made.scores.verdict()} It can be chosen in the list of rounds."
+            show_info(said)
             self.trained.emit()

@@ -29,7 +29,7 @@ KEYS_IN_WORDS: Mapping[str, str] = {
     "Shift+C": "accept, and on to the next region",
     "K": "skip",
     "Alt+1 … Alt+9": "paint with that class",
-    "2, 4, 1, 6": "brush, fill, erase, move",
+    "2, 3, 4, 1, 6": "brush, polygon, fill, erase, move",
     "[ and ]": "smaller and larger brush",
     "Ctrl+Z, Ctrl+Shift+Z": "take back, do again",
     "T": "show or hide the prediction",

@@ -11,6 +11,7 @@ from napari.layers import Image, Labels
 
 from napari_unisemalign.canvas.layer_list import LayerList
 from napari_unisemalign.canvas.lazy_levels import (
+    ChangedLevel,
     DoubtLevel,
     LabelLevel,
     PredictionLevel,
@@ -21,13 +22,16 @@ from napari_unisemalign.canvas.overlay_layers import (
     editing_layer,
     labels_overlay,
     look_of,
+    palette_keywords,
     uncertainty_overlay,
 )
 from napari_unisemalign.canvas.overlays import (
     ACCEPTED,
+    CHANGED,
     CLUSTERS,
     DISAGREEMENT,
     EDITING,
+    ORIGIN,
     OVERLAYS,
     PREDICTION,
     SLIDE,
@@ -73,6 +77,7 @@ class LayerManager(LayerList):
         self.viewport = Viewport(viewer, session)
         self._brush: Brush | None = None
         self._predicted_round: int | None = None
+        self._changed_rounds: tuple[int | None, int] | None = None
         self._clustered: GuessNote | None = None
         self._accepted: list[LabelLevel] = []
         self._predicted: list[PredictionLevel] = []
@@ -80,6 +85,7 @@ class LayerManager(LayerList):
         session.region_changed.connect(self._on_region_changed)
         session.labels_changed.connect(self._on_labels_changed)
         session.prediction_changed.connect(self.refresh_prediction)
+        session.classes_changed.connect(self._on_classes_changed)
 
     def recreate_layers(self) -> None:
         """Recreate deleted layers of the slide on show."""
@@ -96,9 +102,17 @@ class LayerManager(LayerList):
         self.refresh_prediction()
         self._on_labels_changed()
 
+    def _on_classes_changed(self) -> None:
+        """Show names and colours as they are now."""
+        for role, overlay in OVERLAYS.items():
+            layer = self.layer(role)
+            if overlay.palette is not None and isinstance(layer, Labels):
+                for name, value in palette_keywords(overlay.palette(self.session)).items():
+                    setattr(layer, name, value)
+
     def _on_slide_changed(self) -> None:
         self.remove_all()
-        self._predicted_round = self._clustered = None
+        self._predicted_round = self._clustered = self._changed_rounds = None
         if self.session.project is None or self.session.slide is None:
             return
         self.recreate_layers()
@@ -111,14 +125,18 @@ class LayerManager(LayerList):
         store = session.project.labels(session.slide)
         layer = self.layer(ACCEPTED)
         if layer is None:
-            self._accepted = label_levels(store)
-            self._put_labels(ACCEPTED, self._accepted)
+            labels, origins = label_levels(store), label_levels(store, origin=True)
+            self._accepted = [*labels, *origins]
+            self._put_labels(ACCEPTED, labels)
+            self._put_labels(ORIGIN, origins)
             return
         # Taking a layer away and making it again would hold the window up for half a second.
         labelled = store.labelled_rects()
         for level in self._accepted:
             level.labelled = labelled
         layer.refresh()
+        if (origin := self.layer(ORIGIN)) is not None and origin.visible:
+            origin.refresh()
 
     def refresh_prediction(self) -> None:
         """Show the newest prediction; new pixels of the one on show are only drawn again."""
@@ -126,12 +144,14 @@ class LayerManager(LayerList):
         self._refresh_clusters()
         if (editing := self.editing()) is not None:
             editing.refresh()
-        store, number = session.prediction(), session.prediction_round()
-        if store is None:
-            for role in PREDICTED:
+        shown = session.shown_prediction()
+        if shown is None:
+            for role in (*PREDICTED, CHANGED):
                 self.remove(role)
-            self._predicted_round = None
+            self._predicted_round = self._changed_rounds = None
             return
+        number, store = shown
+        self._refresh_changed(number)
         if self.layer(PREDICTION) is None or number != self._predicted_round:
             self._put_prediction(store)
             self._predicted_round = number
@@ -142,6 +162,20 @@ class LayerManager(LayerList):
             layer = self.layer(role)
             if layer is not None and layer.visible:
                 layer.refresh()
+
+    def _refresh_changed(self, number: int) -> None:
+        """Show where the round on show differs from the one it is compared with, if any."""
+        pair, rounds = self.session.compared_predictions(), (self.session.compared_round, number)
+        if pair is None:
+            self.remove(CHANGED)
+            self._changed_rounds = None
+        elif rounds != self._changed_rounds or self.layer(CHANGED) is None:
+            older, newer = (prediction_levels(each, "class") for each in pair)
+            levels = [ChangedLevel(*each) for each in zip(older, newer, strict=True)]
+            self._put_labels(CHANGED, levels, visible=True)
+            self._changed_rounds = rounds
+        elif (layer := self.layer(CHANGED)) is not None and layer.visible:
+            layer.refresh()
 
     def _refresh_clusters(self) -> None:
         """Show the clusters of a first guess while they wait for names, and until there is more."""
@@ -184,7 +218,7 @@ class LayerManager(LayerList):
         if edit is None:
             self.hide_overlays_while_painting(EDITING, False)
             return
-        layer = editing_layer(edit, class_palette(self.session), self._spacing_um)
+        layer = editing_layer(edit, class_palette(self.session), self._spacing_um, self._on_strokes)
         self.add(layer)
         layer.events.paint.connect(self._on_strokes)
         layer.events.set_data.connect(self._on_strokes)

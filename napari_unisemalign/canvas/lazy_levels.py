@@ -17,7 +17,9 @@ COARSEST_PX = 1024
 
 
 class LabelLevel:
-    """The labels of a slide, every ``step``-th pixel, looking like an array ``(y, x)`` of uint8.
+    """The labels of a slide, or their origins, every ``step``-th pixel.
+
+    Looks like an array ``(y, x)`` of uint8.
 
     Only chunks that hold labels are read, so that a coarse look at a huge slide stays cheap.
 
@@ -30,8 +32,10 @@ class LabelLevel:
     dtype = np.dtype(np.uint8)
     ndim = 2
 
-    def __init__(self, store: LabelStore, step: int, labelled: Sequence[Rect]) -> None:
-        self._store = store
+    def __init__(
+        self, store: LabelStore, step: int, labelled: Sequence[Rect], *, origin: bool = False
+    ) -> None:
+        self._read_pixels = store.read_origin if origin else store.read
         self._step = step
         self.labelled = labelled
         h, w = store.shape_yx
@@ -61,7 +65,7 @@ class LabelLevel:
         if not here.area:
             return
         fine = Rect(here.y * step, here.x * step, (here.h - 1) * step + 1, (here.w - 1) * step + 1)
-        result[here.relative_to(wanted).slices] = self._store.read(fine)[::step, ::step]
+        result[here.relative_to(wanted).slices] = self._read_pixels(fine)[::step, ::step]
 
 
 class PredictionLevel:
@@ -159,6 +163,31 @@ class DoubtLevel:
         return np.asarray(self[:, :], dtype=dtype)
 
 
+class ChangedLevel:
+    """The class in the newer of two predictions where the older one names another; else 0."""
+
+    dtype = np.dtype(np.uint8)
+    ndim = 2
+
+    def __init__(self, older: Any, newer: Any) -> None:
+        self._older = older
+        self._newer = newer
+        self.shape: tuple[int, int] = tuple(newer.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of pixels."""
+        return self.shape[0] * self.shape[1]
+
+    def __getitem__(self, key: Any) -> Pixels:
+        before = np.asarray(self._older[key], np.uint8)
+        after = np.asarray(self._newer[key], np.uint8)
+        return np.where((before > 0) & (before != after), after, np.uint8(0))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:, :], dtype=dtype)
+
+
 def two_or_more(levels: Sequence[Any]) -> list[Any]:
     """Return ``levels``, with a coarser one added to a lone one."""
     return [levels[0], HalfLevel(levels[0])] if len(levels) == 1 else list(levels)
@@ -169,13 +198,13 @@ def prediction_levels(store: PredictionStore, what: What) -> list[PredictionLeve
     return [PredictionLevel(store, what, level) for level in range(store.n_levels)]
 
 
-def label_levels(store: LabelStore) -> list[LabelLevel]:
-    """Return the labels of a slide as a pyramid, finest first."""
+def label_levels(store: LabelStore, *, origin: bool = False) -> list[LabelLevel]:
+    """Return the labels of a slide, or their origins, as a pyramid, finest first."""
     labelled = store.labelled_rects()
-    levels = [LabelLevel(store, 1, labelled)]
+    levels = [LabelLevel(store, 1, labelled, origin=origin)]
     step = 2
     while max(levels[-1].shape) > COARSEST_PX:
-        levels.append(LabelLevel(store, step, labelled))
+        levels.append(LabelLevel(store, step, labelled, origin=origin))
         step *= 2
     return levels
 

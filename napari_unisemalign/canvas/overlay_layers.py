@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
+from numpy.typing import NDArray
 from skimage.draw import disk, polygon
 
 from napari_unisemalign.canvas.colormaps import class_colormap, doubt_colormap
@@ -56,6 +57,7 @@ def labels_overlay(
         **palette_keywords(palette),
         **place(Rect(0, 0, *levels[0].shape), spacing_um),
     )
+    layer.contour = overlay.contour
     layer.editable = False
     return layer
 
@@ -76,8 +78,13 @@ def uncertainty_overlay(levels: Sequence[Any], spacing_um: float, **look: Any) -
     )
 
 
-def editing_layer(edit: RegionEdit, palette: Palette, spacing_um: float) -> Labels:
-    """Return the layer that is painted on: it holds the very array ``edit.values``."""
+def editing_layer(
+    edit: RegionEdit, palette: Palette, spacing_um: float, on_touched: Callable[[], None]
+) -> Labels:
+    """Return the layer that is painted on: it holds the very array ``edit.values``.
+
+    ``on_touched`` is called where a stroke goes over pixels that none went over before.
+    """
     layer = Labels(
         edit.values,
         name=EDITING,
@@ -89,7 +96,7 @@ def editing_layer(edit: RegionEdit, palette: Palette, spacing_um: float) -> Labe
     layer.brush_size = max(8, min(edit.region.rect.shape) // 24)
     layer.selected_label = 1
     limit_labels(layer, len(palette.names) - 1)
-    note_touched(layer, edit)
+    note_touched(layer, edit, on_touched)
     layer.bounding_box.visible = True
     layer.bounding_box.points = False
     layer.bounding_box.line_color = FRAME_COLOR
@@ -97,22 +104,26 @@ def editing_layer(edit: RegionEdit, palette: Palette, spacing_um: float) -> Labe
     return layer
 
 
-def note_touched(layer: Labels, edit: RegionEdit) -> None:
+def note_touched(layer: Labels, edit: RegionEdit, on_touched: Callable[[], None]) -> None:
     """Note in ``edit`` every pixel a stroke goes over, also where the label was the same.
 
-    What is filled changes its label everywhere and needs no note.
+    napari tells of changed pixels only. What is filled changes everywhere and needs no note.
     """
     paint, paint_polygon = layer.paint, layer.paint_polygon
     shape = edit.touched.shape
 
+    def note(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> None:
+        if not edit.touched[rows, columns].all():
+            edit.touched[rows, columns] = True
+            on_touched()
+
     def noting_paint(coord: Sequence[float], new_label: int, refresh: bool = True) -> None:
-        edit.touched[disk(np.round(coord), layer.brush_size // 2 + 0.51, shape=shape)] = True
         paint(coord, new_label, refresh)
+        note(*disk(np.round(coord), layer.brush_size // 2 + 0.51, shape=shape))
 
     def noting_polygon(points: Any, new_label: int) -> None:
-        rows, columns = np.asarray(points, dtype=float).T
-        edit.touched[polygon(rows, columns, shape)] = True
         paint_polygon(points, new_label)
+        note(*polygon(*np.asarray(points).astype(int).T, shape))
 
     layer.paint, layer.paint_polygon = noting_paint, noting_polygon
 

@@ -13,7 +13,9 @@ CLUSTERS = "clusters"
 PREDICTION = "prediction"
 UNCERTAINTY = "uncertainty"
 DISAGREEMENT = "disagreement"
+CHANGED = "changed"
 ACCEPTED = "accepted"
+ORIGIN = "origin"
 TISSUE = "tissue"
 EDITING = "editing"
 
@@ -56,6 +58,12 @@ def disagreement_palette(session: Session) -> Palette:
     )
 
 
+ORIGIN_PALETTE = Palette(
+    ("none", "drawn", "corrected", "accepted as predicted", "imported"),
+    ("#00000000", "#cc79a7", "#d55e00", "#009e73", "#56b4e9"),
+)
+"""Where the label of a pixel comes from; the values are those of ``Origin``."""
+
 GLASS = 3
 """Value of the tissue layer where no tissue is found, 0 where some is; 1 and 2 are a person's."""
 TISSUE_PALETTE = Palette(
@@ -69,13 +77,15 @@ class Overlay:
     """How a layer looks when it is first shown; later, as the person left it.
 
     ``palette`` is ``None`` for layers that hold no labels. ``tints_brush``: it lies under the brush
-    and would tint what is painted, so it is hidden meanwhile.
+    and would tint what is painted, so it is hidden meanwhile. ``contour``: pixels of the outlines
+    that are shown instead of areas; 0 shows areas.
     """
 
     opacity: float
     visible: bool = True
     palette: Callable[[Session], Palette] | None = None
     tints_brush: bool = False
+    contour: int = 0
 
 
 OVERLAYS: Mapping[str, Overlay] = {
@@ -84,7 +94,10 @@ OVERLAYS: Mapping[str, Overlay] = {
     PREDICTION: Overlay(0.4, palette=class_palette, tints_brush=True),
     UNCERTAINTY: Overlay(0.6, visible=False),
     DISAGREEMENT: Overlay(0.6, visible=False, palette=disagreement_palette),
-    ACCEPTED: Overlay(0.35, palette=class_palette, tints_brush=True),
+    CHANGED: Overlay(0.9, palette=class_palette, tints_brush=True),
+    # Outlines: a person's word and the model's guess are not to be two tints of one colour.
+    ACCEPTED: Overlay(1.0, palette=class_palette, tints_brush=True, contour=5),
+    ORIGIN: Overlay(0.7, visible=False, palette=lambda _session: ORIGIN_PALETTE, tints_brush=True),
     TISSUE: Overlay(0.5, palette=lambda _session: TISSUE_PALETTE),
     EDITING: Overlay(0.5, palette=class_palette),
 }

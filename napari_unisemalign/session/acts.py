@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from unisemalign.project import Region
+from unisemalign.project import ClassInfo, Region
 
 
 class Act(Protocol):
@@ -74,6 +74,58 @@ class RegionAct:
     def redo(self) -> None:
         """Give the region what it was afterwards."""
         self.restore(self.after)
+
+
+@dataclass(frozen=True)
+class RoundAct:
+    """Another round was taken into use.
+
+    Attributes
+    ----------
+    before, after
+        Numbers of the rounds that are set aside on both sides.
+    set_aside
+        Sets the rounds aside that it is called with, and no others.
+    """
+
+    before: frozenset[int]
+    after: frozenset[int]
+    set_aside: Callable[[frozenset[int]], None]
+    verb: str = "use round"
+
+    def undo(self) -> None:
+        """Use the round of before again."""
+        self.set_aside(self.before)
+
+    def redo(self) -> None:
+        """Use the other round again."""
+        self.set_aside(self.after)
+
+
+@dataclass(frozen=True)
+class ClassesAct:
+    """Classes were renamed, recoloured, added or taken away.
+
+    Attributes
+    ----------
+    before, after
+        The classes on both sides.
+    set_classes
+        Gives the project the classes it is called with.
+    """
+
+    before: tuple[ClassInfo, ...]
+    after: tuple[ClassInfo, ...]
+    set_classes: Callable[[tuple[ClassInfo, ...]], None]
+    verb: str = "class edit"
+
+    def undo(self) -> None:
+        """Give the project its classes of before."""
+        self.set_classes(self.before)
+
+    def redo(self) -> None:
+        """Give the project the changed classes again."""
+        self.set_classes(self.after)
 
 
 class History:

@@ -10,6 +10,8 @@ class Change(Flag):
 
     PROJECT = auto()
     """Another project is open, or none."""
+    CLASSES = auto()
+    """Names, colours or number of the project's classes."""
     SLIDES = auto()
     """The list of slides, what they are for, or where their files are."""
     SHOWN_SLIDE = auto()

@@ -5,18 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from napari_unisemalign.session.colors import cluster_color
+from napari_unisemalign.session.permissions import (
+    Permission,
+    compare_permission,
+    show_permission,
+    use_permission,
+)
 from napari_unisemalign.session.session import Session
 from unisemalign.project import GuessNote, Region, RegionState, Round, SlideRecord
 
 
 @dataclass(frozen=True)
 class SlideItem:
-    """One line of the slide list."""
+    """One line of the slide list; ``remarks``: what its file says and a person should know."""
 
     name: str
     split: str
     current: bool
     missing: bool
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -32,13 +39,23 @@ class QueueItem:
 
 @dataclass(frozen=True)
 class RoundItem:
-    """One line of the rounds table."""
+    """One line of the rounds table.
+
+    ``interval``: of ``dice``, over held-out regions. ``verdict``: on the round before it, in words.
+    """
 
     number: int
     state: str
     method: str
     dice: float | None
     resumable: bool
+    interval: tuple[float, float] | None
+    verdict: str
+    on_show: bool
+    compared: bool
+    use: Permission
+    show: Permission
+    compare: Permission
 
 
 @dataclass(frozen=True)
@@ -88,7 +105,8 @@ def cluster_items(note: GuessNote | None) -> tuple[ClusterItem, ...]:
 def slide_item(record: SlideRecord, session: Session) -> SlideItem:
     """Return the line of a slide."""
     missing = record.name in session.records.missing_slides()
-    return SlideItem(record.name, record.split.value, record.name == session.slide, missing)
+    current = record.name == session.slide
+    return SlideItem(record.name, record.split.value, current, missing, record.remarks)
 
 
 def queue_item(region: Region, session: Session) -> QueueItem:
@@ -105,11 +123,25 @@ def queue_item(region: Region, session: Session) -> QueueItem:
 def round_item(each: Round, session: Session) -> RoundItem:
     """Return the line of a round."""
     running = session.training is not None and session.training.round == each.number
-    state = "stopped" if each.state == "running" and not running else each.state
+    state: str = "stopped" if each.state == "running" and not running else each.state
+    resumable = state in {"stopped", "cancelled"}
+    used = session.latest_round()
+    if used is not None and used.number == each.number and state == "done":
+        state = "in use"
+    elif each.set_aside:
+        state = "set aside"
+    best = None if each.scores is None else each.scores.best_val
     return RoundItem(
         each.number,
         state,
         each.method,
         None if each.scores is None else each.scores.dice,
-        state in {"stopped", "cancelled"},
+        resumable,
+        interval=None if best is None else best.mdice_interval,
+        verdict="" if each.scores is None else each.scores.verdict(),
+        on_show=session.round_on_show == each.number,
+        compared=session.compared_round == each.number,
+        use=use_permission(session, each.number),
+        show=show_permission(session, each.number),
+        compare=compare_permission(session, each.number),
     )

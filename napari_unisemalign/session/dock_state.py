@@ -21,6 +21,7 @@ from napari_unisemalign.session.next_step import next_step
 from napari_unisemalign.session.notes import (
     about_model,
     is_held_out,
+    looked_note,
     measure_note,
     queue_note,
     region_title,
@@ -47,6 +48,7 @@ class DockState:
     loose_slides: bool
     queue: tuple[QueueItem, ...]
     queue_note: str
+    looked_note: str
     rounds: tuple[RoundItem, ...]
     region_title: str
     region_held: bool
@@ -55,6 +57,7 @@ class DockState:
     training: TrainingProgress | None
     segment_note: str
     measure_note: str
+    change_note: str
     can: Permissions
     live_on: bool
     undo_verb: str
@@ -69,6 +72,7 @@ def resolve_state(session: Session) -> DockState:
     newest = None if records is None else records.latest_round()
     queue = () if records is None else records.queue()
     shown = session.prediction_round()
+    on_show = session.shown_prediction()
     guess = None if newest is not None else session.guess_note()
     trained = [each for each in rounds if each.number > FIRST_ROUND]
     step, section = next_step(session, slides, trained, newest, queue, shown)
@@ -86,14 +90,16 @@ def resolve_state(session: Session) -> DockState:
         loose_slides=bool(session.loose_slides),
         queue=tuple(queue_item(region, session) for region in queue),
         queue_note=queue_note(session, queue),
+        looked_note=looked_note(session),
         rounds=tuple(round_item(each, session) for each in rounds),
         region_title=region_title(session),
         region_held=begun and session.edit is not None and is_held_out(session.edit.region),
-        round_shown=shown,
+        round_shown=None if on_show is None else on_show[0],
         segmenting=session.segmenting,
         training=session.training,
         segment_note=segment_note(session, newest, guess, can.segment_view),
         measure_note=measure_note(session, trained),
+        change_note=session.change_note,
         live_on=session.live,
         undo_verb=_verb(session.next_undo()),
         redo_verb=_verb(session.next_redo()),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_unisemalign.session.region_edit import Pixels, RegionEdit
 from unisemalign.errors import ProjectError
@@ -21,12 +22,14 @@ from unisemalign.runtime.files import BAD_ARCHIVE, check_archive
 class Draft:
     """What was kept of a region; arrays are ``(h, w)`` uint8.
 
-    ``undone`` is the journal's number of the edit that was taken back and left this draft, as long
-    as nothing was painted since; else ``None``.
+    ``touched`` (bool) is what strokes went over (:class:`RegionEdit`). ``undone`` is the journal's
+    number of the edit that was taken back and left this draft, as long as nothing was painted
+    since; else ``None``.
     """
 
     values: Pixels
     predicted: Pixels
+    touched: NDArray[np.bool_]
     undone: int | None = None
 
 
@@ -53,15 +56,17 @@ class Drafts:
             If the disk is full; the strokes stay in memory.
         """
         strokes = edit.strokes
-        self._write(self._next(), edit.region, edit.values, edit.predicted, undone)
+        draft = Draft(edit.values, edit.predicted, edit.touched, undone)
+        self._write(self._next(), edit.region, draft)
         edit.kept = strokes
 
     def save_soon(self, edit: RegionEdit) -> Future[None]:
         """Write what is painted now, in a thread; the result raises what :meth:`save` raises."""
-        number, strokes, values = self._next(), edit.strokes, edit.values.copy()
+        number, strokes = self._next(), edit.strokes
+        draft = Draft(edit.values.copy(), edit.predicted.copy(), edit.touched.copy())
 
         def write() -> None:
-            self._write(number, edit.region, values, edit.predicted, None)
+            self._write(number, edit.region, draft)
             edit.kept = max(edit.kept, strokes)
 
         return self._writer.submit(write)
@@ -86,12 +91,19 @@ class Drafts:
             with np.load(path) as found:
                 values, predicted, corner = found["values"], found["predicted"], found["rect"]
                 undone = int(found["undone"]) if "undone" in found else 0
+                # Drafts of before say nothing of it.
+                touched = found["touched"] if "touched" in found else np.zeros(values.shape, bool)
         except BAD_ARCHIVE as error:
             raise ProjectError(self._set_aside(path, region, "it cannot be read")) from error
-        fits = values.shape == predicted.shape == region.rect.shape
+        fits = values.shape == predicted.shape == touched.shape == region.rect.shape
         if not fits or tuple(corner) != (region.rect.y, region.rect.x):
             raise ProjectError(self._set_aside(path, region, "it is of another place"))
-        return Draft(values.astype(np.uint8), predicted.astype(np.uint8), undone or None)
+        return Draft(
+            values.astype(np.uint8),
+            predicted.astype(np.uint8),
+            touched.astype(bool),
+            undone or None,
+        )
 
     def drop(self, region_id: int) -> None:
         """Forget the region's draft."""
@@ -117,19 +129,18 @@ class Drafts:
             self._asked += 1
             return self._asked
 
-    def _write(
-        self, number: int, region: Region, values: Pixels, predicted: Pixels, undone: int | None
-    ) -> None:
+    def _write(self, number: int, region: Region, draft: Draft) -> None:
         with self._lock:
             if self._written.get(region.id, 0) > number:
                 return
             with write_atomically(self.path(region.id)) as part, part.open("wb") as file:
                 np.savez_compressed(
                     file,
-                    values=values,
-                    predicted=predicted,
+                    values=draft.values,
+                    predicted=draft.predicted,
+                    touched=draft.touched,
                     rect=np.array([region.rect.y, region.rect.x]),
-                    undone=np.array(undone or 0),
+                    undone=np.array(draft.undone or 0),
                 )
             self._written[region.id] = number
 

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 
 from napari_unisemalign.session.permissions import ALL_ASKED, Permission, segmentation_occupies
 from napari_unisemalign.session.session import Session
-from unisemalign.project import NO_CLASS, GuessNote, Region, Round, Split
+from unisemalign.geometry import union_area
+from unisemalign.project import NO_CLASS, GuessNote, Region, RegionState, Round, Split
+
+OUR_ENCODERS = {
+    "embedded": "The embedded encoder knows colon glands and goes on learning from your labels.",
+    "organs": "The encoder has seen tissue of many organs and goes on learning from your labels.",
+}
 
 
 def about_model(session: Session) -> str:
@@ -14,11 +20,7 @@ def about_model(session: Session) -> str:
     if session.project is None:
         return ""
     info = session.project.info
-    encoder = (
-        "The embedded encoder knows colon glands and goes on learning from your labels."
-        if info.encoder == "embedded"
-        else f"Encoder: {info.encoder}."
-    )
+    encoder = OUR_ENCODERS.get(info.encoder, f"Encoder: {info.encoder}.")
     words = (
         "Classes are free vectors: no text tower, so their words are not used."
         if info.text == "free"
@@ -79,12 +81,29 @@ def queue_note(session: Session, queue: Sequence[Region]) -> str:
     return "The list is empty. Press Next region to fill it from the newest prediction."
 
 
+def looked_note(session: Session) -> str:
+    """Return how much of the slide on show a person has looked at."""
+    name = session.slide
+    if session.project is None or name is None or session.read_records() is None:
+        return ""
+    done = {RegionState.ACCEPTED, RegionState.SKIPPED}
+    rects = [r.rect for r in session.records.regions() if r.slide == name and r.state in done]
+    whole = next((s.shape_yx for s in session.records.slides() if s.name == name), None)
+    if not rects or whole is None:
+        return ""
+    share = 100 * union_area(rects) / (whole[0] * whole[1])
+    shown = f"{share:.1f}" if share >= 0.1 else "less than 0.1"
+    count = f"{len(rects)} regions" if len(rects) > 1 else "1 region"
+    return f"Looked at on this slide: {count}, {shown}\u00a0% of it."
+
+
 def measure_note(session: Session, rounds: Sequence[Round]) -> str:
-    """Return what Train says when no Dice can be measured."""
+    """Return how the newest round compares, or that no Dice can be measured."""
     if session.project is None or not rounds:
         return ""
     if session.records.accepted(Split.VAL):
-        return ""
+        scores = rounds[-1].scores
+        return "" if scores is None else scores.verdict()
     return "Nothing is held out, so no Dice is measured: tick Hold out before you accept a region."
 
 

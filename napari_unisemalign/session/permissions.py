@@ -23,12 +23,16 @@ UNDO_SENTENCES = {
     "skip": "Take back that the region was skipped; it opens again with its strokes.",
     "hold out": "Take back that the region was held out, or no longer.",
     "import": "Take back the labels that were imported last.",
+    "use round": "Use the round of before again.",
+    "class edit": "Take back the last change of the classes.",
 }
 REDO_SENTENCES = {
     "accept": "Accept again what was taken back.",
     "skip": "Skip again the region that was taken back.",
     "hold out": "Hold the region out again, or no longer.",
     "import": "Import again the labels that were taken back.",
+    "use round": "Use the other round again.",
+    "class edit": "Change the classes again.",
 }
 
 
@@ -59,6 +63,7 @@ class Permissions:
     resume: Permission
     export: Permission
     import_labels: Permission
+    edit_classes: Permission
 
 
 def resolve_permissions(
@@ -103,7 +108,16 @@ def resolve_permissions(
         resume=_resume_permission(session, trained),
         export=_export_permission(session),
         import_labels=_on_slide(session, "Read this slide's labels from a mask or GeoJSON file."),
+        edit_classes=_classes_permission(session),
     )
+
+
+def _classes_permission(session: Session) -> Permission:
+    if session.project is None:
+        return Permission(False, NEED_PROJECT)
+    if segmentation_occupies(session) or session.ranking:
+        return Permission(False, "The engine is at work. Wait for it, or press Cancel.")
+    return Permission(True, "Rename, recolour or add classes.")
 
 
 def _on_slide(session: Session, what: str) -> Permission:
@@ -150,6 +164,42 @@ def _others(queue: Sequence[Region], session: Session) -> list[Region]:
 
 def _ranked(queue: Sequence[Region], session: Session) -> list[Region]:
     return [each for each in _others(queue, session) if each.state is RegionState.PREDICTED]
+
+
+def use_permission(session: Session, number: int) -> Permission:
+    """Return whether round ``number`` can be taken into use."""
+    used, records = session.latest_round(), session.read_records()
+    if records is None or not records.has_model(number):
+        return Permission(False, f"Round {number} has no model.")
+    if used is not None and used.number == number:
+        return Permission(False, f"Round {number} is in use.")
+    if session.training is not None or session.segmenting is not None:
+        return Permission(False, "Something runs. Wait for it, or press Cancel.")
+    return Permission(
+        True,
+        f"Segment with round {number}, and let the next round start from it. Newer rounds are set "
+        f"aside, and kept.",
+    )
+
+
+def show_permission(session: Session, number: int) -> Permission:
+    """Return whether round ``number`` can be shown on the slide on show."""
+    records = session.read_records()
+    if records is None or session.slide is None:
+        return Permission(False, NEED_SLIDE)
+    if not records.has_prediction(number, session.slide):
+        return Permission(False, f"Round {number} has not segmented this slide.")
+    return Permission(True, f"Show what round {number} says of this slide; press again to go back.")
+
+
+def compare_permission(session: Session, number: int) -> Permission:
+    """Return whether the round on show can be compared with round ``number``."""
+    there, shown = show_permission(session, number), session.shown_prediction()
+    if not there.possible or shown is None:
+        return there
+    if shown[0] == number:
+        return Permission(False, f"Round {number} is on show: choose another one to compare with.")
+    return Permission(True, f"Show where round {shown[0]} says something else than round {number}.")
 
 
 def _undo_permission(session: Session) -> Permission:

@@ -8,6 +8,7 @@ from typing import TypeVar, cast
 import numpy as np
 
 from napari_unisemalign.session.change import Change
+from unisemalign.active import LEAST_PREDICTED
 from unisemalign.errors import ProjectError
 from unisemalign.project import (
     FirstGuess,
@@ -102,13 +103,17 @@ class ProjectRecords:
     def queue(self) -> tuple[Region, ...]:
         """Return the regions to look at: begun ones first, then the model's doubts, worst first.
 
-        What an older round doubted is not among them: the newest one knows better.
+        What an older round doubted is not among them where a newer one has been: it knows better.
+        Neither is what a round doubted that is set aside.
         """
+        aside = {each.number for each in self.rounds() if each.set_aside}
         begun = [each for each in self.regions() if each.state is RegionState.REVIEW]
         ranked = [
             each
             for each in self.regions()
-            if each.state is RegionState.PREDICTED and not self.is_outdated(each)
+            if each.state is RegionState.PREDICTED
+            and each.round not in aside
+            and not self.is_outdated(each)
         ]
         ranked.sort(key=lambda region: -(region.score or 0.0))
         return (*begun, *ranked)
@@ -164,7 +169,7 @@ class ProjectRecords:
         return self._kept("guess", Change.GUESS, lambda: FirstGuess(self._project).note())
 
     def prediction(self, slide: str) -> tuple[int, PredictionStore] | None:
-        """Return the newest round that says something of ``slide``, and what it says."""
+        """Return the newest round in use that says something of ``slide``, and what it says."""
         return self._kept(
             f"prediction of {slide}",
             Change.PREDICTION | Change.ROUNDS | Change.GUESS,
@@ -173,19 +178,46 @@ class ProjectRecords:
 
     def _find_prediction(self, slide: str) -> tuple[int, PredictionStore] | None:
         for each in reversed(self.rounds()):
-            key = each.number, slide
-            if key not in self._stores:
-                try:
-                    self._stores[key] = self._project.predictions(*key)
-                except ProjectError:
-                    continue
-            return each.number, self._stores[key]
+            if not each.set_aside and (store := self.prediction_of(each.number, slide)):
+                return each.number, store
         return None
 
+    def prediction_of(self, number: int, slide: str) -> PredictionStore | None:
+        """Return what a round says of ``slide``, or ``None``; also of one that is set aside."""
+        key = number, slide
+        if key not in self._stores:
+            try:
+                self._stores[key] = self._project.predictions(*key)
+            except ProjectError:
+                return None
+        return self._stores[key]
+
+    def has_prediction(self, number: int, slide: str) -> bool:
+        """Tell whether a round says anything of ``slide``."""
+        return self._kept(
+            f"whether round {number} says something of {slide}",
+            Change.PREDICTION | Change.ROUNDS | Change.GUESS,
+            lambda: self.prediction_of(number, slide) is not None,
+        )
+
+    def has_model(self, number: int) -> bool:
+        """Tell whether a round has a model that could be used."""
+        return self._kept(
+            f"whether round {number} has a model",
+            Change.ROUNDS,
+            lambda: self._project.round(number).layout.weights.is_file(),
+        )
+
     def is_outdated(self, region: Region) -> bool:
-        """Tell whether a region was offered for what an older round said of its slide."""
+        """Tell whether a newer round than that which offered a region says something there."""
         newest = self.prediction(region.slide)
-        return newest is not None and region.round is not None and region.round < newest[0]
+        if newest is None or region.round is None or region.round >= newest[0]:
+            return False
+        return self._kept(
+            f"outdated region {region.id}",
+            Change.PREDICTION | Change.ROUNDS | Change.GUESS | Change.REGIONS,
+            lambda: bool((newest[1].read(region.rect, "class") > 0).mean() >= LEAST_PREDICTED),
+        )
 
     def _values_of(self, slide: str) -> frozenset[int]:
         if slide not in self._labelled:

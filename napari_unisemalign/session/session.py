@@ -10,7 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_unisemalign.session.acts import Act, History, LabelAct, RegionAct
+from napari_unisemalign.session.acts import (
+    Act,
+    ClassesAct,
+    History,
+    LabelAct,
+    RegionAct,
+    RoundAct,
+)
 from napari_unisemalign.session.change import Change
 from napari_unisemalign.session.curve import Curve
 from napari_unisemalign.session.drafts import Draft, Drafts
@@ -117,6 +124,8 @@ class Session(SessionState):
         self._project = self._records = self._drafts = self._slide = self._edit = None
         self._segmenting = self._training = None
         self._curve, self._area = Curve(), {}
+        self._round_on_show = self._compared_round = None
+        self._change_note = ""
         self._ranking = self._live = self._all_asked = False
         held, self._held = self._held, ExitStack()
         held.close()
@@ -138,6 +147,30 @@ class Session(SessionState):
                 continue
             return
 
+    def set_classes(self, classes: Sequence[ClassInfo]) -> None:
+        """Rename, recolour, add or take away classes; it can be taken back.
+
+        The region under the brush stays there.
+        """
+        project = self._writable()
+        before = project.info.classes
+        if tuple(classes) == before:
+            return
+        self._set_classes(tuple(classes))
+        self._history.add(ClassesAct(before, project.info.classes, self._set_classes))
+
+    def _set_classes(self, classes: tuple[ClassInfo, ...]) -> None:
+        project, edit = self._writable(), self.edit
+        self.close_region()
+        try:
+            project.set_classes(classes)
+        finally:
+            self._tell(Change.CLASSES | Change.LABELS | Change.ROUNDS)
+            self.classes_changed.emit()
+            if edit is not None:
+                self.open_region(edit.region.id)
+        self.refresh_area()
+
     # -- slides -------------------------------------------------------------------------------
 
     def add_slide(
@@ -158,6 +191,7 @@ class Session(SessionState):
         self._slide = name
         self.changed.emit(Change.SHOWN_SLIDE)
         self.slide_changed.emit()
+        self._note_changes()
         self.refresh_area()
 
     def relocate_slide(self, name: str, path: Path) -> None:
@@ -245,6 +279,7 @@ class Session(SessionState):
             region, values, before, origin, predicted, restored=draft is not None
         )
         if draft is not None:
+            self._edit.touched = draft.touched
             self._edit.take_prediction(self._predicted(region))
         self._region_changed()
 
@@ -257,7 +292,7 @@ class Session(SessionState):
         self._region_changed()
 
     def strokes_made(self, values: Pixels) -> None:
-        """Note that the editing layer holds ``values`` now."""
+        """Note that a stroke was made and that the editing layer holds ``values`` now."""
         if self.edit is None or values.shape != self.edit.region.rect.shape:
             return
         self.edit.values = values
@@ -380,7 +415,9 @@ class Session(SessionState):
             return None
         act = self._history.last_done
         entry = records.newest_edit("done")
-        if isinstance(act, RegionAct) or (act is not None and entry is not None):
+        if isinstance(act, LabelAct) and entry is None:
+            return None
+        if act is not None:
             return act
         return None if entry is None else self._label_act(entry.action)
 
@@ -391,7 +428,7 @@ class Session(SessionState):
             return None
         act = self._history.last_undone
         entry = records.next_redo()
-        if isinstance(act, RegionAct):
+        if act is not None and not isinstance(act, LabelAct):
             return act
         if entry is None or self._painted_since(entry):
             return None
@@ -516,8 +553,9 @@ class Session(SessionState):
 
     def refresh_area(self, area: dict[str, float] | None = None) -> None:
         """Take the area per class from a finished job, or measure it."""
-        number = self.prediction_round()
-        if area is not None:
+        shown = self.shown_prediction()
+        number = None if shown is None else shown[0]
+        if area is not None and number == self.prediction_round():
             self._area = area
         elif self.project is not None and self.slide is not None and number is not None:
             # Polygons and masks are another room's tools: not needed to open a viewer.
@@ -527,6 +565,63 @@ class Session(SessionState):
         else:
             self._area = {}
         self._tell(Change.AREA)
+
+    # -- rounds -------------------------------------------------------------------------------
+
+    def use_round(self, number: int) -> None:
+        """Go back, or forward, to a round; newer ones are set aside. It can be taken back."""
+        before = self._aside()
+        self._writable().use_round(number)
+        self._tell_used()
+        self._history.add(RoundAct(before, self._aside(), self._set_aside))
+
+    def _aside(self) -> frozenset[int]:
+        return frozenset(each.number for each in self.rounds() if each.set_aside)
+
+    def _set_aside(self, numbers: frozenset[int]) -> None:
+        self._writable().set_rounds_aside(numbers)
+        self._tell_used()
+
+    def _tell_used(self) -> None:
+        self._round_on_show = None
+        self._tell(Change.ROUNDS | Change.PREDICTION | Change.REGIONS)
+        self._show_prediction()
+        self._note_changes()
+        self.refresh_area()
+
+    def show_round(self, number: int | None) -> None:
+        """Show what another round says; ``None``: the newest in use. What is used stays."""
+        self._round_on_show = number
+        self._tell(Change.PREDICTION)
+        self.prediction_changed.emit()
+        self._note_changes()
+        self.refresh_area()
+
+    def compare_round(self, number: int | None) -> None:
+        """Show where the round on show says something else than round ``number``."""
+        self._compared_round = number
+        self._note_changes()
+        self._tell(Change.PREDICTION)
+        self.prediction_changed.emit()
+
+    def _note_changes(self) -> None:
+        """Say how much changed from the compared round to the one on show."""
+        shown, number = self.shown_prediction(), self._compared_round
+        self._change_note = ""
+        if number is None or shown is None or self.project is None or self.slide is None:
+            return
+        if self.compared_predictions() is None:
+            return
+        from unisemalign.exchange import count_changes
+
+        found = count_changes(self.project, self.slide, number, shown[0])
+        gained = ", ".join(
+            f"{name} {um2 / 1e6:+.3f}\u00a0mm²" for name, um2 in found.gained().items()
+        )
+        self._change_note = (
+            f"From round {number} to round {shown[0]} {100 * found.share:.1f}\u00a0% of what both "
+            f"labelled changed its class: {gained}."
+        )
 
     def _labels_written(self, slide: str) -> None:
         self._tell(Change.LABELS | Change.REGIONS, labels_of=slide)

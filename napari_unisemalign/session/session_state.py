@@ -35,6 +35,8 @@ class SessionState:
     labels_changed = Signal()
     prediction_changed = Signal()
     """Pixels of the prediction on show, or the round it comes from."""
+    classes_changed = Signal()
+    """Names, colours or number of the classes."""
     dirtied = Signal()
     """Strokes were made that no draft holds yet."""
     warned = Signal(str)
@@ -55,6 +57,9 @@ class SessionState:
         self._area: dict[str, float] = {}
         self._open_slides: dict[str, SpacedSlide] = {}
         self._drafts: Drafts | None = None
+        self._round_on_show: int | None = None
+        self._compared_round: int | None = None
+        self._change_note = ""
 
     # -- what is open -------------------------------------------------------------------------
 
@@ -107,6 +112,21 @@ class SessionState:
     def area(self) -> Mapping[str, float]:
         """Share of the predicted area by class name, 0…1."""
         return self._area
+
+    @property
+    def round_on_show(self) -> int | None:
+        """The round a person chose to see; ``None``: the newest in use."""
+        return self._round_on_show
+
+    @property
+    def compared_round(self) -> int | None:
+        """The round whose differences to the one on show are shown; ``None``: none."""
+        return self._compared_round
+
+    @property
+    def change_note(self) -> str:
+        """What changed from the compared round to the one on show, in a sentence."""
+        return self._change_note
 
     # -- what runs ----------------------------------------------------------------------------
 
@@ -265,6 +285,28 @@ class SessionState:
         """Return the number of the round whose prediction :meth:`prediction` returns."""
         found = self._find_prediction(slide or self.slide)
         return None if found is None else found[0]
+
+    def shown_prediction(self) -> tuple[int, PredictionStore] | None:
+        """Return the round on show and what it says of the slide on show.
+
+        Where the round that was chosen says nothing of it: the newest one in use that does.
+        """
+        records = self.read_records()
+        if records is None or self.slide is None:
+            return None
+        number = self._round_on_show
+        if number is not None and records.has_prediction(number, self.slide):
+            store = records.prediction_of(number, self.slide)
+            return None if store is None else (number, store)
+        return self._find_prediction(self.slide)
+
+    def compared_predictions(self) -> tuple[PredictionStore, PredictionStore] | None:
+        """Return what the compared round and the one on show say, or ``None``."""
+        shown, number, records = self.shown_prediction(), self._compared_round, self._records
+        if shown is None or number in {None, shown[0]} or records is None or self.slide is None:
+            return None
+        before = None if number is None else records.prediction_of(number, self.slide)
+        return None if before is None else (before, shown[1])
 
     def _find_prediction(self, name: str | None) -> tuple[int, PredictionStore] | None:
         records = self.read_records()

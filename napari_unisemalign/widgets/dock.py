@@ -105,8 +105,9 @@ class DockWidget(QWidget):
         outer.setContentsMargins(4, 4, 4, 4)
         outer.addWidget(self.next_step)
         outer.addWidget(self.alert)
-        outer.addWidget(self.review.tools)  # always in reach, however the rest is scrolled
         outer.addWidget(scroll)
+        # Always in reach, however the rest is scrolled; and lowest, so that no sentence moves them.
+        outer.addWidget(self.review.tools)
         self.setMinimumWidth(380)
 
     def event(self, event: QEvent | None) -> bool:

@@ -30,9 +30,11 @@ from unisemalign.weights.registry import Kind
 
 FIRST_CLASSES = ("background", "gland", "stroma")
 OUR_NOTES = {
-    "encoder": "'embedded' is small and needs no download; it has seen colon tissue and goes "
+    "embedded": "'embedded' is small and needs no download; it has seen colon tissue and goes "
     "on learning from your labels.",
-    "text": "'free' gives each class a free vector that is learned; no text tower reads the names.",
+    "organs": "'organs' is small and needs no download; it has seen tissue of many organs and "
+    "stains and goes on learning from your labels.",
+    "free": "'free' gives each class a free vector that is learned; no text tower reads the names.",
 }
 
 
@@ -192,8 +194,8 @@ def _choice(kind: Kind) -> tuple[QComboBox, SentenceWidget]:
     combo.setEditable(True)
     combo.addItems([entry.name for entry in PUBLISHED if entry.kind == kind])
     combo.setToolTip("A name of the list, any other of its library, or NAME=PATH for your own file")
-    note = note_widget(OUR_NOTES[kind])
+    note = note_widget(OUR_NOTES[combo.currentText()])
     combo.currentTextChanged.connect(
-        lambda name: note.say(choice_sentence(name, kind) or OUR_NOTES[kind])
+        lambda name: note.say(choice_sentence(name, kind) or OUR_NOTES.get(name, ""))
     )
     return combo, note

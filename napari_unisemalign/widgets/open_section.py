@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from qtpy.QtCore import Qt
@@ -11,16 +12,20 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
     QHeaderView,
+    QMenu,
+    QToolButton,
     QTreeWidget,
     QTreeWidgetItem,
 )
 
 from napari_unisemalign.actions.controller import Controller
+from napari_unisemalign.actions.recent import recent_projects
 from napari_unisemalign.canvas.reader import read_slides
 from napari_unisemalign.canvas.samples import drawn_slide
 from napari_unisemalign.session.dock_items import SlideItem
 from napari_unisemalign.session.dock_state import DockState
 from napari_unisemalign.widgets.buttons import ActionButton
+from napari_unisemalign.widgets.classes_dialog import ClassesDialog
 from napari_unisemalign.widgets.new_project_dialog import NewProjectDialog
 from napari_unisemalign.widgets.section import SectionWidget
 from napari_unisemalign.widgets.sentence import SentenceWidget
@@ -46,6 +51,14 @@ class OpenWidget(SectionWidget):
         self.new_project.setToolTip("Name the classes and choose a folder.")
         self.open_project = ActionButton("Open project…", self._on_open_project)
         self.open_project.setToolTip("Choose a project's folder.")
+        self.recent = QToolButton()
+        self.recent.setToolTip("Projects opened last.")
+        self.recent.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.recent.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.recent.setArrowType(Qt.ArrowType.DownArrow)
+        self._recent_menu = QMenu(self.recent)
+        self._recent_menu.aboutToShow.connect(self._list_recent)
+        self.recent.setMenu(self._recent_menu)
         self.weights = ActionButton("Weights…", self._on_weights)
         self.weights.setToolTip("Encoders and text towers: which are here, their terms, fetching.")
         self.open_slide = ActionButton("Open slide…", self._on_open_slide)
@@ -54,9 +67,11 @@ class OpenWidget(SectionWidget):
         self.import_labels = ActionButton("Import labels…", self._on_import)
         self.relocate = ActionButton("Relocate…", self._on_relocate)
         self.relocate.setToolTip("Tell the project where the chosen slide's file is now.")
+        self.classes = ActionButton("Classes…", self._on_classes)
         self.add_shown = ActionButton("Add the shown slide to the project", self._on_add_shown)
         self.add_shown.setToolTip("A slide was opened through napari's menu or dropped in.")
         self.about = SentenceWidget(dim=True)
+        self.remarks = SentenceWidget()
         self.slides = QTreeWidget()
         self.slides.setHeaderLabels(["Slide", "Held out"])
         self.slides.setRootIsDecorated(False)
@@ -69,21 +84,26 @@ class OpenWidget(SectionWidget):
         )
         self._shown: tuple[SlideItem, ...] | None = None
         self.slides.itemClicked.connect(self._on_slide_clicked)
-        self.add_row(self.new_project, self.open_project)
+        row = self.add_row(self.new_project, self.open_project, self.recent)
+        row.setStretch(2, 0)
         self.add_row(self.open_slide, self.drawn, self.weights)
         self.rows.addWidget(self.add_shown)
         self.rows.addWidget(self.about)
         self.rows.addWidget(self.slides)
-        self.add_row(self.import_labels, self.relocate)
+        self.rows.addWidget(self.remarks)
+        self.add_row(self.import_labels, self.classes, self.relocate)
 
     def follow(self, state: DockState) -> None:
         """Show ``state``."""
         self.open_slide.follow(state.can.add_slide)
         self.import_labels.follow(state.can.import_labels)
+        self.classes.follow(state.can.edit_classes)
+        self.classes.setVisible(state.project is not None)
         self.add_shown.setVisible(state.loose_slides and state.project is not None)
         self.about.say(state.about_model)
         there = bool(state.slides)
         self.slides.setVisible(there)
+        self.remarks.say(" ".join(r for each in state.slides if each.current for r in each.remarks))
         self.import_labels.setVisible(there)
         self.relocate.setVisible(any(each.missing for each in state.slides))
         if state.slides == self._shown:
@@ -94,6 +114,9 @@ class OpenWidget(SectionWidget):
             shown = f"{each.name} (file not found)" if each.missing else each.name
             item = QTreeWidgetItem([shown, "test" if each.split == Split.TEST else ""])
             item.setData(NAME, Qt.ItemDataRole.UserRole, each.name)
+            if each.remarks:
+                item.setText(NAME, f"{shown}  (!)")
+                item.setToolTip(NAME, "\n".join(each.remarks))
             self.slides.addTopLevelItem(item)
             item.setSelected(each.current)
             if each.split != Split.TEST:
@@ -169,6 +192,18 @@ class OpenWidget(SectionWidget):
             self.add_slides(loose)
         return made
 
+    def _on_classes(self) -> None:
+        project = self.controller.session.project
+        if project is None:
+            return
+        dialog = ClassesDialog(project.info.classes, self)
+        # What was typed is kept until it is taken or given up.
+        while dialog.exec():
+            if self.controller.opener.set_classes(dialog.classes()):
+                break
+            dialog.problem.say(self.error.text())
+        dialog.deleteLater()
+
     def _on_add_shown(self) -> None:
         self.add_slides(self.controller.session.loose_slides)
 
@@ -176,6 +211,14 @@ class OpenWidget(SectionWidget):
         chosen = QFileDialog.getExistingDirectory(self, "Folder of the project")
         if chosen:
             self.controller.opener.open_project(Path(chosen))
+
+    def _list_recent(self) -> None:
+        self._recent_menu.clear()
+        for path in recent_projects():
+            act = self._recent_menu.addAction(f"{path.stem}   ({path.parent})")
+            act.triggered.connect(partial(self.controller.opener.open_project, path))
+        if not self._recent_menu.actions():
+            self._recent_menu.addAction("No project was opened yet.").setEnabled(False)
 
     def _on_open_slide(self) -> None:
         pattern = " ".join(f"*{suffix}" for suffix in SLIDE_SUFFIXES)

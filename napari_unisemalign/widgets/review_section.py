@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from napari.layers import Labels
 from qtpy.compat import isalive
 from qtpy.QtCore import QSize, Qt
@@ -10,6 +12,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QListWidget,
     QListWidgetItem,
+    QMenu,
     QPushButton,
     QToolButton,
     QVBoxLayout,
@@ -18,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from napari_unisemalign.actions.controller import Controller
 from napari_unisemalign.actions.review import FIRST_SIDE_PX
+from napari_unisemalign.canvas.tidying import TIDYING
 from napari_unisemalign.session.dock_items import QueueItem
 from napari_unisemalign.session.dock_state import DockState
 from napari_unisemalign.widgets.buttons import ActionButton, button_row
@@ -26,11 +30,19 @@ from napari_unisemalign.widgets.section import SectionWidget
 from napari_unisemalign.widgets.sentence import SentenceWidget
 
 SIDES_PX = (128, 256, 512, 1024, 2048)
-MODES = {"paint": "Brush (2)", "fill": "Fill (4)", "erase": "Erase (1)", "pan_zoom": "Move (6)"}
+MODES = {
+    "paint": "Brush (2)",
+    "polygon": "Polygon (3)",
+    "fill": "Fill (4)",
+    "erase": "Erase (1)",
+    "pan_zoom": "Move (6)",
+}
 EXPLAINED = {
     "paint": "Paint with the chosen class. [ and ] change the brush's size.",
     "fill": "Fill the patch under the mouse with the chosen class.",
-    "erase": "Take labels away: these pixels are then not labelled.",
+    "polygon": "Click around an area; a double click ends it and fills it with the chosen class.",
+    "erase": "Take labels away, where you are unsure: these pixels are then neither learned from "
+    "nor scored.",
     "pan_zoom": "Move the slide with the mouse; or hold Space while painting.",
 }
 
@@ -48,7 +60,7 @@ class ReviewWidget(SectionWidget):
         super().__init__("Review")
         self.controller = controller
         self.next = ActionButton("Next region (N)", controller.reviewer.next_region)
-        self.mark = ActionButton("Mark region (R)", self._on_mark)
+        self.mark = ActionButton("Mark region (R)", controller.reviewer.mark_region)
         self.side = QComboBox()
         for side in SIDES_PX:
             self.side.addItem(f"{side} px", side)
@@ -59,6 +71,7 @@ class ReviewWidget(SectionWidget):
         self.classes = ClassButtonsWidget()
         self.classes.chosen.connect(self._on_class)
         self.modes: dict[str, QPushButton] = {}
+        self.tidy = QToolButton()
         self.undo = ActionButton("Undo", controller.reviewer.undo)
         self.redo = ActionButton("Redo", controller.reviewer.redo)
         self.accept = ActionButton("Accept (C)", controller.reviewer.accept)
@@ -71,6 +84,7 @@ class ReviewWidget(SectionWidget):
         self.queue.setToolTip("Regions worth a look, the most doubtful first. Press one.")
         self.queue.itemClicked.connect(self._on_queue_clicked)
         self.note = SentenceWidget(dim=True)
+        self.looked = SentenceWidget(dim=True)
         self.keys = QToolButton()
         self.keys.setText("?")
         self.keys.setToolTip("List the keys (?).")
@@ -94,16 +108,26 @@ class ReviewWidget(SectionWidget):
             button.setProperty("mode", mode)
             button.clicked.connect(self._on_mode)
             self.modes[mode] = button
-        last = button_row(self.accept, self.skip, self.undo, self.redo)
+        self.tidy.setText("Tidy")
+        self.tidy.setToolTip("Move, smooth or fill the outline of the chosen class. Undo helps.")
+        self.tidy.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.tidy.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        menu = QMenu(self.tidy)
+        for name in TIDYING:
+            menu.addAction(name, partial(self.controller.reviewer.tidy, name))
+        self.tidy.setMenu(menu)
+        last = button_row(self.accept, self.skip, self.tidy, self.undo, self.redo)
         last.setStretch(0, 2)
-        rows.addLayout(first)
+        # The dock puts them at its lower edge: what comes and goes is above what stays.
         rows.addWidget(self.classes)
         rows.addLayout(button_row(*self.modes.values()))
         rows.addLayout(last)
+        rows.addLayout(first)
         self.rows.addWidget(self.title)
         self.rows.addWidget(self.hold)
         self.rows.addWidget(self.queue)
         self.rows.addWidget(self.note)
+        self.rows.addWidget(self.looked)
 
     def follow(self, state: DockState) -> None:
         """Show ``state``."""
@@ -116,6 +140,7 @@ class ReviewWidget(SectionWidget):
         self.classes.setVisible(editing)
         for button in self.modes.values():
             button.setVisible(editing)
+        self.tidy.setVisible(editing)
         self.undo.follow(state.can.undo)
         self.redo.follow(state.can.redo)
         for button, act in ((self.undo, state.can.undo), (self.redo, state.can.redo)):
@@ -136,6 +161,7 @@ class ReviewWidget(SectionWidget):
 
     def _follow_queue(self, state: DockState) -> None:
         self.note.say(state.queue_note)
+        self.looked.say(state.looked_note)
         self.queue.setVisible(bool(state.queue))
         if state.queue == self._queue_shown:
             return
@@ -181,9 +207,6 @@ class ReviewWidget(SectionWidget):
 
     def _on_side(self) -> None:
         self.controller.reviewer.side_px = int(self.side.currentData())
-
-    def _on_mark(self) -> None:
-        self.controller.reviewer.mark_region(int(self.side.currentData()))
 
     def _on_queue_clicked(self, item: QListWidgetItem) -> None:
         self.controller.reviewer.open_region(int(item.data(Qt.ItemDataRole.UserRole)))

@@ -43,8 +43,6 @@ class SectionWidget(QWidget):
         if current != self._current:
             self._current = current
             self._dress()
-            if current:
-                self.header.setChecked(True)
 
     def add_row(self, *widgets: QWidget) -> QHBoxLayout:
         """Add widgets side by side."""

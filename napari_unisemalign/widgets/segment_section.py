@@ -5,7 +5,13 @@ from __future__ import annotations
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QProgressBar, QPushButton, QWidget
 
 from napari_unisemalign.actions.controller import Controller
-from napari_unisemalign.canvas.overlays import ACCEPTED, DISAGREEMENT, PREDICTION, UNCERTAINTY
+from napari_unisemalign.canvas.overlays import (
+    ACCEPTED,
+    DISAGREEMENT,
+    ORIGIN,
+    PREDICTION,
+    UNCERTAINTY,
+)
 from napari_unisemalign.session.dock_items import ClassItem
 from napari_unisemalign.session.dock_state import DockState
 from napari_unisemalign.widgets.area_bar import AreaBarWidget
@@ -21,6 +27,7 @@ SHOWN = {
     UNCERTAINTY: "Uncertainty (U)",
     DISAGREEMENT: "Disagreement",
     ACCEPTED: "Accepted",
+    ORIGIN: "Where from",
 }
 EXPLAINED = {
     PREDICTION: "What the newest round says; before any, the first guess (round 0).",
@@ -28,6 +35,8 @@ EXPLAINED = {
     DISAGREEMENT: "Where prototypes (yellow), words or class vectors (blue), or both "
     "(red) contradict the decoder.",
     ACCEPTED: "What a person stands behind.",
+    ORIGIN: "Where labels come from: drawn (pink), corrected (orange), accepted as predicted "
+    "(green), imported (blue).",
 }
 
 
@@ -71,7 +80,7 @@ class SegmentWidget(SectionWidget):
         self.rows.addWidget(self.tissue)
 
     def _add_toggles(self) -> None:
-        for pair in (list(SHOWN)[:2], list(SHOWN)[2:]):
+        for pair in (list(SHOWN)[:2], list(SHOWN)[2:]):  # two rows
             buttons: list[QWidget] = []
             for role in pair:
                 button = QPushButton(SHOWN[role])

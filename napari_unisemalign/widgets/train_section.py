@@ -20,6 +20,7 @@ from napari_unisemalign.actions.controller import Controller
 from napari_unisemalign.session.change import Change
 from napari_unisemalign.session.dock_items import RoundItem
 from napari_unisemalign.session.dock_state import DockState
+from napari_unisemalign.session.permissions import Permission
 from napari_unisemalign.widgets.buttons import ActionButton
 from napari_unisemalign.widgets.curve_plot import CurveWidget
 from napari_unisemalign.widgets.durations import duration
@@ -55,6 +56,12 @@ class TrainWidget(SectionWidget):
         self.curve = CurveWidget()
         self.warning = SentenceWidget()
         self.table = QTableWidget(0, 4)
+        self.show_round = ActionButton("Show", self._on_show_round)
+        self.show_round.setCheckable(True)
+        self.compare = ActionButton("What changed", self._on_compare)
+        self.compare.setCheckable(True)
+        self.use = ActionButton("Use", self._on_use)
+        self.changed = SentenceWidget(dim=True)
         self._rounds_shown: tuple[RoundItem, ...] | None = None
         self._prepare_table()
         row = self.add_row(self.start, self.resume, self.cancel, self.end)
@@ -66,6 +73,8 @@ class TrainWidget(SectionWidget):
         self.rows.addWidget(self.fold)
         self.rows.addWidget(self.settings)
         self.rows.addWidget(self.table)
+        self.add_row(self.show_round, self.compare, self.use)
+        self.rows.addWidget(self.changed)
         self.rows.addWidget(self.measure)
         self._on_fold(False)
         self.curve.hide()
@@ -85,10 +94,14 @@ class TrainWidget(SectionWidget):
         self.table.setHorizontalHeaderLabels(["Round", "State", "Method", "Dice"])
         self.table.verticalHeader().hide()
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.table.itemSelectionChanged.connect(self._follow_chosen)
         self.table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        self.table.setToolTip("Dice on held-out tissue; a dash when nothing is held out.")
+        self.table.setToolTip(
+            "Dice on held-out tissue; a dash when nothing is held out. Click a round to choose it."
+        )
 
     def follow(self, state: DockState) -> None:
         """Show ``state``."""
@@ -112,12 +125,14 @@ class TrainWidget(SectionWidget):
             self.progress.setFormat(f"{view.what}{steps}{left}")
             self.note.say("" if known else view.what)
         self.measure.say(state.measure_note)
+        self.changed.say(state.change_note)
         self._follow_rounds(state.rounds)
 
     def _follow_rounds(self, rounds: tuple[RoundItem, ...]) -> None:
         self.table.setVisible(bool(rounds))
         if rounds == self._rounds_shown:
             return
+        chosen = self._chosen()
         self._rounds_shown = rounds
         self.table.setRowCount(len(rounds))
         for row, each in enumerate(reversed(rounds)):
@@ -125,9 +140,48 @@ class TrainWidget(SectionWidget):
             for column, text in enumerate((str(each.number), each.state, each.method, dice)):
                 item = QTableWidgetItem(text)
                 item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
+                item.setToolTip(_about_round(each))
                 self.table.setItem(row, column, item)
             self.table.setRowHeight(row, 22)
+            if chosen is not None and each.number == chosen.number:
+                self.table.selectRow(row)
         self.table.setFixedHeight(30 + 22 * min(5, max(1, len(rounds))))
+        self._follow_chosen()
+
+    def _chosen(self) -> RoundItem | None:
+        """Return the round of the row that is chosen."""
+        rounds = self._rounds_shown or ()
+        rows = {index.row() for index in self.table.selectedIndexes()}
+        row = next(iter(rows), None)
+        return None if row is None or row >= len(rounds) else rounds[len(rounds) - 1 - row]
+
+    def _follow_chosen(self) -> None:
+        chosen = self._chosen()
+        buttons = (self.show_round, self.compare, self.use)
+        for button in buttons:
+            button.setVisible(bool(self._rounds_shown))
+        if chosen is None:
+            for button in buttons:
+                button.follow(Permission(False, "Click a round in the list first."))
+                button.setChecked(False)
+            return
+        self.show_round.follow(chosen.show)
+        self.show_round.setChecked(chosen.on_show)
+        self.compare.follow(Permission(True, "") if chosen.compared else chosen.compare)
+        self.compare.setChecked(chosen.compared)
+        self.use.follow(chosen.use)
+
+    def _on_show_round(self) -> None:
+        if (chosen := self._chosen()) is not None:
+            self.controller.trainer.show_round(chosen.number)
+
+    def _on_compare(self) -> None:
+        if (chosen := self._chosen()) is not None:
+            self.controller.trainer.compare_round(chosen.number)
+
+    def _on_use(self) -> None:
+        if (chosen := self._chosen()) is not None:
+            self.controller.trainer.use_round(chosen.number)
 
     def _on_fold(self, open_: bool) -> None:
         self.fold.setArrowType(Qt.ArrowType.DownArrow if open_ else Qt.ArrowType.RightArrow)
@@ -141,3 +195,14 @@ class TrainWidget(SectionWidget):
         self.curve.setVisible(bool(curve.loss or curve.dice))
         self.curve.follow(curve)
         self.warning.say(curve.warning)
+
+
+def _about_round(each: RoundItem) -> str:
+    """Return what is said of a round when the mouse rests on it."""
+    said = []
+    if each.interval is not None:
+        low, high = (100 * end for end in each.interval)
+        said.append(f"95 % interval of Dice over regions: {low:.1f} to {high:.1f}.")
+    if each.verdict:
+        said.append(each.verdict)
+    return " ".join(said) or "Click to choose this round."

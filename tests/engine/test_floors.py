@@ -42,6 +42,7 @@ NEIGHBOURS = {
     ("settings", "runtime"),
     ("weights", "runtime"),
     ("exchange", "project"),
+    ("benchmark", "active"),
     ("benchmark", "training"),
     ("__main__", "cli"),
 }

@@ -11,6 +11,7 @@ from unisemalign.geometry import (
     iter_windows,
     parse_rect,
     scaled_shape,
+    union_area,
 )
 
 sides = st.integers(1, 900)
@@ -84,3 +85,11 @@ def test_best_level_is_the_coarsest_fine_enough():
 
 def test_scaled_shape_never_vanishes():
     assert scaled_shape((1, 1000), 0.1) == (1, 100)
+
+
+@given(st.lists(rects, max_size=6))
+def test_the_union_counts_every_pixel_once(found):
+    plane = np.zeros((1100, 1100), bool)
+    for rect in found:
+        plane[rect.y + 100 : rect.y1 + 100, rect.x + 100 : rect.x1 + 100] = True
+    assert union_area(found) == plane.sum()

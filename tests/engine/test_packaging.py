@@ -69,7 +69,7 @@ def imported(folder: Path) -> dict[str, Path]:
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("engine/unisemalign", ["cluster"]), ("napari_unisemalign", ["napari"])],
+    [("engine/unisemalign", ["cluster", "effort"]), ("napari_unisemalign", ["napari"])],
 )
 def test_what_is_imported_is_declared(folder, extras):
     homes = distributions()
@@ -80,6 +80,13 @@ def test_what_is_imported_is_declared(folder, extras):
         if not owners & allowed:
             missing.append(f"{path.relative_to(ROOT)} imports {name}: {sorted(owners)}")
     assert not missing, "\n".join(missing)
+
+
+def test_the_project_table_holds_what_the_standard_names():
+    named = {"authors", "classifiers", "dependencies", "description", "dynamic", "keywords"}
+    named |= {"entry-points", "license", "license-files", "name", "optional-dependencies"}
+    named |= {"readme", "requires-python", "scripts", "urls", "version", "maintainers"}
+    assert set(PYPROJECT["project"]) <= named
 
 
 @pytest.mark.parametrize("extras", [[], ["cluster"]])

@@ -12,7 +12,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from unisemalign.model import build_encoder
-from unisemalign.model.encoders.embedded import EmbeddedEncoder, packaged_weights
+from unisemalign.model.encoders import EmbeddedEncoder
+from unisemalign.model.encoders.packaged import packaged_weights
 
 SCRIPT = Path(__file__).parents[2] / "pretraining" / "pretrain.py"
 
@@ -89,7 +90,7 @@ def test_hidden_pixels_are_whole_cells_in_half_of_the_crops(pretrain):
 
 
 def test_the_package_brings_weights_small_enough_and_finite():
-    state = packaged_weights()
+    state = packaged_weights("embedded")
     assert sum(v.numel() for v in state.values()) * 2 < 25e6
     assert all(torch.isfinite(v).all() for v in state.values() if v.is_floating_point())
     encoder = build_encoder("embedded")

@@ -67,9 +67,9 @@ def test_a_stopped_run_goes_on_exactly_and_its_file_loads(scripts, fields, tmp_p
     log = [json.loads(line) for line in (stopped / "log.jsonl").read_text().splitlines()]
     assert [e["step"] for e in log if e["event"] == "held_out"] == [2, 3]
     assert [e["step"] for e in log if e["event"] == "start"] == [0, 2]
-    one, two = (load_file(each / "lite.safetensors") for each in (whole, stopped))
+    one, two = (load_file(each / "organs.safetensors") for each in (whole, stopped))
     assert all(torch.equal(one[name], two[name]) for name in one)
-    encoder = lite.LiteEncoder(whole / "lite.safetensors").eval()
+    encoder = lite.organs_encoder(whole / "organs.safetensors").eval()
     with torch.inference_mode():
         low, high = encoder(torch.rand(1, 3, 64, 96))
     assert low.shape == (1, encoder.low_channels, 32, 48)
@@ -127,6 +127,7 @@ def test_a_probe_tells_classes_apart_that_a_line_can(scripts):
 def test_the_file_shipped_passes_and_another_does_not(scripts, monkeypatch):
     check = scripts["check"]
     assert check.check_file("embedded") == []
+    assert check.check_file("organs") == []
     entry = find_published("embedded").model_copy(update={"sha256": "0" * 64})
     monkeypatch.setattr(check, "find_published", lambda _: entry)
     monkeypatch.setattr(check, "LARGEST_BYTES", 1000)

@@ -42,6 +42,13 @@ def qtbot(qapp: object, request: pytest.FixtureRequest) -> QtBot:
     return PatientBot(request)
 
 
+@pytest.fixture(autouse=True)
+def own_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep what is remembered between starts out of the person's own folder."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return tmp_path / "config"
+
+
 @pytest.fixture(scope="session")
 def drawn_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_slide(tmp_path_factory.mktemp("slides") / "a.tif", size_px=SIZE_PX)

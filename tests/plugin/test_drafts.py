@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_unisemalign.session.drafts import Drafts
+from napari_unisemalign.session.drafts import Draft, Drafts
 from napari_unisemalign.session.region_edit import RegionEdit
 from unisemalign.errors import ProjectError
 from unisemalign.geometry import Rect
@@ -91,7 +91,7 @@ def test_a_late_write_brings_no_dropped_draft_back(drafts: Drafts) -> None:
     edit = _open_edit()
     asked_first = drafts._next()
     drafts.drop(7)
-    drafts._write(asked_first, edit.region, edit.values, edit.predicted, None)
+    drafts._write(asked_first, edit.region, Draft(edit.values, edit.predicted, edit.touched))
     assert drafts.load(edit.region) is None
 
 
@@ -101,5 +101,5 @@ def test_an_early_write_replaces_no_later_one(drafts: Drafts) -> None:
     first = drafts._next()
     edit.values[:] = 4
     drafts.save(edit)
-    drafts._write(first, edit.region, early, edit.predicted, None)
+    drafts._write(first, edit.region, Draft(early, edit.predicted, edit.touched))
     assert (drafts.load(edit.region).values == 4).all()

@@ -8,6 +8,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 from standins import PATIENCE_MS
 
+from napari_unisemalign.session.change import Change
 from napari_unisemalign.session.region_edit import RegionEdit
 from napari_unisemalign.session.session import Session
 from unisemalign.geometry import Rect
@@ -20,6 +21,14 @@ def _offer(session, number, rect=HERE, reason="decoder unsure on 20 %"):
     return session.project.add_region(
         session.slide, rect, state=RegionState.PREDICTED, score=0.5, reason=reason, round=number
     )
+
+
+def _predict_and_skip(session, with_model, with_prediction) -> None:
+    """Predict the whole slide in a new round, and skip all of it."""
+    number = with_model(session.project)
+    with_prediction(session.project, number, session.slide)
+    whole = Rect(0, 0, *session.spaced_slide(session.slide).shape_yx)
+    session.project.add_region(session.slide, whole, state=RegionState.SKIPPED)
 
 
 def _click(dock, button) -> None:
@@ -111,6 +120,48 @@ def test_what_an_older_round_doubted_is_not_offered(
     assert [each.id for each in session.queue()] == [new.id]
 
 
+def test_where_the_new_round_has_not_been_the_older_one_is_heard(
+    session: Session, with_model, with_prediction
+) -> None:
+    first = with_model(session.project)
+    with_prediction(session.project, first, session.slide)
+    _offer(session, first)
+    outside = _offer(session, first, Rect(300, 300, 128, 128))
+    second = with_model(session.project)
+    seen = Rect(0, 0, 256, 256)
+    session.project.predictions(second, session.slide, create=True).write(
+        seen,
+        classes=np.full(seen.shape, 2, np.uint8),
+        confidence=np.full(seen.shape, 200, np.uint8),
+        disagreement=np.zeros(seen.shape, np.uint8),
+    )
+    session.rounds_changed()
+    session.predicted()
+    session.set_ranking(False)
+    assert [each.id for each in session.queue()] == [outside.id]
+
+
+def test_a_stroke_that_changes_nothing_is_kept_over_a_restart(
+    dock, with_model, with_prediction
+) -> None:
+    controller, session = dock.controller, dock.controller.session
+    first = with_model(session.project)
+    with_prediction(session.project, first, session.slide)
+    session.rounds_changed()
+    session.predicted()
+    region = controller.reviewer.mark_region(256) or session.edit.region
+    controller.layers.viewer.window._qt_window.show()
+    editing = controller.layers.editing()
+    editing.brush_size, editing.selected_label = 20, 2  # what is predicted there
+    QTest.qWait(300)
+    gone_over = _stroke(dock)
+    assert gone_over.any()
+    assert session.edit.dirty
+    session.close_region()
+    session.open_region(region.id)
+    assert np.array_equal(session.edit.touched, gone_over)
+
+
 def test_next_after_a_new_round_asks_anew(dock, qtbot, with_model, with_prediction) -> None:
     session = dock.controller.session
     first = with_model(session.project)
@@ -130,10 +181,7 @@ def test_list_line_and_step_agree_when_nothing_is_left_to_ask(
     dock, qtbot, with_model, with_prediction
 ) -> None:
     session = dock.controller.session
-    number = with_model(session.project)
-    with_prediction(session.project, number, session.slide)
-    whole = Rect(0, 0, *session.spaced_slide(session.slide).shape_yx)
-    session.project.add_region(session.slide, whole, state=RegionState.SKIPPED)
+    _predict_and_skip(session, with_model, with_prediction)
     session.rounds_changed()
     session.predicted()
     _click(dock, dock.review.next)
@@ -151,10 +199,7 @@ def test_a_begun_region_comes_back_when_nothing_new_is_doubted(
     dock, qtbot, with_model, with_prediction
 ) -> None:
     session = dock.controller.session
-    number = with_model(session.project)
-    with_prediction(session.project, number, session.slide)
-    whole = Rect(0, 0, *session.spaced_slide(session.slide).shape_yx)
-    session.project.add_region(session.slide, whole, state=RegionState.SKIPPED)
+    _predict_and_skip(session, with_model, with_prediction)
     begun = session.mark_region(HERE)
     session.close_region()
     session.predicted()
@@ -174,3 +219,21 @@ def test_area_says_of_what_it_is_a_share(dock, with_model, with_prediction) -> N
     dock.render_now()
     said = f"Share of what round {number} has labelled on this slide:"
     assert dock.segment.area_note.text() == said
+
+
+def test_the_dock_says_how_much_was_looked_at(dock) -> None:
+    controller, session = dock.controller, dock.controller.session
+    dock.render_now()
+    assert dock.review.looked.text() == ""
+    height, width = session.spaced_slide(session.slide).shape_yx
+    controller.reviewer.mark_region(128)
+    controller.layers.editing().data_setitem((np.array([0]), np.array([0])), 1)
+    controller.reviewer.accept()
+    at = session.project.regions(state=RegionState.ACCEPTED)[0].rect
+    again = Rect(at.y, at.x, 64, 64)  # inside: counted once
+    session.project.add_region(session.slide, again, state=RegionState.SKIPPED)
+    session.rounds_changed()
+    session.records.forget(Change.REGIONS)
+    dock.render_now()
+    share = f"{100 * 128 * 128 / (height * width):.1f}"
+    assert dock.review.looked.text() == f"Looked at on this slide: 2 regions, {share}\u00a0% of it."

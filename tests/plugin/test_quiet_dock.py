@@ -9,6 +9,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QComboBox, QWidget
 from standins import PATIENCE_MS
 
+from napari_unisemalign.canvas.keys import KEYS, KEYS_IN_WORDS
 from napari_unisemalign.widgets.keys_dialog import KeysDialog
 from napari_unisemalign.widgets.quiet_dock import canvas_of
 from unisemalign.project import RegionState
@@ -190,3 +191,10 @@ def test_everything_that_is_pressed_or_typed_into_says_what_it_is(seat) -> None:
 def test_the_window_says_which_project(seat) -> None:
     dock, _ = seat
     assert dock.controller.viewer.title == "study – napari"
+
+
+def test_every_key_stands_in_the_list_of_keys() -> None:
+    said = " ".join(KEYS_IN_WORDS)
+    for key in KEYS:
+        plain = key.replace("Control", "Ctrl").replace("-", "+")
+        assert plain in KEYS_IN_WORDS or (plain[:-1] == "Alt+" and "Alt+1 … Alt+9" in said), key

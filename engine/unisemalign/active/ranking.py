@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unisemalign.active.cells import CellSums, sum_cells, tile_rect, tile_sums
 from unisemalign.active.reasons import explain
@@ -22,16 +23,36 @@ from unisemalign.project import (
 from unisemalign.protocol import Progress
 from unisemalign.runtime.events import Events, SilentEvents
 
-# What a tile's score is made of; each part lies in 0…1.
-_DOUBT_WEIGHT = 0.5
-_DISSENT_WEIGHT = 0.35
-_BORDER_WEIGHT = 0.15
 
-# Below this a tile says more about glass than about the model.
-_LEAST_PREDICTED = 0.5
+@dataclass(frozen=True)
+class RankingWeights:
+    """What a region is worth: a weighted mean of three figures in 0…1, each over its pixels.
 
-# How much the next region of the same slide must be better than one of a fresh slide.
-_SAME_SLIDE_FACTOR = 0.85
+    Attributes
+    ----------
+    doubt
+        Of the decoder's mean doubt, 1 − confidence.
+    dissent
+        Of the share on which prototypes or words disagree with the decoder.
+    borders
+        Of the share that borders on another class.
+    same_slide
+        The next region of the same slide counts so much of its worth, again for each one taken.
+    """
+
+    doubt: float = 0.5
+    dissent: float = 0.35
+    borders: float = 0.15
+    same_slide: float = 0.85
+
+
+DEFAULT_WEIGHTS = RankingWeights()
+"""Those of the dock and the command line."""
+
+LEAST_PREDICTED = 0.5
+"""Share of a tile that a round must have labelled to have a say there: below, most is glass."""
+_ROUNDS = 3
+"""So many rounds of a slide are read: what only older ones have seen is not asked about."""
 
 _MIN_SIZE_PX = 16
 
@@ -42,6 +63,7 @@ def rank_regions(
     *,
     count: int = 10,
     size_px: int = 256,
+    weights: RankingWeights = DEFAULT_WEIGHTS,
     events: Events | None = None,
 ) -> list[Region]:
     """Find the regions most worth a person's look and make them the project's queue.
@@ -51,11 +73,13 @@ def rank_regions(
     project
         Its slides of split ``train`` that are predicted are searched.
     round
-        Whose predictions to read; ``None``: of each slide, the newest round's that predicted it.
+        Whose predictions to read; ``None``: at each place, the newest round's that predicted it.
     count
         Regions wanted; fewer come back when fewer are left.
     size_px
         Side of a region, working pixels. A smaller slide is one region.
+    weights
+        What a region is worth.
     events
         Takes a ``progress`` event per slide.
 
@@ -63,7 +87,7 @@ def rank_regions(
     -------
     list[Region]
         State ``predicted``, best first, as ``project.replace_queue`` stored them. The score lies
-        in 0…1: mean doubt of the decoder, share of dissent and share of class borders. None
+        in 0…1, a mean weighted by ``weights``. None
         overlaps another, a region that is in review, accepted, skipped or held out, or any label.
 
     Raises
@@ -81,22 +105,32 @@ def rank_regions(
     events = SilentEvents() if events is None else events
     if round is not None:
         project.round(round)
-    searched = _searched(project, round, size_px, events)
+    searched = _searched(project, round, size_px, weights, events)
     picked = [
         Region(
             id=0,
             slide=search.slide.name,
-            rect=rect,
+            rect=found.rect,
             state=RegionState.PREDICTED,
             split=Split.TRAIN,
-            score=score,
-            reason=_reason(search.store, rect, project),
-            round=search.round,
+            score=found.score,
+            reason=_reason(found.store, found.rect, project),
+            round=found.round,
         )
-        for search, rect, score in _pick(searched, count)
+        for search, found in _pick(searched, count, weights.same_slide)
     ]
     picked.sort(key=lambda region: -(region.score or 0.0))
     return project.replace_queue(picked)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A tile, how much there is to doubt, and whose map says so."""
+
+    rect: Rect
+    score: float
+    round: int
+    store: PredictionStore
 
 
 @dataclass
@@ -104,29 +138,29 @@ class _Search:
     """One slide's candidates, best first, and what they must stay clear of."""
 
     slide: SlideRecord
-    round: int
-    store: PredictionStore
-    candidates: Iterator[tuple[Rect, float]]
+    candidates: Iterator[_Candidate]
     taken: list[Rect]
     picked: int = 0
-    best: tuple[Rect, float] | None = field(default=None)
+    best: _Candidate | None = field(default=None)
 
     def advance(self) -> None:
         """Put the best candidate that is still free into ``best``, or ``None``."""
         self.best = next(
             (
-                (rect, score)
-                for rect, score in self.candidates
-                if not any(rect.intersect(each).area for each in self.taken)
+                each
+                for each in self.candidates
+                if not any(each.rect.intersect(taken).area for taken in self.taken)
             ),
             None,
         )
 
 
-def _searched(project: Project, number: int | None, size_px: int, events: Events) -> list[_Search]:
+def _searched(
+    project: Project, number: int | None, size_px: int, weights: RankingWeights, events: Events
+) -> list[_Search]:
     slides = project.slides(Split.TRAIN)
-    predicted = {slide.name: _predicted(project, slide.name, number) for slide in slides}
-    if not any(each is not None for each in predicted.values()):
+    read = {slide.name: _rounds_to_read(project, slide.name, number) for slide in slides}
+    if not any(read.values()):
         whose = "any round" if number is None else f"round {number}"
         raise ProjectError(
             f"The queue needs what {whose} predicts, found no training slide that it has segmented "
@@ -135,23 +169,21 @@ def _searched(project: Project, number: int | None, size_px: int, events: Events
     searched = []
     for done, slide in enumerate(slides, start=1):
         events.emit(Progress(done=done, total=len(slides), what="Ranking regions"))
-        made = predicted[slide.name]
-        if made is None:
+        if not read[slide.name]:
             continue
-        store = project.predictions(made, slide.name)
-        cells = sum_cells(store, max(1, size_px // 2))
-        candidates = _unlabelled(project, slide, _candidates(cells, size_px, slide.shape_yx))
-        search = _Search(slide, made, store, candidates, _kept_clear(project, slide))
+        candidates = _candidates(project, slide, read[slide.name], size_px, weights)
+        unlabelled = _unlabelled(project, slide, candidates)
+        search = _Search(slide, unlabelled, _kept_clear(project, slide))
         search.advance()
         searched.append(search)
     return searched
 
 
-def _predicted(project: Project, slide: str, number: int | None) -> int | None:
-    """Return the round to read: ``number``, or the newest; ``None`` where it says nothing."""
-    if number is None:
-        return project.newest_prediction(slide)
-    return number if project.has_prediction(number, slide) else None
+def _rounds_to_read(project: Project, slide: str, number: int | None) -> list[int]:
+    """Return the rounds that say something of a slide, newest first: ``number`` alone, or any."""
+    if number is not None:
+        return [number] if project.has_prediction(number, slide) else []
+    return project.predicted_rounds(slide)[:_ROUNDS]
 
 
 def _kept_clear(project: Project, slide: SlideRecord) -> list[Rect]:
@@ -164,40 +196,66 @@ def _kept_clear(project: Project, slide: SlideRecord) -> list[Rect]:
 
 
 def _candidates(
-    cells: CellSums, size_px: int, shape_yx: tuple[int, int]
-) -> Iterator[tuple[Rect, float]]:
-    """Yield tiles with their scores, best first."""
+    project: Project,
+    slide: SlideRecord,
+    rounds: Sequence[int],
+    size_px: int,
+    weights: RankingWeights,
+) -> list[_Candidate]:
+    """Return tiles, best first: each by the newest of ``rounds`` that labelled enough of it."""
+    found: list[_Candidate] = []
+    seen: NDArray[np.bool_] | None = None
+    for number in rounds:
+        store = project.predictions(number, slide.name)
+        cells = sum_cells(store, max(1, size_px // 2))
+        score = _scores(cells, weights)
+        said = score >= 0
+        new = said if seen is None else said & ~seen
+        seen = said if seen is None else seen | said
+        found += [
+            _Candidate(
+                tile_rect(int(row), int(column), cells.cell_px, size_px, slide.shape_yx),
+                float(score[row, column]),
+                number,
+                store,
+            )
+            for row, column in np.argwhere(new)
+        ]
+        if seen.all():
+            break
+    # Stable: equal scores come in reading order, so that a ranking can be repeated.
+    found.sort(key=lambda each: -each.score)
+    return found
+
+
+def _scores(cells: CellSums, weights: RankingWeights) -> NDArray[np.float64]:
+    """Return the score of each tile; −1 where too little of it is labelled."""
     predicted = tile_sums(cells.predicted)
-    enough = predicted >= _LEAST_PREDICTED * np.maximum(1, tile_sums(cells.pixels))
+    enough = predicted >= LEAST_PREDICTED * np.maximum(1, tile_sums(cells.pixels))
     per_pixel = 1 / np.maximum(1, predicted)
     score = per_pixel * (
-        _DOUBT_WEIGHT * tile_sums(cells.doubt)
-        + _DISSENT_WEIGHT * tile_sums(cells.dissent)
-        + _BORDER_WEIGHT * tile_sums(cells.borders)
+        weights.doubt * tile_sums(cells.doubt)
+        + weights.dissent * tile_sums(cells.dissent)
+        + weights.borders * tile_sums(cells.borders)
     )
-    score = np.where(enough, score, -1.0)
-    # Stable: equal scores come in reading order, so that a ranking can be repeated.
-    for index in np.argsort(-score, axis=None, kind="stable"):
-        row, column = divmod(int(index), score.shape[1])
-        if score[row, column] < 0:
-            return
-        rect = tile_rect(row, column, cells.cell_px, size_px, shape_yx)
-        yield rect, float(score[row, column])
+    return np.where(enough, score, -1.0)
 
 
 def _unlabelled(
-    project: Project, slide: SlideRecord, candidates: Iterator[tuple[Rect, float]]
-) -> Iterator[tuple[Rect, float]]:
+    project: Project, slide: SlideRecord, candidates: Iterable[_Candidate]
+) -> Iterator[_Candidate]:
     labels = project.labels(slide.name)
     holding = labels.labelled_rects()
-    for rect, score in candidates:
+    for each in candidates:
         # Chunks tell cheaply where nothing is labelled; only near labels are pixels read.
-        if any(rect.intersect(each).area for each in holding) and labels.read(rect).any():
-            continue
-        yield rect, score
+        near = any(each.rect.intersect(held).area for held in holding)
+        if not (near and labels.read(each.rect).any()):
+            yield each
 
 
-def _pick(searched: Sequence[_Search], count: int) -> Iterator[tuple[_Search, Rect, float]]:
+def _pick(
+    searched: Sequence[_Search], count: int, same_slide: float
+) -> Iterator[tuple[_Search, _Candidate]]:
     """Yield up to ``count`` tiles; each one taken from a slide makes its next one cheaper."""
     for _ in range(count):
         leading: _Search | None = None
@@ -205,15 +263,15 @@ def _pick(searched: Sequence[_Search], count: int) -> Iterator[tuple[_Search, Re
         for search in searched:
             if search.best is None:
                 continue
-            worth = search.best[1] * _SAME_SLIDE_FACTOR**search.picked
+            worth = search.best.score * same_slide**search.picked
             if worth > value:
                 leading, value = search, worth
         if leading is None or leading.best is None:
             return
-        rect, score = leading.best
-        yield leading, rect, score
+        found = leading.best
+        yield leading, found
         leading.picked += 1
-        leading.taken.append(rect)
+        leading.taken.append(found.rect)
         leading.advance()
 
 

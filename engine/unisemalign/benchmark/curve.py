@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from unisemalign.protocol import Event, Validation
@@ -28,13 +28,18 @@ def validation_points(log: Iterable[Event]) -> list[tuple[int, float]]:
     return sorted(found.items())
 
 
-def draw_curves(curves: Mapping[str, list[tuple[int, float]]]) -> str:
-    """Return an ``<svg>`` of one line a seed, or ``""`` when no curve has a point.
+def draw_curves(
+    curves: Mapping[str, Sequence[tuple[float, float]]], across: str = "step", each: str = "seed"
+) -> str:
+    """Return an ``<svg>`` of a line a curve, or ``""`` when no curve has a point.
 
     Parameters
     ----------
     curves
-        Name → points (step, per cent), in order. Colours are classes ``s0``…``s3`` of the page.
+        Name → points (step, val mDice in per cent), in order. Colours are classes ``s0``…``s3`` of
+        the page.
+    across, each
+        What the points lie over, and what a line is of.
     """
     points = [point for curve in curves.values() for point in curve]
     if not points:
@@ -55,9 +60,9 @@ def draw_curves(curves: Mapping[str, list[tuple[int, float]]]) -> str:
 
     parts = [
         f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" '
-        f'aria-label="Mean Dice on the val images over training steps, one line a seed">',
+        f'aria-label="Mean Dice on the val images over each {across}, one line a {each}">',
         f'<text x="{_LEFT}" y="16">val mDice (%)</text>',
-        f'<text x="{_WIDTH - _RIGHT}" y="{height - 8}" text-anchor="end">step</text>',
+        f'<text x="{_WIDTH - _RIGHT}" y="{height - 8}" text-anchor="end">{across}</text>',
     ]
     for tick in y_ticks:
         _, y = place(x0, tick)

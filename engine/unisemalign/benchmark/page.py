@@ -13,13 +13,21 @@ from string import Template
 from unisemalign.runtime.results import writing_results
 
 
-def fill_page(template: str, **parts: str) -> str:
-    """Return a page of this room with its style and its foot; ``parts`` are HTML already."""
+def fill_page(body: str, title: str, subtitle: str, **parts: str) -> str:
+    """Return a page: ``page.html`` around the file ``body`` of this room.
+
+    ``title`` and ``subtitle`` are text, ``parts`` of the body HTML already.
+    """
     room = files("unisemalign.benchmark")
-    page = Template(room.joinpath(template).read_text(encoding="utf-8"))
-    return page.substitute(
-        parts,
-        style=room.joinpath("page.css").read_text(encoding="utf-8"),
+
+    def read(name: str) -> str:
+        return room.joinpath(name).read_text(encoding="utf-8")
+
+    return Template(read("page.html")).substitute(
+        title=escape(title),
+        subtitle=escape(subtitle),
+        style=read("page.css"),
+        body=Template(read(body)).substitute(parts),
         footer=escape(
             f"napari-unisemalign {version('napari-unisemalign')}, {date.today().isoformat()}. "
             f"Research use only."

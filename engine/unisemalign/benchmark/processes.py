@@ -129,6 +129,8 @@ class BenchmarkProcesses:
                 encoding="utf-8",
                 errors="replace",
                 env=environment,
+                # Ctrl+C in a terminal reaches this process alone: asked twice, a run ends at once.
+                start_new_session=sys.platform != "win32",
             )
         with state.process as process:
             for line in process.stdout or ():

@@ -78,8 +78,8 @@ def write_report(path: Path, content: ReportContent) -> None:
     many = "mean ± sample standard deviation (n − 1) over seeds" if len(seeds) > 1 else "one seed"
     text = fill_page(
         "report.html",
-        title=escape(content.title),
-        subtitle=escape(
+        title=content.title,
+        subtitle=(
             f"{result['method']}, preset {result['preset']}, encoder {result['encoder']}, text "
             f"{content.text}; {'seeds' if len(seeds) > 1 else 'seed'} {', '.join(seeds)}. "
             f"Images: {images}."

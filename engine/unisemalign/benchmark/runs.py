@@ -44,8 +44,8 @@ def benchmark_settings(
     """Return ``build_settings`` of the others, with the length of a benchmark's run.
 
     ``recommended`` takes 1000 steps. ``paper`` and ``released`` count epochs: 1280 steps on GlaS
-    10 %, 1120 on GlaS 20 %, one validation an epoch (METHODS A6). ``overrides`` such as
-    ``training.steps=200`` win.
+    10 %, 1120 on GlaS 20 %, one validation an epoch (METHODS A6). Every pixel is scored,
+    glass too. ``overrides`` such as ``training.steps=200`` win.
 
     Raises
     ------

@@ -55,7 +55,10 @@ def spread_text(spread: dict[str, float | None] | None, digits: int = 2) -> str:
 
 def _spread(values: Sequence[float | None], scale: float) -> dict[str, float | None] | None:
     known = [scale * value for value in values if value is not None]
-    if not known or len(known) < len(values):
-        return None
+    return None if not known or len(known) < len(values) else spread(known)
+
+
+def spread(known: Sequence[float]) -> dict[str, float | None]:
+    """Return ``mean`` and ``sd`` (n − 1) of at least one value, as :func:`spread_over_seeds`."""
     sd = round(statistics.stdev(known), 4) if len(known) > 1 else None
     return {"mean": round(statistics.mean(known), 4), "sd": sd}

@@ -191,7 +191,7 @@ def _write_page(
     text = fill_page(
         "table.html",
         title="Methods beside each other",
-        subtitle=escape(
+        subtitle=(
             f"Preset {choice.preset}, encoder {choice.encoder}, text {choice.text}; seeds {seeds}; "
             f"{' or '.join(str(count) for count in steps)} steps. In per cent, mean ± sample "
             f"standard deviation (n − 1) over seeds."

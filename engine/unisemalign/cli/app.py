@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from unisemalign.cli.verbs import benchmark, export, info, model, project, segment, train, weights
+from unisemalign.cli.verbs import (
+    benchmark,
+    export,
+    info,
+    model,
+    project,
+    rounds,
+    segment,
+    train,
+    weights,
+)
 
 app = typer.Typer(
     name="unisemalign",
@@ -18,12 +28,13 @@ weights_app = typer.Typer(
 )
 
 benchmark_app = typer.Typer(
-    cls=benchmark.DataSetOrWork,
+    cls=benchmark.BenchmarkGroup,
     help="Train and score on public data sets: `benchmark glas --data DIR`, or a table of them.",
     no_args_is_help=True,
 )
 benchmark_app.command()(benchmark.dataset)
 benchmark_app.command()(benchmark.table)
+benchmark_app.command()(benchmark.effort)
 
 model_app = typer.Typer(help="A round's model for other programs.", no_args_is_help=True)
 model_app.command("export")(model.export)
@@ -41,6 +52,8 @@ app.command()(segment.guess)
 app.command()(segment.queue)
 app.command()(train.train)
 app.command()(train.evaluate)
+app.command()(rounds.rounds)
+app.command()(rounds.ledger)
 app.command()(export.export)
 app.add_typer(model_app, name="model")
 app.add_typer(benchmark_app, name="benchmark")

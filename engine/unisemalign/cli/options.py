@@ -112,8 +112,14 @@ ClassMap = Annotated[
     list[str] | None,
     typer.Option("--map", metavar="THEIRS=OURS", help="A class of outlines; '' leaves it out."),
 ]
-SpacingUm = Annotated[
-    float, typer.Option(min=0.01, max=100, callback=refuse_nan, help="Working pixel size in µm.")
+OwnSpacingUm = Annotated[
+    float | None,
+    typer.Option(
+        min=0.01,
+        max=100,
+        callback=refuse_nan,
+        help="Working pixel size in µm; 0.5, or that of the model it begins with.",
+    ),
 ]
 FileSpacingUm = Annotated[
     float | None,
@@ -129,6 +135,24 @@ MinObject = Annotated[
 ]
 MinHole = Annotated[
     int, typer.Option(min=0, max=MAX_PATCH_PX, help="Predicted holes below this are filled.")
+]
+ExportMinObject = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=MAX_PATCH_PX,
+        help="Predicted patches below this are not written; 25 µm² unless said, 0 keeps all.",
+        show_default=False,
+    ),
+]
+ExportMinHole = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=MAX_PATCH_PX,
+        help="Predicted holes below this are filled; 25 µm² unless said, 0 keeps all.",
+        show_default=False,
+    ),
 ]
 Smooth = Annotated[
     int, typer.Option(min=0, max=50, help="Radius of the most frequent class, in pixels.")
@@ -150,7 +174,7 @@ Region = Annotated[
 Focus = Annotated[str | None, typer.Option(metavar="Y,X", help="Begin near this working pixel.")]
 Encoder = Annotated[
     str,
-    typer.Option(help="embedded, a name of 'weights list', a timm name, or NAME=PATH."),
+    typer.Option(help="embedded, organs, a name of 'weights list', a timm name, or NAME=PATH."),
 ]
 Text = Annotated[
     str,

@@ -98,17 +98,46 @@ class DataSet:
                     digest.update(hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()
 
+    @property
+    def pool(self) -> tuple[Sample, ...]:
+        """All training images whose mask is there: what a person could be asked about."""
+        return tuple(each for each in (*self.labelled, *self.unlabelled) if each.mask is not None)
+
     def open_study(self, root: Path, encoder: str, text: str) -> Project:
         """Return the project of one run, made where it is not there yet."""
+        uses = (
+            (self.labelled, Split.TRAIN, True),
+            (self.unlabelled, Split.TRAIN, False),
+            (self.val, Split.VAL, True),
+        )
+        return self._open(root, encoder, text, uses)
+
+    def open_pool(self, root: Path, encoder: str, text: str) -> Project:
+        """Return a project of :attr:`pool` without a label, and of the val images with theirs."""
+        uses = ((self.pool, Split.TRAIN, False), (self.val, Split.VAL, True))
+        return self._open(root, encoder, text, uses)
+
+    def open_answers(self, root: Path, encoder: str, text: str) -> Project:
+        """Return a project of :attr:`pool` and the val images, all of it labelled."""
+        uses = ((self.pool, Split.TRAIN, True), (self.val, Split.VAL, True))
+        return self._open(root, encoder, text, uses)
+
+    def _open(
+        self,
+        root: Path,
+        encoder: str,
+        text: str,
+        uses: Sequence[tuple[Sequence[Sample], Split, bool]],
+    ) -> Project:
+        """Return the project in ``root``, made where it is not there: samples, split, labelled."""
         if root.exists():
             return Project.open(root)
         # Made under another name first: a project cut off half way is never trained on.
         making = root.with_name(f"making-{root.name}")
         shutil.rmtree(making, ignore_errors=True)
         with self._create(making, encoder, text) as project:
-            self._add(project, self.labelled, Split.TRAIN, labels=True)
-            self._add(project, self.unlabelled, Split.TRAIN, labels=False)
-            self._add(project, self.val, Split.VAL, labels=True)
+            for samples, split, labelled in uses:
+                self._add(project, samples, split, labels=labelled)
         making.rename(root)
         flush_folder(root.parent)
         return Project.open(root)

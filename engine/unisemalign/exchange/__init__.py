@@ -2,9 +2,11 @@
 
 from unisemalign.exchange.annotation_xml import import_xml
 from unisemalign.exchange.areas import area_by_class
+from unisemalign.exchange.changes import Changes, count_changes
 from unisemalign.exchange.exporting import Format, export_labels, plan_export
 from unisemalign.exchange.geojson import geojson_classes, import_geojson
 from unisemalign.exchange.importing import check_labels, import_labels, is_mask
+from unisemalign.exchange.ledger import LedgerLine, ledger_csv, read_ledger
 from unisemalign.exchange.masks import (
     MaskConvention,
     check_mask,
@@ -17,8 +19,10 @@ from unisemalign.exchange.planning import ExportPlan, planned_sentence
 from unisemalign.exchange.tissue import export_tissue, import_tissue
 
 __all__ = [
+    "Changes",
     "ExportPlan",
     "Format",
+    "LedgerLine",
     "MaskConvention",
     "Source",
     "UnknownClassesError",
@@ -26,6 +30,7 @@ __all__ = [
     "area_by_class",
     "check_labels",
     "check_mask",
+    "count_changes",
     "export_labels",
     "export_tissue",
     "find_convention",
@@ -36,7 +41,9 @@ __all__ = [
     "import_tissue",
     "import_xml",
     "is_mask",
+    "ledger_csv",
     "level_0_shape",
     "plan_export",
     "planned_sentence",
+    "read_ledger",
 ]

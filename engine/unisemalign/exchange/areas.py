@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import numpy as np
 
 from unisemalign.exchange.pixels import BAND_PX
 from unisemalign.project import Project
 
+
+class Sized(Protocol):
+    """What has a number of pixels."""
+
+    @property
+    def size(self) -> int:
+        """Number of pixels."""
+
+
 _ENOUGH_PX = 64_000_000
 """Of a larger slide a coarser level is counted: the answer must come at once."""
+
+
+def countable_level(levels: Sequence[Sized]) -> int:
+    """Return the finest level of a pyramid that is counted at once: the coarsest if none is."""
+    fitting = [level for level, each in enumerate(levels) if each.size <= _ENOUGH_PX]
+    return fitting[0] if fitting else len(levels) - 1
 
 
 def area_by_class(
@@ -24,7 +42,7 @@ def area_by_class(
         If the round has no prediction of the slide.
     """
     levels = project.predictions(round, slide).levels("class")
-    array = next((each for each in levels if each.size <= _ENOUGH_PX), levels[-1])
+    array = levels[countable_level(levels)]
     names = project.info.class_names
     counts = np.zeros(256, np.int64)
     for y in range(0, array.shape[0], BAND_PX):

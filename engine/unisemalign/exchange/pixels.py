@@ -221,5 +221,5 @@ def _prediction(
         if not project.has_prediction(round_number, name):
             return round_number, None
         return round_number, project.predictions(round_number, name)
-    newest = project.newest_prediction(name)
+    newest = next(iter(project.predicted_rounds(name)), None)
     return newest, None if newest is None else project.predictions(newest, name)

@@ -3,6 +3,7 @@
 from unisemalign.inference.bands import iter_bands, predict_rect
 from unisemalign.inference.blending import Band
 from unisemalign.inference.loading import load_predictor
+from unisemalign.inference.moving import create_from_model
 from unisemalign.inference.plan import Plan
 from unisemalign.inference.predictor import Predictor
 from unisemalign.inference.recent import RecentWindows
@@ -24,6 +25,7 @@ __all__ = [
     "ScoredRegion",
     "SegmentJob",
     "StandaloneModel",
+    "create_from_model",
     "export_model",
     "iter_bands",
     "load_predictor",

@@ -76,9 +76,14 @@ def identify(network: bytes, settings: Settings, where: torch.device) -> str:
 
 
 def check_classes(project: Project, number: int, names: Sequence[str]) -> None:
-    """Raise :class:`ProjectError` unless a round's classes are the project's, in its order."""
-    wanted = [c.name for c in project.info.classes]
-    if list(names) != wanted:
+    """Raise :class:`ProjectError` unless a round's classes are the project's, in its order.
+
+    Classes may have had another name then, and others may have been added since.
+    """
+    known = project.info.classes
+    wanted = [c.name for c in known]
+    same = all(each.answers_to(name) for each, name in zip(known, names, strict=False))
+    if not same or len(names) > len(known):
         raise ProjectError(
             f"Round {number} learned the classes {', '.join(names)}; the project has "
             f"{', '.join(wanted)}. Put them back in project.toml, or train with "

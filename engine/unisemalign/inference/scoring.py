@@ -103,7 +103,8 @@ def score_split(
     predicted before it is compared. Object scores cost about as much as pixel
     scores (some 12 ms for 775 × 522 px), so training's validations compute them too.
     """
-    scores = Scores(predictor.n_classes)
+    # Of a class that was added since the round learned nothing is found.
+    scores = Scores(max(predictor.n_classes, len(project.info.classes)))
     for region in predict_split(project, predictor, split, slides=slides, on_region=on_region):
         predicted = region.predicted
         if cleaning:

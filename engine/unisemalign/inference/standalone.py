@@ -19,17 +19,25 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from unisemalign.errors import WeightsError
+from unisemalign.errors import DataError, WeightsError
 from unisemalign.exchange.exporting import writing_project_results
 from unisemalign.inference.loading import load_predictor
+from unisemalign.inference.moving import portable_weights
 from unisemalign.inference.predictor import Predictor
 from unisemalign.project import Project, Round
 from unisemalign.terms import ModelFormat
 
-_SUFFIX = {"torchscript": ".pt", "bioimageio": ".zip"}
+_SUFFIX = {"torchscript": ".pt", "bioimageio": ".zip", "unisemalign": ".safetensors"}
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time of every member of a package: the same model is the same file."""
 _ALIKE = 1e-4
+_CARDS = "napari-unisemalign's, see its model card"
+_ORIGIN = {
+    "embedded": f"The encoder began as 'embedded', {_CARDS}: trained on EBHI-SEG (Shi et al. 2023, "
+    "CC BY 4.0).\n\n",
+    "organs": f"The encoder began as 'organs', {_CARDS}: ImageNet's EfficientNet-Lite0 "
+    "(Apache-2.0), EBHI-SEG (CC BY 4.0) and fields of many organs, CC BY-SA 4.0 among them.\n\n",
+}
 _SPEC = "0.5.3"
 
 
@@ -62,7 +70,15 @@ class StandaloneModel(nn.Module):
         return logits.fused(*self._shares).softmax(1)
 
 
-def export_model(project: Project, number: int | None, fmt: ModelFormat, out: Path) -> Path:
+def export_model(
+    project: Project,
+    number: int | None,
+    fmt: ModelFormat,
+    out: Path,
+    *,
+    authors: Sequence[str] = (),
+    licence: str | None = None,
+) -> Path:
     """Write a round's model into the folder ``out`` and return the file.
 
     Windows have the round's size (``inference.window_px``) and the project's pixel size; a note
@@ -76,34 +92,52 @@ def export_model(project: Project, number: int | None, fmt: ModelFormat, out: Pa
         Which round; ``None``: the newest with weights.
     fmt
         ``torchscript``: traced, for PyTorch, DJL or C++. ``bioimageio``: the same in a package with
-        test tensors, of specification 0.5.3.
+        test tensors, of specification 0.5.3. ``unisemalign``: for a project of this program
+        (:func:`~unisemalign.inference.create_from_model`), with any encoder, whose own weights
+        stay out of it.
     out
         The folder.
+    authors, licence
+        Whose model it is, and under which terms it may be used (an SPDX name, such as
+        ``CC-BY-4.0``). A package names both; nobody but the person who trained it can say so.
 
     Raises
     ------
     DataError
-        If something else lies there.
+        If something else lies there, or a package is asked for without authors or licence.
     ProjectError
         If there is no such round, or the disk is full.
     WeightsError
         If its encoder's weights are someone else's, or the traced model answers otherwise.
     """
+    if fmt == "bioimageio" and not (authors and licence):
+        raise DataError(
+            "A bioimage.io package needs an author and a licence, found "
+            f"{'no licence' if authors else 'no author'}. Name yours: "
+            '--author "Name" (more than once for several) and --licence CC-BY-4.0 (an SPDX name).'
+        )
     predictor, made = load_predictor(project, number, ["device=cpu", "precision=float32"])
-    _refuse_others_weights(predictor)
     side = predictor.settings.inference.window_px
     example = _example(side)
-    weights, answer = _traced(StandaloneModel(predictor), example)
+    if fmt == "unisemalign":
+        weights, answer = portable_weights(project, made), example
+    else:
+        _refuse_others_weights(predictor)
+        weights, answer = _traced(StandaloneModel(predictor), example)
     name = f"{project.root.stem}-round-{made.number}{_SUFFIX[fmt]}"
     note = _note(project, made, side)
+    if authors:
+        note["authors"] = list(authors)
+    if licence:
+        note["license"] = licence
     with (
         writing_project_results(project, Path(out).absolute(), [name]) as results,
         results.replaced(name, note) as part,
     ):
-        if fmt == "torchscript":
-            part.write_bytes(weights)
-        else:
+        if fmt == "bioimageio":
             _write_package(part, note, weights, example, answer)
+        else:
+            part.write_bytes(weights)
     return Path(out) / name
 
 
@@ -113,7 +147,7 @@ def _refuse_others_weights(predictor: Predictor) -> None:
         raise WeightsError(
             f"Only a model of our own weights is written into a file, found the encoder "
             f"'{predictor.settings.model.encoder}', whose licence is its owner's. Train with the "
-            f"embedded encoder to give a model away; inside a project any encoder can be used."
+            f"encoder 'embedded' or 'organs' to give a model away; in a project any can be used."
         )
 
 
@@ -153,6 +187,7 @@ def _note(project: Project, made: Round, side: int) -> dict[str, Any]:
         "project": project.root.stem,
         "round": made.number,
         "method": made.method,
+        "encoder": info.encoder,
         "window_px": side,
         "spacing_um": info.spacing_um,
         "classes": [{"name": each.name, "color": each.color} for each in info.classes],
@@ -200,8 +235,7 @@ def _readme(note: dict[str, Any]) -> str:
         f"# {note['project']}, round {note['round']}\n\n"
         f"Segments histology into: {classes}. Input: {note['input']}, at {note['spacing_um']:g} µm "
         f"a pixel; output: {note['output']}.\n\n"
-        f"The encoder began as the embedded one of napari-unisemalign, trained on EBHI-SEG (Shi et "
-        f"al. 2023, CC BY 4.0).\n\n"
+        f"{_ORIGIN.get(note['encoder'], '')}"
         f"## Validation\n\nCompare its map with regions you labelled yourself and held out. "
         f"Research use only.\n"
     )
@@ -225,15 +259,14 @@ def _described(note: dict[str, Any], members: dict[str, bytes]) -> dict[str, Any
         return {"id": name, "axes": axes, "test_tensor": held(test), "data": data}
 
     names = [each["name"] for each in note["classes"]]
-    author = {"name": "The napari-unisemalign authors"}
     return {
         "format_version": _SPEC,
         "type": "model",
         "name": _plain(f"{note['project']} round {note['round']}"),
         "description": f"Segmentation of histology: {', '.join(names)}."[:1024],
-        "authors": [author],
+        "authors": [{"name": name} for name in note["authors"]],
         "cite": [{"text": "UniSemAlign", "url": "https://arxiv.org/abs/2604.09169"}],
-        "license": "CC-BY-4.0",
+        "license": note["license"],
         "documentation": "README.md",
         "covers": ["cover.png"],
         "tags": ["histology", "segmentation", "semi-supervised"],

@@ -168,14 +168,21 @@ class Method(Counted, ABC):
     def groups(self) -> list[Group]:
         """Return everything that learns by gradient, each parameter in one group.
 
-        By default the students' encoders and projections (``training.backbone_rate``), and the
-        rest.
+        By default the students' encoders and projections, at ``training.backbone_rate`` times the
+        encoder's pace, and the rest.
         """
-        backbone = [part for n in self.students() for part in (n.encoder, n.low, n.high)]
-        slow = {id(p): p for part in backbone for p in part.parameters() if p.requires_grad}
-        rest = [p for p in self.parameters() if p.requires_grad and id(p) not in slow]
+        slow: dict[float, dict[int, nn.Parameter]] = {}
+        known: set[int] = set()
+        for network in self.students():
+            paced = slow.setdefault(network.encoder.pace, {})
+            for part in (network.encoder, network.low, network.high):
+                learned = {id(p): p for p in part.parameters() if p.requires_grad}
+                paced.update({k: p for k, p in learned.items() if k not in known})
+                known |= learned.keys()
+        rest = [p for p in self.parameters() if p.requires_grad and id(p) not in known]
         rate = self.settings.training.backbone_rate
-        return [Group(tuple(slow.values()), rate), Group(tuple(rest), 1.0)]
+        groups = [Group(tuple(found.values()), rate * pace) for pace, found in slow.items()]
+        return [*groups, Group(tuple(rest), 1.0)]
 
     def candidates(self) -> dict[str, Network]:
         """Return the networks that may be kept, by name, the best guess first.

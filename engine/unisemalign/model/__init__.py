@@ -9,7 +9,7 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from unisemalign.model.build import NETWORKS, build_network
-from unisemalign.model.checkpoints import load_network, save_network
+from unisemalign.model.checkpoints import grow_classes, load_network, save_network
 from unisemalign.model.encoders import Encoder, build_encoder
 from unisemalign.model.network import Features, Logits, Network
 from unisemalign.model.text import TextTower, build_text_tower
@@ -24,6 +24,7 @@ __all__ = [
     "build_encoder",
     "build_network",
     "build_text_tower",
+    "grow_classes",
     "load_network",
     "save_network",
 ]

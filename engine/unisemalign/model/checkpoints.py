@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
+import torch
 from annotated_types import Len
 from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
@@ -119,6 +120,26 @@ def load_network(path: Path) -> tuple[Network, Settings, list[str]]:
     check_published(network, about)
     load_trained_state(network, state)
     return network.eval(), settings, list(classes)
+
+
+def grow_classes(learned: Network, fresh: Network) -> Network:
+    """Return a network of ``fresh``'s classes with what another one of fewer has learned.
+
+    Parts that do not depend on the number of classes are ``learned``'s; so are, in parts with a row
+    a class, the rows of the classes it knew, which are the first ones. The rest is ``fresh``'s.
+    """
+    grown = fresh.copied()
+    state = grown.state_dict()
+    with torch.no_grad():
+        for name, value in learned.state_dict().items():
+            mine = state.get(name)
+            if not isinstance(mine, Tensor) or not isinstance(value, Tensor):
+                continue
+            if mine.shape == value.shape:
+                mine.copy_(value)
+            elif mine.shape[1:] == value.shape[1:] and value.shape[0] == learned.n_classes:
+                mine[: learned.n_classes].copy_(value)
+    return grown
 
 
 def _read_header(path: Path, about: Mapping[str, str]) -> tuple[Settings, dict[str, str]]:

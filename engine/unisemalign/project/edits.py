@@ -86,7 +86,7 @@ class LabelEditor:
         self._journal = journal
         self._store_of = store_of
         self._lock = lock
-        self._n_classes = n_classes
+        self.n_classes = n_classes
         self.remarks: list[str] = []
 
     def write(
@@ -294,9 +294,9 @@ class LabelEditor:
         rect, values, origin = edit.rect, edit.values, edit.origin
         check_rect(rect, slide.shape_yx, "An edit")
         check_pixels(values, rect, "An edit's labels")
-        if values.max() > self._n_classes:
+        if values.max() > self.n_classes:
             raise DataError(
-                f"Labels want values 0…{self._n_classes}, found {values.max()}. "
+                f"Labels want values 0…{self.n_classes}, found {values.max()}. "
                 f"Add the class to project.toml, or draw with a class that exists."
             )
         if isinstance(origin, Origin):

@@ -32,6 +32,22 @@ class ClassInfo(BaseModel):
     name: _Text = Field(min_length=1, pattern=r"\S", description="a name that is not empty")
     color: _Text = Field(pattern=r"^#[0-9a-fA-F]{6}$", description="a colour such as '#e69f00'")
     words: tuple[_Text, ...] = Field(default=(), description="a list of texts")
+    former: tuple[_Text, ...] = Field(
+        default=(), description="a list of the names it had before, by which older rounds know it"
+    )
+
+    def answers_to(self, name: str) -> bool:
+        """Tell whether this is, or was, the class's name."""
+        return name in {self.name, *self.former}
+
+    def changed(self, *, name: str, color: str) -> ClassInfo:
+        """Return the class under another name and colour; it still answers to its names so far."""
+        if name == self.name:
+            return self.model_copy(update={"color": color})
+        words = (name,) if self.words == (self.name,) else self.words
+        former = tuple(dict.fromkeys((*self.former, self.name)))
+        kept = tuple(each for each in former if each != name)
+        return ClassInfo(name=name, color=color, words=words, former=kept)
 
 
 class ProjectInfo(BaseModel):
@@ -149,6 +165,8 @@ def write_info(path: Path, info: ProjectInfo) -> None:
         table.add("name", each.name)
         table.add("color", each.color)
         table.add("words", list(each.words))
+        if each.former:
+            table.add("former", list(each.former))
         classes.append(table)
     document.add(tomlkit.nl())
     document.add(

@@ -252,6 +252,14 @@ class Journal:
         rows = self._database.rows("SELECT before, after FROM journal WHERE id = ?", (entry.id,))
         return Pixels.unpacked(rows[0][side], entry.rect)
 
+    def highest_label(self, entry: JournalEntry) -> int:
+        """Return the highest label on both sides of an edit; 0 where its row is damaged."""
+        try:
+            sides = [self.pixels(entry, side).labels for side in ("before", "after")]
+        except UnreadableEditError:
+            return 0
+        return max(int(each.max(initial=0)) for each in sides)
+
     def _start(
         self, connection: sqlite3.Connection, staged: Sequence[tuple[int, RegionWish]]
     ) -> Act:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from shlex import quote
@@ -33,7 +33,7 @@ from unisemalign.project.info import (
     read_info,
     write_info,
 )
-from unisemalign.project.journal import Journal, RegionWish
+from unisemalign.project.journal import Journal, RegionWish, UnreadableEditError
 from unisemalign.project.labels import LabelStore, check_rect
 from unisemalign.project.locks import ProcessLock
 from unisemalign.project.names import unique_name
@@ -236,6 +236,36 @@ class Project:
         While it stays the same, slides, regions, rounds and journal need not be read again.
         """
         return self._database.version()
+
+    def set_classes(self, classes: Sequence[ClassInfo]) -> None:
+        """Rename and recolour classes, add some at the end, or take the last ones away.
+
+        The order stays: label value k is the class at place k−1.
+
+        Raises
+        ------
+        ProjectError
+            If a class that was ever labelled would be gone, or names or colours are impossible.
+        """
+        wanted = [each.model_dump() for each in classes]
+        info = build_info({**self.info.model_dump(), "classes": wanted}, "The classes")
+        count = len(info.classes)
+        with self._editor.alone():
+            for entry in self.journal(limit=None) if count < len(self.info.classes) else ():
+                if self._journal.highest_label(entry) > count:
+                    name = self.info.classes[-1].name
+                    raise ProjectError(
+                        f"Removing a class needs it to be unused, found labels of '{name}', now or "
+                        f"in what can be taken back, on slide '{entry.slide}'. Rename it instead."
+                    )
+            # A kill between the two leaves more classes in the file than in the table, as a
+            # person's own edit of the file does.
+            with disk_full_told(self.layout.info):
+                if count < len(self.info.classes):
+                    _note_class_count(self._database, count)
+                write_info(self.layout.info, info)
+                _note_class_count(self._database, count)
+            self.info, self._editor.n_classes = info, count
 
     # Locks
 
@@ -592,9 +622,21 @@ class Project:
         """Make the act undone last again; ``None`` if there is none."""
         return self._editor.redo()
 
-    def journal(self, limit: int = 100) -> list[JournalEntry]:
-        """Return the newest edits, newest first."""
-        return self._journal.entries(limit)
+    def journal(self, limit: int | None = 100) -> list[JournalEntry]:
+        """Return the newest edits, newest first; every one when ``limit`` is ``None``."""
+        return self._journal.entries(-1 if limit is None else limit)
+
+    def regions_of(self, entry: JournalEntry) -> list[int]:
+        """Return the ids of the regions an edit belongs to."""
+        return self._journal.regions_of(entry)
+
+    def changed_pixels(self, entry: JournalEntry) -> int:
+        """Return how many pixels have another label after an edit; 0 where its row is damaged."""
+        try:
+            sides = [self._journal.pixels(entry, side).labels for side in ("before", "after")]
+        except UnreadableEditError:
+            return 0
+        return int((sides[0] != sides[1]).sum())
 
     def check_labels(self, name: str) -> None:
         """Raise :class:`ProjectError` where the journal holds labels that the folder has lost."""
@@ -715,9 +757,10 @@ class Project:
         return self._rounds.get(number)
 
     def latest_round(self, *, besides: int | None = None) -> Round | None:
-        """Return the newest round that has a model (``best.safetensors``), or ``None``.
+        """Return the newest round that has a model and is in use, or ``None``.
 
-        ``besides`` is left out: a round in training has a model that changes.
+        Its model is ``best.safetensors``. ``besides`` is left out: a round in training has a model
+        that changes. A round that was set aside (:meth:`use_round`) is not in use.
         """
         return self._rounds.latest(besides)
 
@@ -730,6 +773,32 @@ class Project:
     ) -> Round:
         """Change a round's state or scores."""
         return self._rounds.update(number, state, scores)
+
+    def use_round(self, number: int) -> Round:
+        """Go back, or forward, to a round: its model and predictions are the newest in use.
+
+        Rounds newer than it are set aside: nothing of them is removed, and each can be asked for
+        again. The next round starts from this one.
+
+        Raises
+        ------
+        ProjectError
+            If there is no such round, or it has no model.
+        """
+        found = self._rounds.get(number)
+        if not found.layout.weights.is_file():
+            raise ProjectError(
+                f"Using a round needs its model, round {number} has none: its state is "
+                f"'{found.state}'. Choose another round, or train it to its end."
+            )
+        aside = {each.number for each in self.rounds() if each.set_aside}
+        newer = {each.number for each in self.rounds() if each.number > number}
+        self.set_rounds_aside((aside | newer) - {number})
+        return self._rounds.get(number)
+
+    def set_rounds_aside(self, numbers: Collection[int]) -> None:
+        """Leave the models and predictions of these rounds unused, and of no others."""
+        self._rounds.set_aside(numbers)
 
     # Predictions
 
@@ -769,17 +838,11 @@ class Project:
         number, name = self._rounds.get(round).number, self.slide(slide_name).name
         return self.layout.prediction(number, name).is_dir()
 
-    def newest_prediction(self, slide_name: str) -> int | None:
-        """Return the newest round that says anything about a slide, or ``None``."""
+    def predicted_rounds(self, slide_name: str) -> list[int]:
+        """Return the rounds in use that say anything about a slide, the newest first."""
         name = self.slide(slide_name).name
-        return next(
-            (
-                each.number
-                for each in reversed(self.rounds())
-                if self.layout.prediction(each.number, name).is_dir()
-            ),
-            None,
-        )
+        rounds = [each.number for each in reversed(self.rounds()) if not each.set_aside]
+        return [number for number in rounds if self.layout.prediction(number, name).is_dir()]
 
     # Inside
 
@@ -911,8 +974,12 @@ def _check_facts(database: Database, info: ProjectInfo) -> None:
             f"{len(info.classes)}. Put the missing ones back; names and colours may change."
         )
     if len(info.classes) > n_classes and database.read_only is None:
-        with database.transaction() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO facts (key, value) VALUES ('n_classes', ?)",
-                (len(info.classes),),
-            )
+        _note_class_count(database, len(info.classes))
+
+
+def _note_class_count(database: Database, count: int) -> None:
+    """Write down how many classes labels may use."""
+    with database.transaction() as connection:
+        connection.execute(
+            "INSERT OR REPLACE INTO facts (key, value) VALUES ('n_classes', ?)", (count,)
+        )

@@ -88,6 +88,8 @@ class Round:
         What it reached; ``None`` before it is done.
     created
         Seconds since 1970.
+    set_aside
+        Whether neither its model nor its predictions are used, until somebody asks for the round.
     """
 
     number: int
@@ -98,6 +100,7 @@ class Round:
     preset: str
     scores: RoundScores | None = None
     created: float = 0.0
+    set_aside: bool = False
 
     @property
     def layout(self) -> RoundLayout:

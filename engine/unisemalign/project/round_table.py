@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from collections.abc import Collection, Set
 from pathlib import Path
 from typing import get_args
 
@@ -14,6 +15,9 @@ from unisemalign.project.records import Round, RoundState
 from unisemalign.project.rows import RoundRow, SoundRows, read_row
 from unisemalign.protocol import RoundScores, read_note
 from unisemalign.runtime.files import disk_full_told, flush_folder, make_folder
+
+_SET_ASIDE = "round set aside: "
+"""Begins the fact of a round that is not used."""
 
 
 class RoundTable:
@@ -32,7 +36,13 @@ class RoundTable:
         return self._read().damage
 
     def _read(self) -> SoundRows[Round]:
-        return SoundRows(self._database.rows("SELECT * FROM rounds ORDER BY number"), self._round)
+        aside = self._set_aside()
+        rows = self._database.rows("SELECT * FROM rounds ORDER BY number")
+        return SoundRows(rows, lambda row: self._round(row, aside))
+
+    def _set_aside(self) -> set[str]:
+        rows = self._database.rows("SELECT key FROM facts WHERE key LIKE ?", (f"{_SET_ASIDE}%",))
+        return {row["key"].removeprefix(_SET_ASIDE) for row in rows}
 
     def get(self, number: int) -> Round:
         """Return one round; :class:`ProjectError` when there is none."""
@@ -40,11 +50,11 @@ class RoundTable:
         if not rows:
             known = ", ".join(str(each.number) for each in self.all()) or "none yet"
             raise ProjectError(f"The project has no round {number}. Its rounds: {known}.")
-        return self._round(rows[0])
+        return self._round(rows[0], self._set_aside())
 
     def latest(self, besides: int | None = None) -> Round | None:
-        """Return the newest round but ``besides`` that has a model, or ``None``."""
-        others = [each for each in self.all() if each.number != besides]
+        """Return the newest round but ``besides`` that has a model and is used, or ``None``."""
+        others = [each for each in self.all() if each.number != besides and not each.set_aside]
         with_model = [each for each in others if each.layout.weights.is_file()]
         return with_model[-1] if with_model else None
 
@@ -97,13 +107,20 @@ class RoundTable:
             )
         return self.get(number)
 
+    def set_aside(self, numbers: Collection[int]) -> None:
+        """Write down which rounds are not used: these, and no other."""
+        facts = [(f"{_SET_ASIDE}{self.get(number).number}",) for number in numbers]
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM facts WHERE key LIKE ?", (f"{_SET_ASIDE}%",))
+            connection.executemany("INSERT INTO facts (key, value) VALUES (?, 1)", facts)
+
     def _folders(self) -> list[int]:
         # A folder without a row was left by a kill between the two: its number is not used again.
         if not self._folder.is_dir():
             return []
         return [int(path.name) for path in self._folder.iterdir() if path.name.isdecimal()]
 
-    def _round(self, row: sqlite3.Row) -> Round:
+    def _round(self, row: sqlite3.Row, set_aside: Set[str]) -> Round:
         kept = read_row(RoundRow, row)
         return Round(
             number=kept.number,
@@ -114,6 +131,7 @@ class RoundTable:
             preset=kept.preset,
             scores=_read_scores(kept.number, kept.scores),
             created=kept.created,
+            set_aside=str(kept.number) in set_aside,
         )
 
 

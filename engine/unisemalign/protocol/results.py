@@ -203,6 +203,65 @@ class TrainDone(Done, RoundScores):
     round: RoundNumber
 
 
+class ListedRound(ProtocolModel):
+    """A round, and whether its model and predictions are used.
+
+    ``mdice``, ``mdice_interval``: on held-out regions. ``verdict``: a sentence on the round before.
+    """
+
+    number: Count
+    state: str
+    method: str
+    in_use: bool
+    set_aside: bool
+    mdice: Share | None = None
+    mdice_interval: tuple[Share, Share] | None = None
+    verdict: str = ""
+
+
+class ChangedSlide(ProtocolModel):
+    """What changed on a slide between two rounds.
+
+    Attributes
+    ----------
+    share
+        Part that changed its class, of what both rounds have labelled.
+    gained_um2
+        Class name → area in µm² that it gained; negative where it lost.
+    """
+
+    slide: str
+    share: Share
+    gained_um2: dict[str, float]
+
+
+class RoundsDone(Done):
+    """The rounds of a project; with ``--compare`` what changed from one to another."""
+
+    verb: Literal["rounds"] = "rounds"
+    rounds: tuple[ListedRound, ...]
+    changes: tuple[ChangedSlide, ...] = ()
+
+
+class LedgerRow(ProtocolModel):
+    """What a person did before a round: see the columns of ``unisemalign ledger --csv``."""
+
+    round: RoundNumber | None
+    minutes: float = Field(ge=0)
+    regions: Count
+    pixels: Count
+    imported_pixels: Count
+    mdice: Share | None
+    interval: tuple[Share, Share] | None
+
+
+class LedgerDone(Done):
+    """What each round cost a person and what it brought."""
+
+    verb: Literal["ledger"] = "ledger"
+    lines: tuple[LedgerRow, ...]
+
+
 class EvaluateDone(Done, SplitScores):
     """A round was scored on the regions of a split."""
 
@@ -298,6 +357,19 @@ class BenchmarkTableDone(Done):
     report: str
 
 
+class BenchmarkEffortDone(Done):
+    """What regions brought, by how they were chosen; ``report`` is the page that shows it.
+
+    Each of ``rows`` has ``dataset``, ``arm``, ``points`` (``regions``, ``share`` of the pool's
+    pixels in per cent, ``mdice`` as a spread in per cent), ``full`` and ``enough``: spreads of the
+    whole pool's mDice and of the regions after which most of it is reached, or ``None``.
+    """
+
+    verb: Literal["benchmark effort"] = "benchmark effort"
+    rows: tuple[dict[str, Any], ...]
+    report: str
+
+
 class ModelExportDone(Done):
     """A round's model was written into a file."""
 
@@ -350,6 +422,7 @@ AnyDone = Annotated[
     | ExportDone
     | RecoverDone
     | BenchmarkDone
+    | BenchmarkEffortDone
     | BenchmarkTableDone
     | ModelExportDone
     | WeightsListDone
@@ -373,6 +446,7 @@ RESULTS: tuple[type[Done], ...] = (
     ExportDone,
     RecoverDone,
     BenchmarkDone,
+    BenchmarkEffortDone,
     BenchmarkTableDone,
     ModelExportDone,
     WeightsListDone,

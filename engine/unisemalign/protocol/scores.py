@@ -16,6 +16,9 @@ class SplitScores(ProtocolModel):
         How many regions were scored.
     dice_per_class, jaccard_per_class
         ``(C,)``, in the order of the project's classes.
+    mdice_interval
+        What mDice might be on other regions of the same kind: lower and upper end of its 95 %
+        interval over regions. ``None`` below three regions.
     """
 
     images: Count
@@ -27,6 +30,7 @@ class SplitScores(ProtocolModel):
     object_f1: Share | None
     dice_per_class: tuple[Share | None, ...]
     jaccard_per_class: tuple[Share | None, ...]
+    mdice_interval: tuple[Share, Share] | None = None
 
 
 class StepScores(SplitScores):
@@ -75,6 +79,25 @@ class TestScores(SplitScores):
     step: Count | None = None
 
 
+class RoundBefore(ProtocolModel):
+    """The round that was in use until then, on the held-out regions of the new one.
+
+    Attributes
+    ----------
+    round
+        Its number.
+    mdice
+        Its mean Dice on those regions, 0…1.
+    noise
+        What the difference of the two may be by chance (two standard errors); ``None`` below
+        three regions.
+    """
+
+    round: Count
+    mdice: Share
+    noise: float | None = Field(None, ge=0)
+
+
 class RoundScores(ProtocolModel):
     """What a finished round says of itself: its ``scores.json`` and its row in the project.
 
@@ -98,6 +121,9 @@ class RoundScores(ProtocolModel):
         the system does not tell.
     needs
         What the method needs beyond one network and labelled crops, in words.
+    before
+        What was in use before it, scored on the same regions; ``None`` where there was nothing, or
+        nothing is held out.
     """
 
     version: int = Field(VERSION, ge=1, le=VERSION, description=f"a version up to {VERSION}")
@@ -112,6 +138,25 @@ class RoundScores(ProtocolModel):
     learned_parameters: Count | None = None
     peak_memory_mb: float | None = Field(None, ge=0)
     needs: tuple[str, ...] = ()
+    before: RoundBefore | None = None
+
+    @property
+    def has_fallen(self) -> bool:
+        """Whether the round that was in use before scores higher on the same regions."""
+        return self.before is not None and self.dice is not None and self.dice < self.before.mdice
+
+    def verdict(self) -> str:
+        """Return in a sentence how the round compares with the one before; empty if it does not."""
+        if self.before is None or self.dice is None:
+            return ""
+        before = self.before
+        said = (
+            f"Held-out Dice {100 * self.dice:.1f}; round {before.round} has "
+            f"{100 * before.mdice:.1f} on the same regions"
+        )
+        if before.noise is not None and abs(self.dice - before.mdice) <= before.noise:
+            said += f", a difference that chance may make (±\u00a0{100 * before.noise:.1f})"
+        return f"{said}: round {before.round} stays in use." if self.has_fallen else f"{said}."
 
     @property
     def dice(self) -> float | None:

@@ -78,6 +78,25 @@ def pooled_dice(counts: Counts) -> float:
     return float(2 * inter / (union + inter)) if union > 0 else float("nan")
 
 
+def mean_noise(one: Sequence[Counts], two: Sequence[Counts]) -> float | None:
+    """Return two standard errors of the difference of two mean Dice on the same images.
+
+    One array a class, of both sides. By leaving out one image at a time; ``None`` below three
+    images.
+    """
+    images = len(one[0])
+    if images < 3:
+        return None
+    without = []
+    for left_out in range(images):
+        kept = np.arange(images) != left_out
+        sides = [np.array([pooled_dice(each[kept]) for each in side]) for side in (one, two)]
+        known = ~np.isnan(sides[0]) & ~np.isnan(sides[1])
+        without.append(float((sides[0] - sides[1])[known].mean()) if known.any() else 0.0)
+    spread = np.array(without)
+    return 2 * float(np.sqrt((images - 1) / images * ((spread - spread.mean()) ** 2).sum()))
+
+
 def paired_noise(one: Counts, two: Counts) -> float:
     """Return two standard errors of the difference of two pooled Dice on the same images.
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from unisemalign.errors import TrainingError, WeightsError
-from unisemalign.inference.loading import check_classes
+from unisemalign.errors import TrainingError, UnisemalignError, WeightsError
+from unisemalign.inference.loading import check_classes, load_predictor
 from unisemalign.methods import Batch, Method, build_method
-from unisemalign.model import build_network, load_network
+from unisemalign.model import build_network, grow_classes, load_network
 from unisemalign.model.token_cache import TokenCache
 from unisemalign.project import Project, Round
-from unisemalign.protocol import Message, RoundScores, Start, Step, StepScores
+from unisemalign.protocol import Message, RoundBefore, RoundScores, Start, Step, StepScores
 from unisemalign.runtime import CancelToken, Events, Pace
 from unisemalign.runtime.device import (
     choose_device,
@@ -97,7 +97,21 @@ class Loop:
             learned_parameters=sum(p.numel() for p in method.parameters() if p.requires_grad),
             peak_memory_mb=peak_memory_mb(device),
             needs=method.extras(),
+            before=self._before(validation) if self.team.rank == 0 else None,
         )
+
+    def _before(self, validation: Validation) -> RoundBefore | None:
+        """Score the round that is in use until now on the regions this one was scored on."""
+        used = self.project.latest_round(besides=self.round.number)
+        if used is None or validation.best is None:
+            return None
+        try:
+            device = [f"device={self.settings.device}"]
+            predictor, _ = load_predictor(self.project, used.number, device)
+            return validation.compared(predictor, used.number)
+        except UnisemalignError as error:
+            self.events.emit(Message(text=f"Round {used.number} was not compared with. {error}"))
+            return None
 
     @property
     def _checkpoint(self) -> Path:
@@ -121,6 +135,8 @@ class Loop:
             found = self.project.round(self.round.parent).layout
             parent, _, names = load_network(found.weights)
             check_classes(self.project, self.round.parent, names)
+            if parent.n_classes < network.n_classes:
+                parent = grow_classes(parent, network)
             try:
                 method.inherit(parent)
             except WeightsError as error:

@@ -14,7 +14,7 @@ from unisemalign.errors import (
 from unisemalign.methods import build_method
 from unisemalign.model import Network, load_network
 from unisemalign.project import Project, Round
-from unisemalign.protocol import Cancelled, Failed, RoundLayout, TrainDone
+from unisemalign.protocol import Cancelled, Failed, Message, RoundLayout, TrainDone
 from unisemalign.runtime import (
     CancelToken,
     Events,
@@ -109,6 +109,11 @@ def _finish(loop: Loop, *, resume: bool) -> Round:
             raise
         # In this order: a round that is done has its scores, whatever happens between.
         write_json(loop.round.layout.scores, scores.model_dump(mode="json"))
+        if scores.has_fallen:  # it is offered, not taken: the person can use it all the same
+            aside = [each.number for each in project.rounds() if each.set_aside]
+            project.set_rounds_aside({*aside, number})
+        if verdict := scores.verdict():
+            events.emit(Message(text=verdict))
         project.set_round(number, state="done", scores=scores)
         events.emit(TrainDone(round=number, **scores.model_dump()))
     return project.round(number)

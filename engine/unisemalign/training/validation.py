@@ -18,7 +18,7 @@ from unisemalign.project import Project, Split
 from unisemalign.runtime import Events
 from unisemalign.settings import Settings
 from unisemalign.slides import SpacedSlide
-from unisemalign.training.classes import ClassWatch, Counts, suits_better
+from unisemalign.training.classes import ClassWatch, Counts, mean_noise, suits_better
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,17 @@ class Validation:
             self._keep(networks, name)
         kept = known.get((self.best or {}).get("candidate", name), top)
         self.last = kept.summary
+
+    def compared(self, predictor: Predictor, number: int) -> protocol.RoundBefore | None:
+        """Return what round ``number``, whose ``predictor`` it is, reaches on the same regions."""
+        scores = score_split(self.project, predictor, Split.VAL, slides=self._slides)
+        mdice = scores.summary()["mdice"]
+        if not isinstance(mdice, float):
+            return None
+        counts = scores.overlap.class_counts()
+        same = len(counts) == len(self._best_counts) and len(counts[0]) == len(self._best_counts[0])
+        noise = mean_noise(self._best_counts, counts) if same else None
+        return protocol.RoundBefore(round=number, mdice=mdice, noise=noise)
 
     def _is_better(self, top: Scored) -> bool:
         if self.best is None:

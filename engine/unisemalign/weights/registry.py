@@ -68,6 +68,8 @@ class Published(BaseModel):
     repo, files
         Repository on the Hugging Face hub, and its weight files: the first that exists is used.
         Ours have none.
+    package
+        An installed Python package that brings the same files, in its ``model.zip``.
     licence, gated
         Whose terms; whether the hub asks to accept them before it gives the file.
     layout
@@ -99,7 +101,7 @@ class Published(BaseModel):
     gflop
         Arithmetic for a million pixels, counted, of an encoder that is no plain transformer.
     sha256
-        Of our own file, which comes with the package.
+        Of the file, where the publisher's is known or it is our own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -110,6 +112,7 @@ class Published(BaseModel):
     licence: str
     gated: bool = False
     repo: str | None = None
+    package: str | None = None
     files: tuple[str, ...] = ()
     layout: Literal["timm", "hf_vit", "hf_dinov2", "coca", "clip", "hf_clip", "bert"] | None = None
     keys: str = ""

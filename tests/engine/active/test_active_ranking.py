@@ -37,13 +37,17 @@ def _add(project: Project, folder: Path, name: str, shape_yx: tuple[int, int]) -
 
 
 def _predict(
-    project: Project, name: str, doubts: list[tuple[Rect, int]], rect: Rect = WHOLE
+    project: Project,
+    name: str,
+    doubts: list[tuple[Rect, int]],
+    rect: Rect = WHOLE,
+    number: int = 1,
 ) -> None:
     """Predict gland with full confidence, but less under ``doubts``."""
     confidence = np.full(SHAPE, 255, np.uint8)
     for where, value in doubts:
         confidence[where.slices] = value
-    store = project.predictions(1, name, create=True)
+    store = project.predictions(number, name, create=True)
     store.write(
         rect,
         classes=np.full(rect.shape, 2, np.uint8),
@@ -64,6 +68,18 @@ def test_the_doubtful_place_comes_first(project):
     assert queue[0].reason == "decoder unsure on 100 %: all gland"
     assert queue[0].score == pytest.approx(0.5 * (1 - 60 / 255), abs=0.01)
     assert (queue[0].round, queue[0].split) == (1, Split.TRAIN)
+
+
+def test_each_place_is_ranked_by_the_newest_round_that_has_been_there(project):
+    _predict(project, "a", [(Rect(0, 0, 256, 256), 60), (Rect(512, 640, 256, 256), 90)])
+    project.new_round(method="m", preset="p")
+    _predict(project, "a", [(Rect(0, 0, 128, 128), 100)], Rect(0, 0, 256, 512), number=2)
+    first, *rest = rank_regions(project, count=6)
+    assert (first.rect, first.round) == (Rect(512, 640, 256, 256), 1)  # round 2 was not there
+    newer = [each for each in rest if Rect(0, 0, 256, 512).intersect(each.rect) == each.rect]
+    assert {each.round for each in newer} == {2}
+    assert newer[0].score < first.score  # though round 1 doubted that place most
+    assert {each.round for each in rank_regions(project, 1, count=6)} == {1}
 
 
 def test_dissent_and_borders_count(project):

@@ -14,7 +14,9 @@ import tifffile
 import zarr
 from PIL import Image
 from shapely.geometry import Polygon, shape
+from typer.testing import CliRunner
 
+from unisemalign.cli.app import app
 from unisemalign.errors import DataError, ProjectError
 from unisemalign.exchange import (
     area_by_class,
@@ -27,7 +29,7 @@ from unisemalign.exchange import (
     planned_sentence,
 )
 from unisemalign.geometry import Rect
-from unisemalign.project import Cleaning, Origin
+from unisemalign.project import Cleaning, Origin, Project
 from unisemalign.protocol import Message
 from unisemalign.runtime.results import content_sha256
 
@@ -437,3 +439,28 @@ def test_labels_that_were_lost_are_not_left_out(labelled, tmp_path):
     (path,) = export_labels(project, tmp_path / "out", "png")
     with Image.open(path) as image:
         assert np.array_equal(np.asarray(image), labels - np.uint8(1))
+
+
+def test_the_command_leaves_specks_out_unless_it_is_told_otherwise(tmp_path):
+    with Project.create(tmp_path / "p", classes=["a", "b"], spacing_um=0.5) as project:
+        Image.new("RGB", (128, 96)).save(tmp_path / "x.png")
+        project.add_slide(tmp_path / "x.png", spacing_um=0.5)
+        number = project.new_round(method="m", preset="p").number
+        classes = np.ones((96, 128), np.uint8)
+        classes[10:19, 10:20] = 2  # 90 px, 22.5 µm²
+        classes[50:61, 50:60] = 2  # 110 px, 27.5 µm²
+        planes = {name: np.zeros((96, 128), np.uint8) for name in ("confidence", "disagreement")}
+        store = project.predictions(number, "x", create=True)
+        store.write(Rect(0, 0, 96, 128), classes=classes, **planes)
+        project.set_round(number, state="done")
+
+    def written(name, *flags):
+        told = CliRunner().invoke(
+            app, ["export", str(tmp_path / "p"), "--out", str(tmp_path / name), *flags]
+        )
+        assert told.exit_code == 0, told.output
+        return np.asarray(Image.open(next((tmp_path / name).glob("*.png"))))
+
+    assert (written("usual") == 1).sum() == 110
+    assert (written("all", "--min-object-px", "0") == 1).sum() == 200
+    assert (written("none", "--min-object-px", "111") == 1).sum() == 0

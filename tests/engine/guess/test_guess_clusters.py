@@ -68,7 +68,7 @@ def test_clusters_wait_for_names_and_no_one_takes_them_for_classes(project):
     numbers = whole(FirstGuess(project).clusters("a"))
     assert set(np.unique(numbers)) - {0} == {1, 2, 3}
     assert project.rounds() == []
-    assert project.newest_prediction("a") is None
+    assert project.predicted_rounds("a") == []
     with pytest.raises(ProjectError, match="no round 0"):
         project.predictions(0, "a")
 
@@ -97,7 +97,7 @@ def test_named_clusters_become_classes_of_round_0(project):
     assert (classes[numbers == 2] == 1).mean() > 0.99
     assert (classes[numbers == 3] == 0).mean() > 0.99
     assert not store.read(Rect(0, 0, *store.shape_yx), "confidence")[classes == 0].any()
-    found = project.round(project.newest_prediction("a"))
+    found = project.round(project.predicted_rounds("a")[0])
     assert (found.number, found.method, found.state) == (0, "first guess", "done")
     assert project.latest_round() is None
     regions = rank_regions(project, 0, count=2, size_px=96)

@@ -13,6 +13,8 @@ from unisemalign.cli.app import app
 from unisemalign.errors import DataError, WeightsError
 from unisemalign.inference import export_model, load_predictor
 
+MINE = {"authors": ["A. Person"], "licence": "CC-BY-4.0"}
+
 
 @pytest.fixture
 def trained(trained_study, tmp_path):
@@ -37,13 +39,13 @@ def test_the_traced_file_gives_the_rounds_probabilities(trained, tmp_path):
 
 def test_a_bioimageio_package_passes_the_networks_own_test(trained, tmp_path):
     core = pytest.importorskip("bioimageio.core", reason="bioimageio.core is not installed")
-    path = export_model(trained, None, "bioimageio", tmp_path / "out")
+    path = export_model(trained, None, "bioimageio", tmp_path / "out", **MINE)
     summary = core.test_model(path)
     assert summary.status == "passed", summary.display()
 
 
 def test_the_package_holds_what_it_describes(trained, tmp_path):
-    path = export_model(trained, None, "bioimageio", tmp_path / "out")
+    path = export_model(trained, None, "bioimageio", tmp_path / "out", **MINE)
     with zipfile.ZipFile(path) as package:
         described = json.loads(package.read("rdf.yaml"))
         assert set(package.namelist()) == {
@@ -52,7 +54,15 @@ def test_the_package_holds_what_it_describes(trained, tmp_path):
     channels = described["outputs"][0]["axes"][1]["channel_names"]
     assert channels == ["stripes", "dots"]
     assert described["inputs"][0]["axes"][2]["scale"] == 0.5
-    assert described["license"]
+    assert described["license"] == "CC-BY-4.0"
+    assert described["authors"] == [{"name": "A. Person"}]
+
+
+def test_a_package_needs_its_authors_word(trained, tmp_path):
+    for given, missing in (({}, "no author"), ({"authors": ["A"]}, "no licence")):
+        with pytest.raises(DataError, match=missing):
+            export_model(trained, None, "bioimageio", tmp_path / "out", **given)
+    assert not (tmp_path / "out").exists()
 
 
 def test_never_someone_elses_weights(trained, tmp_path, monkeypatch):

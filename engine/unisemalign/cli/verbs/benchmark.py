@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from unisemalign.benchmark import TableChoice
 
 
-class DataSetOrWork(TyperGroup):
+class BenchmarkGroup(TyperGroup):
     """``benchmark glas`` is ``benchmark dataset glas``: a name that is no command is a data set."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -157,6 +157,91 @@ def table(
             _say_table(result, choice)
         if result["failed"]:
             raise SystemExit(FAILED)
+
+
+def effort(
+    data: Annotated[
+        str,
+        typer.Option(metavar="NAME=DIR,…", help="Data sets and their folders."),
+    ],
+    arms: Annotated[
+        str,
+        typer.Option(metavar="NAME,…", help="Ways to choose regions: queue, doubt, random."),
+    ] = "queue,doubt,random",
+    first: Annotated[int, typer.Option(min=1, max=1000, help="Regions to begin with.")] = 2,
+    more: Annotated[int, typer.Option(min=1, max=1000, help="Regions of a later round.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="Later rounds.")] = 5,
+    side: Annotated[int, typer.Option(min=16, max=4096, help="Side of a region, px.")] = 256,
+    forest: Annotated[
+        bool, typer.Option(help="A random forest on the queue's pixels beside it (scikit-learn).")
+    ] = True,
+    preset: Annotated[str, typer.Option(help=PRESET_HELP)] = "recommended",
+    encoder: Encoder = "embedded",
+    text: Text = "free",
+    seeds: Annotated[
+        str, typer.Option(metavar="N,N,…", help="Seeds, separated by commas.")
+    ] = "0,1,2",
+    out: Annotated[Path, typer.Option(help="Folder for studies and page; they resume.")] = Path(
+        "runs"
+    ),
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how much a person's regions bring: the data set's masks answer in their place.
+
+    A round has 200 steps unless --set training.steps says otherwise. Scored is each round's last
+    step on the val images, beside a model that was shown every training image whole.
+    """
+    folders = read_option(parse_folders, data) or {}
+    listed = read_option(parse_seeds, seeds) or []
+    with errors_as_sentences(as_json):
+        from unisemalign.benchmark import ARMS, EffortChoice, measure_effort
+        from unisemalign.cli.starting import begin_work
+        from unisemalign.errors import SettingsError
+        from unisemalign.protocol import BenchmarkEffortDone
+        from unisemalign.runtime import CancelToken, cancel_on_signals
+
+        begin_work()
+        events = choose_events(as_json)
+        names = [name.strip() for name in arms.split(",")]
+        chosen = [arm for arm in ARMS if arm in names]
+        if unknown := [name for name in names if name not in ARMS]:
+            raise SettingsError(
+                f"A way to choose regions needs to be one of {', '.join(ARMS)}, found "
+                f"'{unknown[0]}'."
+            )
+        choice = EffortChoice(
+            data=folders,
+            seeds=listed,
+            out=out,
+            arms=chosen,
+            first=first,
+            more=more,
+            rounds=rounds,
+            side_px=side,
+            forest=forest,
+            preset=preset,
+            encoder=encoder,
+            text=text,
+            overrides=overrides or [],
+        )
+        with cancel_on_signals(CancelToken()) as token:
+            result = measure_effort(choice, events=events, cancel=token)
+        events.emit(BenchmarkEffortDone(**result))
+        if not as_json:
+            _say_effort(result)
+
+
+def _say_effort(result: dict[str, Any]) -> None:
+    from unisemalign.benchmark import enough_text, spread_text
+
+    for row in result["rows"]:
+        say(f"{row['dataset']}, {row['arm']}; the whole pool: {spread_text(row['full'])}")
+        for point in row["points"]:
+            share = f"{point['share']:.2f} % of the pixels"
+            say(f"  {point['regions']:5g} regions  {share:22}  {spread_text(point['mdice'])}")
+        say(f"  regions to arrive: {enough_text(row)}")
+    say(f"Page: {result['report']}")
 
 
 def _say_table(result: dict[str, Any], choice: TableChoice) -> None:

@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from unisemalign.cli.options import AsJson, MinHole, MinObject, ProjectPath, Slides, Smooth
+from unisemalign.cli.options import (
+    AsJson,
+    ExportMinHole,
+    ExportMinObject,
+    ProjectPath,
+    Slides,
+    Smooth,
+)
 from unisemalign.cli.output import choose_events, errors_as_sentences, open_project, say, say_done
 from unisemalign.terms import Format, Source, What
 
@@ -23,8 +30,8 @@ def export(
         What, typer.Option(help="confidence, disagreement, origin: as png, ome-tiff, ome-zarr.")
     ] = "class",
     slides: Slides = None,
-    min_object_px: MinObject = 0,
-    min_hole_px: MinHole = 0,
+    min_object_px: ExportMinObject = None,
+    min_hole_px: ExportMinHole = None,
     smooth_px: Smooth = 0,
     plan_only: Annotated[
         bool, typer.Option("--plan", help="Say what would be written, and write nothing.")
@@ -39,18 +46,24 @@ def export(
 
         with open_project(project) as opened:
             events = choose_events(as_json)
-            cleaning = Cleaning(min_object_px, min_hole_px, smooth_px)
+            usual = Cleaning.usual(opened.info.spacing_um)
+            cleaning = Cleaning(
+                usual.min_object_px if min_object_px is None else min_object_px,
+                usual.min_hole_px if min_hole_px is None else min_hole_px,
+                smooth_px,
+            )
             plan = plan_export(
                 opened, fmt, source=source, slides=slides, cleaning=cleaning, what=what
             )
             for each in plan.slides:
                 events.emit(Message(text=planned_sentence(each), slide=each.slide))
-            for left in plan.left_out if plan_only else ():
-                events.emit(Message(text=f"{left.slide}: left out. {left.why}", slide=left.slide))
-            paths = (
-                []
-                if plan_only
-                else export_labels(
+            paths: list[Path] = []
+            if plan_only:
+                for left in plan.left_out:
+                    text = f"{left.slide}: left out. {left.why}"
+                    events.emit(Message(text=text, slide=left.slide))
+            else:
+                paths = export_labels(
                     opened,
                     out,
                     fmt,
@@ -61,7 +74,6 @@ def export(
                     plan=plan,
                     events=events,
                 )
-            )
         if as_json:
             files = tuple(str(path) for path in paths)
             return say_done(ExportDone(files=files, slides=plan.slides, left_out=plan.left_out))

@@ -17,9 +17,19 @@ def export(
     out: Annotated[Path, typer.Option(help="Folder for the file.")],
     fmt: Annotated[
         ModelFormat,
-        typer.Option("--format", help="torchscript: for PyTorch and QuPath's DJL. bioimageio."),
+        typer.Option(
+            "--format",
+            help="bioimageio; torchscript: for PyTorch and QuPath's DJL; "
+            "unisemalign: for 'new --from-model'.",
+        ),
     ] = "bioimageio",
     round_number: RoundNumber = None,
+    author: Annotated[
+        list[str] | None, typer.Option(help="Whose model it is; more than once for several.")
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="Its terms, as an SPDX name: CC-BY-4.0, MIT, …")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a round's model, the newest by default, as one file that other programs run."""
@@ -28,7 +38,9 @@ def export(
         from unisemalign.protocol import ModelExportDone
 
         with open_project(project) as opened:
-            path = export_model(opened, round_number, fmt, out)
+            path = export_model(
+                opened, round_number, fmt, out, authors=author or (), licence=licence
+            )
         if as_json:
             return say_done(ModelExportDone(file=str(path)))
         say(str(path))

@@ -12,8 +12,8 @@ from unisemalign.cli.options import (
     ClassMap,
     Encoder,
     FileSpacingUm,
+    OwnSpacingUm,
     ProjectPath,
-    SpacingUm,
     Text,
 )
 from unisemalign.cli.output import (
@@ -29,14 +29,23 @@ from unisemalign.terms import Split
 def new(
     project: ProjectPath,
     classes: Annotated[
-        str, typer.Option(help="Class names, separated by commas: background,gland.")
-    ],
-    spacing_um: SpacingUm = 0.5,
+        str | None, typer.Option(help="Class names, separated by commas: background,gland.")
+    ] = None,
+    from_model: Annotated[
+        Path | None,
+        typer.Option(help="Begin with a model of 'model export --format unisemalign'."),
+    ] = None,
+    spacing_um: OwnSpacingUm = None,
     encoder: Encoder = "embedded",
     text: Text = "free",
     as_json: AsJson = False,
 ) -> None:
     """Make a project."""
+    if (classes is None) == (from_model is None):
+        raise typer.BadParameter(
+            "A new project needs either --classes or --from-model, found "
+            f"{'neither' if classes is None else 'both'}. Example: --classes background,gland."
+        )
     with errors_as_sentences(as_json):
         from unisemalign.cli.starting import begin_work
         from unisemalign.project import Project
@@ -45,22 +54,33 @@ def new(
         from unisemalign.weights import spacing_advice
 
         begin_work()
-        names = [name.strip() for name in classes.split(",")]
-        made = Project.create(
-            project, classes=names, spacing_um=spacing_um, encoder=encoder, text=text
-        )
+        if from_model is not None:
+            from unisemalign.inference import create_from_model
+
+            made = create_from_model(project, from_model, spacing_um=spacing_um)
+        else:
+            made = Project.create(
+                project,
+                classes=[name.strip() for name in str(classes).split(",")],
+                spacing_um=0.5 if spacing_um is None else spacing_um,
+                encoder=encoder,
+                text=text,
+            )
         with made:
-            done = NewDone(project=str(made.root), classes=tuple(names), spacing_um=spacing_um)
+            info = made.info
+            names = tuple(each.name for each in info.classes)
+            done = NewDone(project=str(made.root), classes=names, spacing_um=info.spacing_um)
         if as_json:
             return say_done(done)
+        encoder, text, spacing_um = info.encoder, info.text, info.spacing_um
         say(f"Made '{project}' with {len(names)} classes at {spacing_um} µm/px.")
+        if from_model is not None:
+            say("Round 1 is the model it begins with: it can segment at once, and trains on.")
         if advice := spacing_advice(encoder, spacing_um, Settings().model.zoom):
             say(advice)
-        if encoder == "embedded":
-            say(
-                "Its encoder knows colon glands and goes on learning, with the head, from your "
-                "tissue."
-            )
+        if encoder in {"embedded", "organs"}:
+            knows = "knows colon glands" if encoder == "embedded" else "has seen many organs"
+            say(f"Its encoder {knows} and goes on learning, with the head, from your tissue.")
         if text == "free":
             say("No text tower: classes are free vectors, their names are not read.")
         say(f"Next: unisemalign add {project} SLIDE…")

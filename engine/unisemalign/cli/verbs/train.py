@@ -96,6 +96,9 @@ def evaluate(
         if as_json:
             return
         say(f"Round {done.round} on {done.images} regions of {split.value}:")
+        if done.mdice_interval:
+            low, high = map(percent, done.mdice_interval)
+            say(f"  95 % interval of mDice over regions: {low} to {high}")
         for key, words in SCORE_NAMES.items():
             say(f"  {words:18} {percent(getattr(done, key))}")
         for name, value in zip(opened.info.class_names, done.dice_per_class, strict=True):
@@ -126,8 +129,10 @@ def _sentence(done: Round) -> str:
     if scores is None:
         return f"Round {done.number} is trained."
     score = "" if scores.dice is None else f", best validation Dice {percent(scores.dice)}"
+    use = f"unisemalign rounds PROJECT --use {done.number}"
+    after = f"To use it all the same: {use}" if done.set_aside else "unisemalign segment PROJECT"
     return (
         f"Round {done.number} is trained{score}: {scores.seconds:.0f} s, "
         f"{scores.seconds_per_step:.3f} s a step, {scores.wait_per_step:.3f} s of it waiting for "
-        f"crops. Next: unisemalign segment PROJECT"
+        f"crops. {'' if done.set_aside else 'Next: '}{after}"
     )

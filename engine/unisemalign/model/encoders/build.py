@@ -11,6 +11,7 @@ import torch
 from unisemalign.errors import SettingsError, WeightsError
 from unisemalign.model.encoders.embedded import EmbeddedEncoder
 from unisemalign.model.encoders.encoder import Encoder
+from unisemalign.model.encoders.organs import OrgansEncoder
 from unisemalign.model.encoders.published import load_encoder, random_encoder
 from unisemalign.model.encoders.pyramid import PyramidEncoder
 from unisemalign.model.encoders.vit import ViTEncoder, small_transformer
@@ -28,10 +29,10 @@ def build_encoder(name: str, *, weights: bool = True) -> Encoder:
     Parameters
     ----------
     name
-        A name of the registry (``embedded``, ``uni``, …), ``small-transformer`` (starts from
-        nothing), ``NAME=PATH`` for the person's own copy
-        of its file, or any timm model (``vit_small_patch16_224``, ``resnet50``,
-        ``hf-hub:OWNER/NAME``; ``NAME=PATH`` here too).
+        A name of the registry (``organs``, ``embedded``, ``uni``, …), ``small-transformer``
+        (starts from nothing), ``NAME=PATH`` for the person's own copy of its file, or any timm
+        model (``vit_small_patch16_224``, ``resnet50``, ``hf-hub:OWNER/NAME``; ``NAME=PATH`` here
+        too).
     weights
         Load the model's published weights, from the local cache unless the engine was started
         for fetching. Without them the shape is right and the numbers are random: for a checkpoint
@@ -46,6 +47,8 @@ def build_encoder(name: str, *, weights: bool = True) -> Encoder:
     """
     if name == "embedded":
         return EmbeddedEncoder(weights=weights)
+    if name == "organs":
+        return OrgansEncoder(weights=weights)
     if name == "small-transformer":
         return small_transformer()
     identifier, path = split_name(name)

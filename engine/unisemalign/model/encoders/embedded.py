@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-from typing import Any
-
 import timm
-from safetensors.torch import load
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unisemalign.model.encoders.encoder import Encoder
+from unisemalign.model.encoders.packaged import packaged_weights
 
 STEM = 24
 CHANNELS = (48, 96, 192)
 TOP_DOWN = (48, 64, 64)
 BLOCKS = 3
 HEADS = 6
-WEIGHTS = "embedded.safetensors"
 
 
 class EmbeddedEncoder(Encoder):
@@ -64,7 +60,7 @@ class EmbeddedEncoder(Encoder):
         )
         self.smooth = nn.ModuleList(_smooth(t) for t in TOP_DOWN)
         if weights:
-            self.load_state_dict(packaged_weights())
+            self.load_state_dict(packaged_weights("embedded"))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Encode ``(B, 3, H, W)`` to ``(B, 48, H/2, W/2)`` and ``(B, 192, H/16, W/16)``."""
@@ -76,13 +72,6 @@ class EmbeddedEncoder(Encoder):
             down = F.interpolate(self.downs[level](top), size=fine[level].shape[2:])
             top = self.smooth[level](self.laterals[level](fine[level]) + down)
         return top, high
-
-
-def packaged_weights() -> dict[str, Tensor]:
-    """Return the encoder's weights that come with the package, as float32."""
-    content = files("unisemalign.model.encoders").joinpath(WEIGHTS).read_bytes()
-    state: dict[str, Any] = load(content)
-    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
 
 
 def _smooth(channels: int) -> nn.Module:

@@ -23,6 +23,8 @@ class Encoder(nn.Module):
     ours
         Whether its weights are this project's own: then they are written with a round's, and
         trained on unless the person asks otherwise.
+    pace
+        How fast it learns: a multiple of ``training.backbone_rate``.
     weights_sha256
         SHA-256 of the published file the weights came from; ``None`` where there is none.
     """
@@ -36,6 +38,7 @@ class Encoder(nn.Module):
     multiple: int
     pretrained: bool
     ours: bool = False
+    pace: float = 1.0
     weights_sha256: str | None = None
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Class names read by a BERT, as BiomedCLIP, QuiltNet-PMB and KEEP have one."""
+"""Class names read by a BERT, as BiomedCLIP, QuiltNet-PMB, KEEP and MiniLM have one."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _EPS = 1e-12
 
 
 class Bert(nn.Module):
-    """BERT's encoder (post-norm, GELU, two-way attention) and what projects its class token.
+    """BERT's encoder (post-norm, GELU, two-way attention) and what makes a vector of its tokens.
 
     Written with torch's own layers: transformers is not needed. ``head`` is ``mlp`` (open_clip's
-    two linear maps without bias) or ``pooler`` (BERT's own: linear, tanh).
+    two linear maps without bias), ``pooler`` (BERT's own: linear, tanh), both of the class token,
+    or ``mean``: the mean over all tokens, as sentence-transformers take it.
     """
 
     def __init__(
@@ -29,10 +30,11 @@ class Bert(nn.Module):
         layers: int,
         heads: int,
         output_dim: int,
-        head: Literal["mlp", "pooler"],
+        head: Literal["mlp", "pooler", "mean"],
     ) -> None:
         super().__init__()
         self.output_dim = output_dim
+        self.averages = head == "mean"
         self.words = nn.Embedding(vocab_size, width)
         self.positions = nn.Embedding(_POSITIONS, width)
         self.kinds = nn.Embedding(_KINDS, width)
@@ -56,8 +58,10 @@ class Bert(nn.Module):
                 nn.GELU(),
                 nn.Linear(between, output_dim, bias=False),
             )
-        else:
+        elif head == "pooler":
             self.head = nn.Sequential(nn.Linear(width, output_dim), nn.Tanh())
+        else:
+            self.head = nn.Sequential()
 
     def forward(self, embedded: Tensor, padding: Tensor | None) -> Tensor:
         """Return the last hidden states ``(C, L, width)`` of word embeddings ``(C, L, width)``.
@@ -82,8 +86,8 @@ class PromptedBert(PromptedTower):
     token_ids, context_tokens
         As in :class:`PromptedTower`.
     pooling
-        ``cls``: the class token, which is the first; ``eos``: the separator; ``argmax``: the
-        highest token id.
+        ``cls``: the class token, which is the first, or the mean over all tokens where the tower
+        was taught so; ``eos``: the separator; ``argmax``: the highest token id.
     masks
         Hide the padding. Off lets every pad be seen (METHODS A8 row 10).
     """
@@ -114,10 +118,20 @@ class PromptedBert(PromptedTower):
             ids = ids[:, : int(lengths.max())]
             padding = torch.arange(ids.shape[1], device=ids.device)[None] >= lengths[:, None]
         hidden = tower(self._with_context(tower.words(ids)), padding)
-        vectors: Tensor = tower.head(hidden[torch.arange(len(ids)), self._pooled_at(ids, lengths)])
+        if tower.averages and self.pooling == "cls":
+            pooled = hidden.mean(1) if padding is None else _mean_of_seen(hidden, padding)
+        else:
+            pooled = hidden[torch.arange(len(ids)), self._pooled_at(ids, lengths)]
+        vectors: Tensor = tower.head(pooled)
         return vectors
 
     def _pooled_at(self, ids: Tensor, lengths: Tensor) -> Tensor:
         if self.pooling == "cls":
             return torch.zeros_like(lengths)
         return lengths - 1 if self.pooling == "eos" else ids.argmax(1)
+
+
+def _mean_of_seen(hidden: Tensor, padding: Tensor) -> Tensor:
+    """Return the mean ``(C, width)`` over the tokens that are no padding."""
+    seen = (~padding)[..., None].to(hidden.dtype)
+    return (hidden * seen).sum(1) / seen.sum(1)
