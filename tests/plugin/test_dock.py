@@ -91,7 +91,7 @@ def test_a_new_project_from_a_slide_already_open(make_dock, qtbot, drawn_path, t
     assert [each.name for each in session.project.info.classes] == ["glass", "tissue", "vessel"]
     assert len({each.color for each in session.project.info.classes}) == 3
     assert session.slide == "a"
-    assert len(dock.controller.viewer.layers) == 2
+    assert [layer.name for layer in dock.controller.viewer.layers] == ["a", "accepted", "origin"]
     dialog.deleteLater()
 
 
@@ -529,7 +529,7 @@ def test_pressing_the_slide_brings_its_layers_back(dock, qtbot) -> None:
     viewer = dock.controller.viewer
     viewer.layers.clear()
     dock.controller.opener.show_slide("a")
-    assert [layer.name for layer in viewer.layers] == ["a", "accepted"]
+    assert [layer.name for layer in viewer.layers] == ["a", "accepted", "origin"]
 
 
 def test_strokes_are_kept_when_qt_goes_first(dock, monkeypatch) -> None:

@@ -11,6 +11,7 @@ from napari_unisemalign.canvas.overlays import (
     ACCEPTED,
     DISAGREEMENT,
     EDITING,
+    ORIGIN,
     PREDICTION,
     UNCERTAINTY,
 )
@@ -79,7 +80,7 @@ def test_a_prediction_brings_three_layers(layers, viewer, with_model, with_predi
     session = layers.session
     with_prediction(session.project, with_model(session.project), "a")
     session.predicted()
-    assert _names(viewer) == ["a", PREDICTION, UNCERTAINTY, DISAGREEMENT, ACCEPTED]
+    assert _names(viewer) == ["a", PREDICTION, UNCERTAINTY, DISAGREEMENT, ACCEPTED, ORIGIN]
     prediction = layers.layer(PREDICTION)
     assert not prediction.editable
     assert prediction.multiscale

@@ -13,7 +13,7 @@ from standins import PATIENCE_MS
 from napari_unisemalign.actions import tissue_search
 from napari_unisemalign.actions.tissue import TissueEditor
 from napari_unisemalign.canvas.layer_manager import LayerManager
-from napari_unisemalign.canvas.overlays import ACCEPTED, EDITING, GLASS, TISSUE
+from napari_unisemalign.canvas.overlays import ACCEPTED, EDITING, GLASS, ORIGIN, TISSUE
 from napari_unisemalign.session.session import Session
 from unisemalign.errors import UnisemalignError
 from unisemalign.geometry import Rect
@@ -95,7 +95,7 @@ def test_the_layer_darkens_what_is_skipped_and_lies_on_the_slide(editor, qtbot) 
     assert layer.scale.tolist() == [8, 8]
     assert layer.translate.tolist() == [4, 4]
     assert layer.mode == "pan_zoom"
-    assert [each.name for each in viewer_of(editor).layers] == ["a", ACCEPTED, TISSUE]
+    assert [each.name for each in viewer_of(editor).layers] == ["a", ACCEPTED, ORIGIN, TISSUE]
     color = layer.colormap.map(np.array([0, GLASS], np.uint8))
     assert color[0, 3] == 0
     assert color[1, 3] == 1
