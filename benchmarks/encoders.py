@@ -76,7 +76,7 @@ class MobileNet(Encoder):
         super().__init__()
         spec = importlib.util.spec_from_file_location("mobilenetv2", folder / "mobilenetv2.py")
         if spec is None or spec.loader is None:
-            raise SystemExit(f"--mobilenet wants a folder with mobilenetv2.py, found {folder}.")
+            raise SystemExit(f"--mobilenet needs a folder with mobilenetv2.py, found {folder}.")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         self.features: Any = module.MobileNetV2Features()

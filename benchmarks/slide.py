@@ -47,13 +47,13 @@ from view import REPEATS, VIEW_PX, measure_views
 
 from unisemalign import Project, Rect, build_settings
 from unisemalign.inference import Plan, Predictor, SegmentJob, open_for_segmenting
-from unisemalign.inference.storing import Shelf
+from unisemalign.inference.storing import PredictionSlot
 from unisemalign.model import build_network
 from unisemalign.project import chunks
 from unisemalign.runtime.device import choose_device
 from unisemalign.settings import Settings
 from unisemalign.slides import synthetic, tissue_mask
-from unisemalign.slides.ahead import ReadAhead, choose_readers
+from unisemalign.slides.prefetch import Prefetch, choose_readers
 from unisemalign.slides.tiles import tiles_touching
 
 BLOCK_PX, TILE_PX, QUALITY = 2048, 512, 85
@@ -180,7 +180,9 @@ def segment_here(folder: Path, encoder: str, overrides: list[str]) -> dict[str, 
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
         written = _count_written()
         number = project.new_round(method="benchmark", preset="random").number
-        result = SegmentJob(opened, predictor, Shelf.of_round(project, number, "drawn")).run()
+        result = SegmentJob(
+            opened, predictor, PredictionSlot.of_round(project, number, "drawn")
+        ).run()
         store = project.predictions(number, "drawn")
         labelled = sum(int((store.read(rect) > 0).sum()) for rect in store.predicted_rects())
         stored = sum(path.stat().st_size for path in (folder / "slide.unisem").rglob("*.zarr/**/*"))
@@ -219,10 +221,10 @@ def decode_here(folder: Path, overrides: list[str]) -> dict[str, Any]:
                     yield kept, [w.intersect(whole) for w in kept], run.extent
 
         labelled, rows = 0, []
-        with ReadAhead(opened.slide, readers) as source:
+        with Prefetch(opened.slide, readers) as source:
             source.read(Rect(0, 0, 1, 1))  # the readers have started
             started = time.perf_counter()
-            for windows in source.ahead(wanted()):
+            for windows in source.fetched(wanted()):
                 for window in windows:
                     source.read(window.intersect(whole))
                 rows.append(windows)
@@ -264,7 +266,7 @@ def _memory_mb(name: str) -> float:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) / 1024
-    raise SystemExit(f"This system does not tell {name}: the benchmark wants Linux.")
+    raise SystemExit(f"This system does not tell {name}: the benchmark needs Linux.")
 
 
 def _count_written() -> list[int]:

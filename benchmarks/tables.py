@@ -4,7 +4,7 @@
 
 ``presets``: `released`, `paper`, `recommended` and supervised training; and the first two in the
 network and with the steps of `recommended`, which a CPU can train. ``branches`` and
-``alignment``: the paper's Tables 4 and 5. ``contexts``: its Table 3, which wants a text tower, such
+``alignment``: the paper's Tables 4 and 5. ``contexts``: its Table 3, which needs a text tower, such
 as ``--text conch``; ``--text random`` is one of CONCH's size that knows no words. ``lift``: one
 change of `recommended` at a time; with ``--method supervised`` those that labelled tissue alone can
 show, in a third of the time. Runs that are there already are read, so a table can be made in
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--text", default="free", help="what reads the class names")
     given = parser.parse_args()
     if given.table == "contexts" and given.text == "free":
-        parser.error("contexts wants a text tower, found free vectors: --text conch, or random")
+        parser.error("contexts needs a text tower, found free vectors: --text conch, or random")
     offer_tower(RANDOM, lambda classes, **how: random_tower(len(classes), **how))
     names = [row.name for row in TABLES[given.table]]
     if unknown := sorted({*(given.only or ())} - {*names}):

@@ -11,7 +11,7 @@ while segmenting the 99th within 50 ms of idle's; painting is compared with napa
 dock and a project's slide on show, each in a process of its own, the median of `--starts`. Budget:
 3 s more.
 
-Wants a display, or a virtual one, whose software drawing takes a core's time of its own:
+Needs a display, or a virtual one, whose software drawing takes a core's time of its own:
 
     xvfb-run -a -s "-screen 0 1600x1100x24" python benchmarks/window.py [--seconds 15] [--json]
 """

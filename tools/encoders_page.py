@@ -93,7 +93,7 @@ def filled(page: str) -> str:
         begin = _BEGIN.format(kind=kind)
         before, found, rest = page.partition(begin)
         if not found:
-            raise SystemExit(f"{PAGE.name} wants the line '{begin}', found none.")
+            raise SystemExit(f"{PAGE.name} needs the line '{begin}', found none.")
         page = f"{before}{begin}\n{table(kind)}\n{_END}{rest.partition(_END)[2]}"
     return page
 

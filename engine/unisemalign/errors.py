@@ -17,13 +17,13 @@ class UnisemalignError(Exception):
 
     Attributes
     ----------
-    told
+    reported
         Whether an event has carried the sentence to the person already.
     steps
         What to do next, one step after another, where one sentence is not enough.
     """
 
-    told = False
+    reported = False
     steps: tuple[str, ...] = ()
 
 

@@ -27,7 +27,7 @@ class Rect:
     def __post_init__(self) -> None:
         if self.h < 0 or self.w < 0:
             raise DataError(
-                f"A rectangle wants a height and width of 0 or more, found {self.h} × {self.w}."
+                f"A rectangle needs a height and width of 0 or more, found {self.h} × {self.w}."
             )
 
     @property
@@ -160,7 +160,7 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
     """
     if window > length or stride < 1:
         raise DataError(
-            f"Windows want 1 ≤ stride and window ≤ length, "
+            f"Windows need 1 ≤ stride and window ≤ length, "
             f"found window {window}, stride {stride}, length {length}."
         )
     last = length - window

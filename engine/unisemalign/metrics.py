@@ -254,12 +254,12 @@ def _counted(
     """Return which pixels count, ``(Y, X)``, after a look at shapes and values."""
     if predicted.shape != truth.shape:
         raise DataError(
-            f"Prediction and truth want the same shape, found {predicted.shape} and {truth.shape}."
+            f"Prediction and truth need the same shape, found {predicted.shape} and {truth.shape}."
         )
     keep: NDArray[np.bool_] = truth != IGNORE
     highest = truth[keep].max(initial=0)
     if highest >= n_classes:
-        raise DataError(f"Truth wants classes 0…{n_classes - 1} or 255, found {highest}.")
+        raise DataError(f"Truth needs classes 0…{n_classes - 1} or 255, found {highest}.")
     return keep
 
 

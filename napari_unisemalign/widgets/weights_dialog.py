@@ -217,7 +217,7 @@ def _about(entry: Published) -> str:
         parts.append(f"It takes {entry.memory_megabytes:.0f} MB of memory.")
     if entry.speed:
         parts.append(f"Speed: {SPEEDS[entry.speed]}.")
-    if entry.eyes is not None:
+    if entry.image_tower is not None:
         parts.append("With it, class words alone make a first guess.")
     return " ".join(parts)
 

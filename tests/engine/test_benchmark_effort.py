@@ -96,13 +96,13 @@ def test_arms_ask_where_they_say(pool, answers):
         whole = Rect(0, 0, *slide.shape_yx)
         store = pool.predictions(number, slide.name, create=True)
         confidence = np.full(whole.shape, 255, np.uint8)
-        dissent = np.zeros(whole.shape, np.uint8)
+        disagreement = np.zeros(whole.shape, np.uint8)
         if slide.name == "train_1":
             confidence[:32, :32] = 100
         if slide.name == "train_2":
             confidence[:32, :32] = 120
-            dissent[:32, :32] = 1
-        planes = {"confidence": confidence, "disagreement": dissent}
+            disagreement[:32, :32] = 1
+        planes = {"confidence": confidence, "disagreement": disagreement}
         store.write(whole, classes=np.ones(whole.shape, np.uint8), **planes)
     rng = np.random.default_rng(0)
     by_doubt = next_places(pool, "doubt", 1, 32, rng, number)

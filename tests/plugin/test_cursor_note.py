@@ -19,14 +19,14 @@ def shown(dock, with_model, qtbot):
     session = dock.controller.session
     number = with_model(session.project)
     h, w = session.spaced_slide(session.slide).shape_yx
-    dissent = np.zeros((h, w), np.uint8)
-    dissent[:, : w // 3], dissent[:, w // 3 : 2 * w // 3] = 1, 3
+    disagreement = np.zeros((h, w), np.uint8)
+    disagreement[:, : w // 3], disagreement[:, w // 3 : 2 * w // 3] = 1, 3
     store = session.project.predictions(number, session.slide, create=True)
     store.write(
         Rect(0, 0, h, w),
         classes=np.full((h, w), 2, np.uint8),
         confidence=np.full((h, w), 204, np.uint8),
-        disagreement=dissent,
+        disagreement=disagreement,
     )
     session.rounds_changed()
     session.predicted()

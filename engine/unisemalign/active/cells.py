@@ -31,7 +31,7 @@ class CellSums:
         Those with a prediction.
     doubt
         Sum of 1 − confidence over the predicted ones.
-    dissent
+    disagreement
         Predicted ones on which prototypes or words disagree with the decoder.
     borders
         Predicted ones with another class right of or below them.
@@ -41,7 +41,7 @@ class CellSums:
     pixels: NDArray[np.float64]
     predicted: NDArray[np.float64]
     doubt: NDArray[np.float64]
-    dissent: NDArray[np.float64]
+    disagreement: NDArray[np.float64]
     borders: NDArray[np.float64]
 
 
@@ -89,7 +89,7 @@ def _bands(starts: NDArray[np.int64], height: int, width: int) -> Iterator[tuple
 
 
 def _maps(store: PredictionStore, level: int, y: int, y1: int) -> NDArray[np.float32]:
-    """Return pixels, predicted, doubt, dissent and borders of rows y…y1, ``(5, h, w)``."""
+    """Return pixels, predicted, doubt, disagreement and borders of rows y…y1, ``(5, h, w)``."""
     classes = _rows(store.levels("class")[level], y, y1)
     predicted = classes > 0
     maps = np.zeros((5, *classes.shape), np.float32)

@@ -32,7 +32,7 @@ class RankingWeights:
     ----------
     doubt
         Of the decoder's mean doubt, 1 − confidence.
-    dissent
+    disagreement
         Of the share on which prototypes or words disagree with the decoder.
     borders
         Of the share that borders on another class.
@@ -41,7 +41,7 @@ class RankingWeights:
     """
 
     doubt: float = 0.5
-    dissent: float = 0.35
+    disagreement: float = 0.35
     borders: float = 0.15
     same_slide: float = 0.85
 
@@ -99,7 +99,7 @@ def rank_regions(
     """
     if count < 1 or size_px < _MIN_SIZE_PX:
         raise DataError(
-            f"A queue wants 1 region or more of {_MIN_SIZE_PX} pixels or more, "
+            f"A queue needs 1 region or more of {_MIN_SIZE_PX} pixels or more, "
             f"found {count} of {size_px}."
         )
     events = SilentEvents() if events is None else events
@@ -235,7 +235,7 @@ def _scores(cells: CellSums, weights: RankingWeights) -> NDArray[np.float64]:
     per_pixel = 1 / np.maximum(1, predicted)
     score = per_pixel * (
         weights.doubt * tile_sums(cells.doubt)
-        + weights.dissent * tile_sums(cells.dissent)
+        + weights.disagreement * tile_sums(cells.disagreement)
         + weights.borders * tile_sums(cells.borders)
     )
     return np.where(enough, score, -1.0)

@@ -101,8 +101,8 @@ def add_slides(
                 remarks.setdefault(remark, []).append(path.name)
         elif labels is not None and _needs_labels(project, known.name):
             _check_labels(project, labels, known, how)
-    if convention is not None and convention.told:
-        events.emit(Message(text=convention.told))
+    if convention is not None and convention.remark:
+        events.emit(Message(text=convention.remark))
     for remark, names in remarks.items():
         events.emit(Message(text=f"{_named(names)}: {remark}"))
     added: list[dict[str, Any]] = []

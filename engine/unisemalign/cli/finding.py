@@ -46,7 +46,7 @@ def pair_with_labels(slides: list[Path], folder: Path | None) -> list[tuple[Path
     if folder is None:
         return [(slide, None) for slide in slides]
     if not folder.is_dir():
-        raise DataError(f"Masks want a folder, found none at '{folder}'. Check --masks.")
+        raise DataError(f"Masks need a folder, found none at '{folder}'. Check --masks.")
     known: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         if not path.name.startswith(".") and _suffix(path):
@@ -54,7 +54,7 @@ def pair_with_labels(slides: list[Path], folder: Path | None) -> list[tuple[Path
     pairs = [(slide, _labels_of(slide, known)) for slide in slides]
     if not any(labels for _, labels in pairs):
         raise DataError(
-            f"Masks want the same file name as their slide, found none in '{folder}' for "
+            f"Masks need the same file name as their slide, found none in '{folder}' for "
             f"{len(slides)} slides (first: '{slides[0].name}')."
         )
     return pairs

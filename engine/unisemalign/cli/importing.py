@@ -79,8 +79,8 @@ def import_files(
             mapping=mapping,
             convention=convention,
         )
-    if convention is not None and convention.told:
-        events.emit(Message(text=convention.told))
+    if convention is not None and convention.remark:
+        events.emit(Message(text=convention.remark))
     files = []
     for path, record in pairs:
         regions = import_labels(

@@ -81,14 +81,14 @@ def errors_as_sentences(as_json: bool) -> Iterator[None]:
     try:
         yield
     except CancelledError as error:
-        if not error.told:
+        if not error.reported:
             _report("cancelled", str(error), as_json)
         raise SystemExit(CANCELLED) from None
     except KeyboardInterrupt:
         _report("cancelled", "Stopped.", as_json)
         raise SystemExit(CANCELLED) from None
     except UnisemalignError as error:
-        if not error.told:
+        if not error.reported:
             _report("failed", str(error), as_json, error.steps)
         raise SystemExit(FAILED) from None
     except OSError as error:

@@ -22,7 +22,7 @@ from unisemalign.inference import (
     load_predictor,
     open_for_segmenting,
 )
-from unisemalign.inference.storing import Shelf
+from unisemalign.inference.storing import PredictionSlot
 from unisemalign.project import Project, Round, TissueStore
 from unisemalign.protocol import (
     MAX_LINE_BYTES,
@@ -153,7 +153,7 @@ class Server:
         done = SegmentJob(
             self._opened(request.slide, predictor),
             predictor,
-            Shelf.of_round(self._project, found.number, request.slide),
+            PredictionSlot.of_round(self._project, found.number, request.slide),
             rect=request.rect,
             focus=request.focus,
             sketch=None if request.rect is None else request.downsample,

@@ -17,7 +17,7 @@ from unisemalign.protocol import TissueDone
 def look_at_tissue(
     project: Project, name: str, *, mask_in: Path | None, mask_out: Path | None, as_found: bool
 ) -> TissueDone:
-    """Correct the tissue of a slide as asked, and return what a person wants to know of it.
+    """Correct the tissue of a slide as asked, and return what a person needs to know of it.
 
     Raises
     ------
@@ -28,7 +28,7 @@ def look_at_tissue(
     """
     if mask_in and as_found:
         raise SettingsError(
-            "Tissue wants --import or --as-found, found both. An import replaces the correction "
+            "Tissue needs --import or --as-found, found both. An import replaces the correction "
             "before: leave --as-found out."
         )
     store = TissueStore(project.root)

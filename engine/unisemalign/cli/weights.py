@@ -28,7 +28,7 @@ def list_weights() -> list[dict[str, Any]]:
 
 
 def describe(entry: Published) -> dict[str, Any]:
-    """Return what a person wants to know of an entry before choosing it."""
+    """Return what a person needs to know of an entry before choosing it."""
     weights = find_weights(entry) if entry.repo else None
     return {
         "name": entry.name,
@@ -50,7 +50,7 @@ def describe(entry: Published) -> dict[str, Any]:
 
 
 def state_of(row: dict[str, Any]) -> str:
-    """Say in few words whether an entry can be used, and what it wants if not."""
+    """Say in few words whether an entry can be used, and what it needs if not."""
     if row["here"]:
         return "here"
     if row["megabytes_here"]:
@@ -74,7 +74,7 @@ def get_weights(name: str, events: Events) -> WeightsGetDone:
         raise SettingsError(f"'{name}' is a file you have: there is nothing to fetch.")
     entry = find_published(plain)
     if entry is None:
-        from unisemalign.model.elsewhere import hub_files
+        from unisemalign.model.hub_files import hub_files
 
         repo, wanted = hub_files(plain)
         files = fetch_files(repo, wanted, name=plain, events=events)

@@ -144,7 +144,7 @@ def plan_export(
     """
     if fmt not in get_args(Format):
         raise DataError(
-            f"A format wants to be one of {', '.join(get_args(Format))}, found '{fmt}'."
+            f"A format needs to be one of {', '.join(get_args(Format))}, found '{fmt}'."
         )
     if what not in get_args(What) or (what != "class" and fmt not in _PIXEL_FORMATS):
         raise DataError(

@@ -107,11 +107,11 @@ def read_geojson(path: Path, tally: Tally) -> Iterator[Outline]:
             yield from _outlines(feature, tally)
     except NoJsonError as error:
         raise DataError(
-            f"'{path.name}' wants to be GeoJSON, found text that is none: {error}. Export it again."
+            f"'{path.name}' needs to be GeoJSON, found text that is none: {error}. Export it again."
         ) from error
     if empty:
         raise DataError(
-            f"'{path.name}' wants a FeatureCollection with at least one feature, found none. "
+            f"'{path.name}' needs a FeatureCollection with at least one feature, found none. "
             f"In QuPath: File, Export objects as GeoJSON, as FeatureCollection."
         )
 

@@ -120,7 +120,7 @@ def open_mask(path: Path) -> MaskFile:
             return _open_zarr(path)
         if path.is_dir():
             raise DataError(
-                f"A mask wants to be an image file, found a folder at '{path}'. Choose the mask's "
+                f"A mask needs to be an image file, found a folder at '{path}'. Choose the mask's "
                 f"file."
             )
         with path.open("rb") as file:
@@ -342,7 +342,7 @@ def _checked(band: NDArray[Any], path: Path) -> NDArray[np.uint8]:
     wrong = [value for value in (int(band.max()), int(band.min())) if not 0 <= value <= IGNORE]
     if wrong:
         raise DataError(
-            f"The mask '{path.name}' wants values 0…255, found {wrong[0]}. Is it an image of "
+            f"The mask '{path.name}' needs values 0…255, found {wrong[0]}. Is it an image of "
             f"instances? Save one of class indices."
         )
     return band.astype(np.uint8)
@@ -350,13 +350,13 @@ def _checked(band: NDArray[Any], path: Path) -> NDArray[np.uint8]:
 
 def _several_channels(path: Path, mode: str) -> DataError:
     return DataError(
-        f"The mask '{path.name}' wants one channel, found {mode}. Save it as an 8-bit grey image "
+        f"The mask '{path.name}' needs one channel, found {mode}. Save it as an 8-bit grey image "
         f"of class indices; colours do not tell which class is meant."
     )
 
 
 def _no_numbers(path: Path, dtype: Any, shape: tuple[int, ...]) -> DataError:
     return DataError(
-        f"The mask '{path.name}' wants one channel of whole numbers, found {dtype} of shape "
+        f"The mask '{path.name}' needs one channel of whole numbers, found {dtype} of shape "
         f"{shape}. Save it as an 8-bit grey image of class indices."
     )

@@ -32,13 +32,13 @@ class MaskConvention:
     shown
         Where a file's numbers are not the grey that viewers show (a palette, white as zero, few
         bits), the grey counts; else the stored number.
-    told
+    remark
         A sentence for the person; empty where nothing was to be decided.
     """
 
     white: bool = False
     shown: bool = True
-    told: str = ""
+    remark: str = ""
 
 
 def find_convention(paths: Iterable[Path], class_names: Sequence[str]) -> MaskConvention:
@@ -65,10 +65,10 @@ def find_convention(paths: Iterable[Path], class_names: Sequence[str]) -> MaskCo
     as_shown = not shown or _fit(shown, len(class_names))
     values = plain | (shown if as_shown else stored)
     white = len(class_names) == 2 and IGNORE in values <= _BLACK_AND_WHITE
-    return MaskConvention(white, as_shown, _told(values, white, class_names))
+    return MaskConvention(white, as_shown, _remark(values, white, class_names))
 
 
-def _told(values: set[int], white: bool, class_names: Sequence[str]) -> str:
+def _remark(values: set[int], white: bool, class_names: Sequence[str]) -> str:
     if white:
         return (
             f"The masks hold 0 and 255 alone: 255 is read as '{class_names[1]}', 0 as "
@@ -230,7 +230,7 @@ def check_mask(
     labels = MaskLabels(mask, table, rows, columns)
     if labels.bounds() is None:
         raise DataError(
-            f"The mask '{path.name}' wants at least one pixel with a class, found none. "
+            f"The mask '{path.name}' needs at least one pixel with a class, found none. "
             f"Choose another file."
         )
     return labels
@@ -260,7 +260,7 @@ def _label_table(
     if unknown:
         wanted = ", ".join(str(value) for value in sorted({*known, IGNORE}))
         raise DataError(
-            f"The mask '{mask.path.name}' wants the values {wanted} (255 = ignore), found "
+            f"The mask '{mask.path.name}' needs the values {wanted} (255 = ignore), found "
             f"{', '.join(str(value) for value in unknown[:5])}. Correct the file, or say which "
             f"class each value means."
         )
@@ -281,12 +281,12 @@ def _known_values(
     if values is not None:
         wrong = [label for label in values.values() if not 0 <= label <= n_classes]
         if wrong:
-            raise DataError(f"Label values want 0…{n_classes}, found {wrong[0]}.")
+            raise DataError(f"Label values need 0…{n_classes}, found {wrong[0]}.")
         return {int(value): int(label) for value, label in values.items()}
     if mask.bits:
         if n_classes != 2:
             raise DataError(
-                f"The 1-bit mask '{mask.path.name}' wants a project of two classes, found "
+                f"The 1-bit mask '{mask.path.name}' needs a project of two classes, found "
                 f"{n_classes}. Save it as 8-bit grey with class indices 0…{n_classes - 1}."
             )
         return {0: 1, IGNORE: 2}
@@ -309,7 +309,7 @@ def _fitted(
     finest = level_0()
     if mask.shape_yx != finest:
         raise DataError(
-            f"The mask '{mask.path.name}' wants the size of slide '{name}', "
+            f"The mask '{mask.path.name}' needs the size of slide '{name}', "
             f"{shape_yx[0]} × {shape_yx[1]} at {spacing_um:g} µm or "
             f"{finest[0]} × {finest[1]} at level 0, found "
             f"{mask.shape_yx[0]} × {mask.shape_yx[1]}. Choose the mask of this slide."

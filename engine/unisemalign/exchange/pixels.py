@@ -163,7 +163,7 @@ def export_pixels(
     """
     if source not in get_args(Source):
         raise DataError(
-            f"What to export wants to be one of {', '.join(get_args(Source))}, found '{source}'."
+            f"What to export needs to be one of {', '.join(get_args(Source))}, found '{source}'."
         )
     if what != "class":
         source = "labels" if what == "origin" else "prediction"

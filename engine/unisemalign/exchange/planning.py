@@ -89,12 +89,12 @@ def plan_slides(
         else:
             wanted_of_it = "a prediction" if source == "prediction" else "labels or a prediction"
             raise DataError(
-                f"An export of slide '{slide.name}' wants {wanted_of_it}, found none. Label or "
+                f"An export of slide '{slide.name}' needs {wanted_of_it}, found none. Label or "
                 f"segment it first."
             )
     if not pixels:
         raise DataError(
-            f"An export wants at least one slide with labels or a prediction, found "
+            f"An export needs at least one slide with labels or a prediction, found "
             f"{len(wanted)} slides without. Label or segment one first."
         )
     return ExportPlan(tuple(planned), tuple(left_out), tuple(pixels))

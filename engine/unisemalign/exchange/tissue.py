@@ -64,7 +64,7 @@ def import_tissue(project: Project, name: str, path: Path | str) -> None:
     values = present(pixels) - {0}
     if len(values) > 1:
         raise DataError(
-            f"The tissue mask '{path.name}' wants black (0) and one other value, found "
+            f"The tissue mask '{path.name}' needs black (0) and one other value, found "
             f"{len(values)} others. Save it without grey in between."
         )
     store = TissueStore(project.root)
@@ -98,7 +98,7 @@ def _check_size(
     alike = abs(size[0] * slide[1] - size[1] * slide[0]) <= max(slide)
     if not multiple and not alike:
         raise DataError(
-            f"The tissue mask '{path.name}' wants the size of slide '{name}' at some scale, such "
+            f"The tissue mask '{path.name}' needs the size of slide '{name}' at some scale, such "
             f"as {mask[0]} × {mask[1]} pixels, found {size[0]} × {size[1]}. Begin with the mask "
             f"that --export writes."
         )

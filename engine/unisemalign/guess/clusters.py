@@ -87,7 +87,7 @@ def find_clusters(
         on_slide(done, len(slides))
     if not rows:
         raise DataError(
-            f"Clusters want tissue, found none on {', '.join(slides)}. Name another slide, or a "
+            f"Clusters need tissue, found none on {', '.join(slides)}. Name another slide, or a "
             f"region of tissue with --region Y,X,H,W."
         )
     features = np.concatenate(rows)

@@ -17,7 +17,7 @@ from unisemalign.guess.network import GuessNetwork
 from unisemalign.guess.words import words_network
 from unisemalign.inference import Predictor, SegmentJob, open_for_segmenting
 from unisemalign.inference.loading import identify
-from unisemalign.inference.storing import Shelf
+from unisemalign.inference.storing import PredictionSlot
 from unisemalign.project import FIRST_ROUND, FirstGuess, GuessNote, Project
 from unisemalign.project.first_guess import cluster_values
 from unisemalign.protocol import Progress, Start
@@ -73,14 +73,14 @@ def guess_by_clusters(
     network = cluster_network(note, project.info.spacing_um, range(len(note.directions)))
     mapper = _Mapper(project, _predictor(network, WINDOW_PX), events, cancel)
     for name in slides:
-        shelf = Shelf(
+        slot = PredictionSlot(
             FIRST_ROUND,
             partial(guess.has_clusters, name),
             partial(guess.clusters, name, create=True),
             partial(guess.remove_clusters, name),
             partial(guess.lock_clusters, name),
         )
-        note = note.with_rect(name, mapper.map(name, rect, shelf))
+        note = note.with_rect(name, mapper.map(name, rect, slot))
         guess.write_note(note)
         if not note.waiting:
             _write_classes(project, note, {name: [Rect(*note.rects[name][-1])]}, events, cancel)
@@ -107,7 +107,7 @@ def name_clusters(
     note = guess.note()
     if note is None or note.made_by != "clusters":
         raise ProjectError(
-            "Names want clusters, this project has none yet. Run 'unisemalign guess PROJECT "
+            "Names need clusters, this project has none yet. Run 'unisemalign guess PROJECT "
             "--clusters 4' first."
         )
     values = cluster_values(names, len(note.directions), project.info.class_names)
@@ -190,10 +190,10 @@ class _Mapper:
     events: Events
     cancel: CancelToken
 
-    def map(self, name: str, rect: Rect | None, shelf: Shelf | None = None) -> Rect:
+    def map(self, name: str, rect: Rect | None, slot: PredictionSlot | None = None) -> Rect:
         """Map ``rect`` of a slide (``None``: all of it), and return what it was.
 
-        ``shelf`` is where the map is kept; ``None``: in round 0.
+        ``slot`` is where the map is kept; ``None``: in round 0.
         """
         opened = open_for_segmenting(self.project, name, self.predictor)
         try:
@@ -201,7 +201,7 @@ class _Mapper:
                 SegmentJob(
                     opened,
                     self.predictor,
-                    shelf or Shelf.of_round(self.project, FIRST_ROUND, name),
+                    slot or PredictionSlot.of_round(self.project, FIRST_ROUND, name),
                     rect=rect,
                     what="Guessing",
                     events=self.events,

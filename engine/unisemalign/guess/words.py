@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from unisemalign.errors import SettingsError
 from unisemalign.guess.network import GuessNetwork
-from unisemalign.model.eyes import load_eyes
+from unisemalign.model.image_tower import load_image_tower
 from unisemalign.model.text.published import load_text
 from unisemalign.project import ClassInfo
 from unisemalign.weights import PUBLISHED, Published, find_published, is_here, split_name
@@ -31,7 +31,7 @@ def find_pair(words: str | None, text: str) -> tuple[Published, Path | None] | N
     words
         ``NAME`` or ``NAME=PATH`` the person asks for; ``None``: whatever pair is here.
     text
-        The project's text tower, which comes first where it has eyes.
+        The project's text tower, which comes first where it has an image tower.
 
     Returns
     -------
@@ -46,15 +46,15 @@ def find_pair(words: str | None, text: str) -> tuple[Published, Path | None] | N
     if words is not None:
         plain, path = split_name(words)
         entry = find_published(plain, "text")
-        if entry is None or entry.eyes is None:
-            names = ", ".join(each.name for each in PUBLISHED if each.eyes)
+        if entry is None or entry.image_tower is None:
+            names = ", ".join(each.name for each in PUBLISHED if each.image_tower)
             raise SettingsError(
-                f"A first guess from words wants a vision-language pair, found '{words}'. "
+                f"A first guess from words needs a vision-language pair, found '{words}'. "
                 f"Use one of {names}; or clusters, which need none: --clusters 4."
             )
         return entry, path
     own, _, _ = text.partition("=")
-    pairs = sorted((e for e in PUBLISHED if e.eyes), key=lambda e: e.name != own)
+    pairs = sorted((e for e in PUBLISHED if e.image_tower), key=lambda e: e.name != own)
     for entry in pairs:
         if entry.name == own and "=" in text:
             return entry, split_name(text)[1]
@@ -75,12 +75,12 @@ def words_network(
     WeightsError
         If the pair's weights or tokenizer are not here or do not fit.
     """
-    encoder = load_eyes(pair, path)
+    encoder = load_image_tower(pair, path)
     network = GuessNetwork(
         encoder,
         class_vectors(pair, path, classes),
         range(len(classes)),
-        zoom=spacing_um / (pair.eyes.spacing_um if pair.eyes else spacing_um),
+        zoom=spacing_um / (pair.image_tower.spacing_um if pair.image_tower else spacing_um),
         temperature=_TEMPERATURE,
     )
     return network, encoder.multiple

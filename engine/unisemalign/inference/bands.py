@@ -13,8 +13,8 @@ from unisemalign.inference.blending import Band, Blend
 from unisemalign.inference.plan import Plan, Run
 from unisemalign.inference.predictor import Predictor
 from unisemalign.slides import TissueMask
-from unisemalign.slides.ahead import ReadAhead
 from unisemalign.slides.padding import Readable, read_padded
+from unisemalign.slides.prefetch import Prefetch
 
 
 def _ignore(_done: int, _total: int) -> None:
@@ -32,7 +32,7 @@ class _Row:
 
 
 def iter_bands(
-    source: ReadAhead,
+    source: Prefetch,
     predictor: Predictor,
     plan: Plan,
     *,
@@ -71,7 +71,7 @@ def iter_bands(
 
     done, total = 0, plan.total
     blend: Blend | None = None
-    for row in source.ahead(rows()):
+    for row in source.fetched(rows()):
         if blend is None or blend.rect != row.run.rect:
             blend = Blend(row.run.rect, predictor.n_classes, predictor.weights)
         first = 0
@@ -91,7 +91,7 @@ def predict_rect(slide: Readable, predictor: Predictor, rect: Rect) -> Band:
     plan = Plan(slide.shape_yx, predictor.settings.inference, rect)
     target = plan.target
     planes = np.zeros((3, *target.shape), np.uint8)
-    with ReadAhead(slide) as source:
+    with Prefetch(slide) as source:
         for band in iter_bands(source, predictor, plan):
             ys, xs = band.rect.relative_to(target).slices
             planes[:, ys, xs] = band.classes, band.confidence, band.disagreement
@@ -113,7 +113,7 @@ def _without(band: Band, unreadable: list[Rect], tissue: TissueMask | None) -> B
     return band
 
 
-def _read(source: ReadAhead, windows: list[Rect], predictor: Predictor) -> NDArray[np.uint8]:
+def _read(source: Prefetch, windows: list[Rect], predictor: Predictor) -> NDArray[np.uint8]:
     # "zero" padding is zero after normalisation (METHODS A7): the mean colour before it.
     mean = predictor.network.encoder.mean
     fill = (round(255 * mean[0]), round(255 * mean[1]), round(255 * mean[2]))

@@ -89,13 +89,13 @@ class Blend:
         seen = weight > 0
         mean = self._sums[:, :rows] / torch.where(seen, weight, 1)
         best, sureness = highest(mean[:c])
-        disagreement = (mean[c] > 0.5).byte() + 2 * (mean[c + 1] > 0.5).byte()
-        classes, confidence, dissent = (
+        branches = (mean[c] > 0.5).byte() + 2 * (mean[c + 1] > 0.5).byte()
+        classes, confidence, disagreement = (
             torch.where(seen, values, 0).byte().cpu().numpy()
-            for values in (best + 1, (sureness * 255).round(), disagreement)
+            for values in (best + 1, (sureness * 255).round(), branches)
         )
         rect = Rect(self._top, self.rect.x, rows, self.rect.w)
-        return Band(rect, classes, confidence, dissent)
+        return Band(rect, classes, confidence, disagreement)
 
 
 def window_weights(window_px: int, blend: str, device: torch.device) -> Tensor:

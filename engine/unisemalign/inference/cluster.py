@@ -1,4 +1,4 @@
-"""Many slides on a Dask cluster, one task a slide. Wants the extra ``cluster``.
+"""Many slides on a Dask cluster, one task a slide. Needs the extra ``cluster``.
 
 The workers see the project's folder under the same path: what they write is where one machine
 would have written it. A worker that dies leaves the bands it finished; Dask hands its slide to
@@ -141,7 +141,7 @@ def _client(address: str) -> Iterator[Client]:
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise SettingsError(
-            "--dask wants Dask, which is not installed. "
+            "--dask needs Dask, which is not installed. "
             "Run: pip install napari-unisemalign[cluster]"
         ) from error
     if address != LOCAL:
@@ -149,7 +149,7 @@ def _client(address: str) -> Iterator[Client]:
             client = Client(address, timeout="10s")
         except (OSError, ValueError, TimeoutError) as error:
             raise SettingsError(
-                f"--dask wants the address of a Dask scheduler, or {LOCAL}; nobody answers at "
+                f"--dask needs the address of a Dask scheduler, or {LOCAL}; nobody answers at "
                 f"'{address}'. Start one with: dask scheduler"
             ) from error
         with client:

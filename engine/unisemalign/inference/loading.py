@@ -41,7 +41,7 @@ def load_predictor(
     found = project.latest_round() if number is None else project.round(number)
     if found is None:
         raise ProjectError(
-            "Segmenting wants a trained round, this project has none yet. Label at least one "
+            "Segmenting needs a trained round, this project has none yet. Label at least one "
             "region with every class in it, then train. Before that, 'unisemalign guess' makes a "
             "first guess."
         )

@@ -120,7 +120,7 @@ class Predictor:
         # Outside the handler: the error's traceback holds on to what was allocated.
         if too_many == 1:
             raise SettingsError(
-                f"A window of {windows.shape[1]} px wants more memory than the device "
+                f"A window of {windows.shape[1]} px needs more memory than the device "
                 f"'{self.device}' has free. Close what else uses it, or use --set device=cpu."
             )
         if self.device.type == "cuda":
@@ -166,14 +166,14 @@ class Predictor:
             for branch in (logits.decoder, logits.prototype, logits.text)
         )
         # A head that no loss of the method reaches has no say.
-        dissent = torch.stack(
+        disagreement = torch.stack(
             [
                 (prototype != decoder) & method.learns_prototypes,
                 (text != decoder) & method.learns_words,
             ],
             dim=1,
         )
-        return torch.cat([answer.softmax(1), dissent.to(answer.dtype)], dim=1)
+        return torch.cat([answer.softmax(1), disagreement.to(answer.dtype)], dim=1)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

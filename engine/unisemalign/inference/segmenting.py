@@ -16,12 +16,12 @@ from unisemalign.inference.blending import Band
 from unisemalign.inference.coarse import CoarseLook, coarse_factor
 from unisemalign.inference.plan import Plan
 from unisemalign.inference.predictor import Predictor
-from unisemalign.inference.storing import FinishedBands, Shelf, Storing
+from unisemalign.inference.storing import FinishedBands, PredictionSlot, Storing
 from unisemalign.project import PredictionStore, Project
 from unisemalign.protocol import Message, Progress, Segmented, Start, Written
 from unisemalign.runtime import CancelToken, Events, Pace, SilentEvents
 from unisemalign.slides import SpacedSlide, TissueMask
-from unisemalign.slides.ahead import ReadAhead, choose_readers
+from unisemalign.slides.prefetch import Prefetch, choose_readers
 
 _SKETCH_WINDOWS = 12
 """A sketch of more would not be quick: such a target is looked at more coarsely."""
@@ -102,7 +102,7 @@ def segment_slide(
         return SegmentJob(
             opened,
             predictor,
-            Shelf.of_round(project, round_number, name),
+            PredictionSlot.of_round(project, round_number, name),
             rect=rect,
             focus=focus,
             events=events or SilentEvents(),
@@ -126,7 +126,7 @@ class SegmentJob:
         The slide. It stays open.
     predictor
         What labels it.
-    shelf
+    slot
         Where the map is kept, and of which round it is.
     rect
         In working pixels; ``None``: the whole slide.
@@ -148,7 +148,7 @@ class SegmentJob:
 
     opened: OpenSlide
     predictor: Predictor
-    shelf: Shelf
+    slot: PredictionSlot
     rect: Rect | None = None
     focus: tuple[int, int] | None = None
     sketch: float | None = None
@@ -193,17 +193,17 @@ class SegmentJob:
             If the slide goes away.
         """
         target = self.target
-        with self.shelf.alone():
+        with self.slot.alone():
             return self._run_alone(target)
 
     def _run_alone(self, target: Rect) -> Segmented:
-        store, finished = take_up(self.shelf, self.predictor, self.opened.tissue)
+        store, finished = take_up(self.slot, self.predictor, self.opened.tissue)
         store.wait_for_disk(target == self.whole)
         inference = self.predictor.settings.inference
         planned = partial(Plan, self.whole.shape, inference, target, finished=finished.finished)
         plan = planned(focus=self.focus)
         done = Segmented(
-            slide=self.opened.name, round=self.shelf.round, rect=target, fresh=plan.total > 0
+            slide=self.opened.name, round=self.slot.round, rect=target, fresh=plan.total > 0
         )
         if not plan.total:
             return done
@@ -242,12 +242,12 @@ class _Run:
         self._unreadable: tuple[Rect, ...] = ()
 
     def label_coarsely(self) -> None:
-        """Label the target at a coarser spacing first, where a sketch wants that."""
+        """Label the target at a coarser spacing first, where a sketch needs that."""
         look = self._coarse
         if look is None:
             return
         readers = choose_readers(self._readers, look.slide, look.plan.target.area)
-        with ReadAhead(look.slide, readers) as source:
+        with Prefetch(look.slide, readers) as source:
             self._into(
                 self._store.coarse(look.factor),
                 source,
@@ -265,7 +265,7 @@ class _Run:
         readers = choose_readers(
             self._readers, opened.slide, opened.area_to_read(self._plan.target)
         )
-        with ReadAhead(opened.slide, readers, self._finished.unreadable) as source:
+        with Prefetch(opened.slide, readers, self._finished.unreadable) as source:
             if self._quick is not None:
                 self._into(
                     self._store,
@@ -316,7 +316,7 @@ class _Run:
     def _into(
         self,
         store: PredictionStore,
-        source: ReadAhead,
+        source: Prefetch,
         plan: Plan,
         tissue: TissueMask | None,
         on_stored: Callable[[Band], None],
@@ -349,12 +349,12 @@ class _Run:
     def _tell(self, rect: Rect, *, final: bool) -> None:
         job = self._job
         job.events.emit(
-            Written(slide=job.opened.name, round=job.shelf.round, rect=rect, final=final)
+            Written(slide=job.opened.name, round=job.slot.round, rect=rect, final=final)
         )
 
 
 def take_up(
-    shelf: Shelf, predictor: Predictor, tissue: TissueMask | None
+    slot: PredictionSlot, predictor: Predictor, tissue: TissueMask | None
 ) -> tuple[PredictionStore, FinishedBands]:
     """Return where the prediction goes, and what of it is there already."""
 
@@ -363,15 +363,15 @@ def take_up(
         reach = band.grown(predictor.settings.inference.window_px)
         return "" if tissue is None else tissue.digest(reach)
 
-    if not shelf.is_there():
+    if not slot.is_there():
         # A folder that a person deleted leaves a note of what it held.
-        shelf.clear()
-    store = shelf.take()
+        slot.clear()
+    store = slot.take()
     progress = FinishedBands(store, predictor.identity, mask_of)
     if progress.of_other_model:
         # The round has learned more since, or is used in another way: no map of two models.
-        shelf.clear()
-        store = shelf.take()
+        slot.clear()
+        store = slot.take()
         progress = FinishedBands(store, predictor.identity, mask_of)
     if progress.outdated:
         # From the first band on it is known whose they are, and which are about to be redone.

@@ -17,7 +17,7 @@ from unisemalign.protocol import FinishedNote
 
 
 @dataclass(frozen=True)
-class Shelf:
+class PredictionSlot:
     """Where the map of one slide is kept.
 
     Attributes
@@ -41,7 +41,7 @@ class Shelf:
     alone: Callable[[], AbstractContextManager[None]]
 
     @classmethod
-    def of_round(cls, project: Project, number: int, slide: str) -> Shelf:
+    def of_round(cls, project: Project, number: int, slide: str) -> PredictionSlot:
         """Return where a round keeps its prediction of ``slide``."""
         return cls(
             number,

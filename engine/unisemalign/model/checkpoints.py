@@ -109,7 +109,7 @@ def load_network(path: Path) -> tuple[Network, Settings, list[str]]:
         ) from error
     if not {"settings", "classes"} <= about.keys():
         raise WeightsError(
-            f"'{path}' wants our settings and classes in its header, found none: it was not "
+            f"'{path}' needs our settings and classes in its header, found none: it was not "
             f"written by this program. Choose a round's {WEIGHTS_FILE}."
         )
     settings, classes = _read_header(path, about)

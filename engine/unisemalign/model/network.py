@@ -230,7 +230,7 @@ class Network(nn.Module):
         """
         if self.train_encoder:
             raise SettingsError(
-                "Keeping tokens wants an encoder that does not change, this one is trained. Use "
+                "Keeping tokens needs an encoder that does not change, this one is trained. Use "
                 "--set training.cache_gb=0, or freeze it with --set model.train_encoder=no."
             )
         self.tokens = tokens

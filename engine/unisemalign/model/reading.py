@@ -24,7 +24,7 @@ def read_checkpoint(path: Path) -> State:
     Raises
     ------
     WeightsError
-        If the file is damaged, or a pickle that wants to do more than hold numbers: nothing in it
+        If the file is damaged, or a pickle that needs to do more than hold numbers: nothing in it
         is run.
     """
     if path.suffix == ".safetensors":
@@ -44,7 +44,7 @@ def read_checkpoint(path: Path) -> State:
             content = content[wrapper]
     if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
         raise WeightsError(
-            f"'{path}' wants to hold tensors by name, found something else. Choose the model's "
+            f"'{path}' needs to hold tensors by name, found something else. Choose the model's "
             f"file of weights."
         )
     if content and all(name.startswith("module.") for name in content):
@@ -92,7 +92,7 @@ def check_fit(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], name: s
         first = f"'{extra[0]}' is not part of it"
     else:
         shapes = tuple(wanted[other[0]].shape), tuple(state[other[0]].shape)
-        first = f"'{other[0]}' wants the shape {shapes[0]}, found {shapes[1]}"
+        first = f"'{other[0]}' needs the shape {shapes[0]}, found {shapes[1]}"
     raise WeightsError(
         f"The file does not fit '{name}': {first} ({len(missing)} missing, {len(extra)} unknown, "
         f"{len(other)} of another shape, of {len(wanted)} parts). It is of another model or "

@@ -296,12 +296,12 @@ class LabelEditor:
         check_pixels(values, rect, "An edit's labels")
         if values.max() > self.n_classes:
             raise DataError(
-                f"Labels want values 0…{self.n_classes}, found {values.max()}. "
+                f"Labels need values 0…{self.n_classes}, found {values.max()}. "
                 f"Add the class to project.toml, or draw with a class that exists."
             )
         if isinstance(origin, Origin):
             origin = np.full(rect.shape, origin.value, np.uint8)
         check_pixels(origin, rect, "An edit's origins")
         if origin.max() > max(Origin):
-            raise DataError(f"Origins want values 0…{max(Origin)}, found {origin.max()}.")
+            raise DataError(f"Origins need values 0…{max(Origin)}, found {origin.max()}.")
         return Pixels(np.array(values), np.where(values > 0, origin, 0).astype(np.uint8))

@@ -174,13 +174,13 @@ def cluster_values(
             )
         if name.casefold() not in values:
             raise DataError(
-                f"Cluster {number} wants one of the classes {', '.join(class_names)}, or "
+                f"Cluster {number} needs one of the classes {', '.join(class_names)}, or "
                 f"'{NO_CLASS}', found '{name}'. Use one of these."
             )
     result = tuple(values[names.get(k, NO_CLASS).casefold()] for k in range(1, n_clusters + 1))
     if not any(result):
         raise DataError(
-            f"A first guess wants at least one cluster that is a class, found none among "
+            f"A first guess needs at least one cluster that is a class, found none among "
             f"{n_clusters}. Example: --names 1={class_names[0]}."
         )
     return result

@@ -82,7 +82,7 @@ class ProjectInfo(BaseModel):
         for each in classes:
             key = each.name.strip().casefold()
             if key in seen:
-                raise ValueError(f"'classes' wants names that differ, found '{each.name}' twice")
+                raise ValueError(f"'classes' needs names that differ, found '{each.name}' twice")
             seen.add(key)
         return classes
 
@@ -144,7 +144,7 @@ def read_info(path: Path) -> ProjectInfo:
         values = tomllib.loads(read_note_text(path))
     except (ValueError, RecursionError) as error:
         raise ProjectError(
-            f"{path.name}: the file wants to be TOML, found a mistake: {error}. "
+            f"{path.name}: the file needs to be TOML, found a mistake: {error}. "
             f"Correct it in '{path}', then open the project again."
         ) from error
     return build_info(values, path.name)
@@ -182,13 +182,13 @@ def write_info(path: Path, info: ProjectInfo) -> None:
 def _sentence(error: ErrorDetails) -> str:
     place = _place(error["loc"])
     if error["type"] == "missing":
-        return f"'{place}' is missing; it wants {_wanted(error['loc'])}."
+        return f"'{place}' is missing; it needs {_wanted(error['loc'])}."
     if error["type"] == "extra_forbidden":
         known = ", ".join(_model_at(error["loc"]).model_fields)
         return f"Unknown key '{place}'. Known keys: {known}."
     if error["type"] == "value_error":
         return f"{error['msg'].removeprefix('Value error, ')}."
-    return f"'{place}' wants {_wanted(error['loc'])}, found {_found(error['input'])}."
+    return f"'{place}' needs {_wanted(error['loc'])}, found {_found(error['input'])}."
 
 
 def _place(loc: tuple[int | str, ...]) -> str:

@@ -195,7 +195,7 @@ class Journal:
             return Act(tuple(self._get(connection, each["id"]) for each in ids))
 
     def finish(self, act: Act) -> list[JournalEntry]:
-        """Write down that the chunks are as ``act`` wants them, and follow with its regions.
+        """Write down that the chunks are as ``act`` needs them, and follow with its regions.
 
         Edits that were undone can no longer be redone once another one is done.
         """

@@ -104,7 +104,7 @@ def check_rect(rect: Rect, shape_yx: tuple[int, int], what: str) -> None:
     """Raise :class:`DataError` unless ``rect`` has an area and lies within ``shape_yx``."""
     if rect.area == 0 or not Rect(0, 0, *shape_yx).contains(rect):
         raise DataError(
-            f"{what} wants a rectangle inside the slide's {shape_yx[0]} × {shape_yx[1]} pixels, "
+            f"{what} needs a rectangle inside the slide's {shape_yx[0]} × {shape_yx[1]} pixels, "
             f"found y, x, h, w = {rect}. Cut it at the slide's edge."
         )
 
@@ -113,6 +113,6 @@ def check_pixels(values: NDArray[np.uint8], rect: Rect, what: str) -> None:
     """Raise :class:`DataError` unless ``values`` is a uint8 array of the shape of ``rect``."""
     if values.shape != rect.shape or values.dtype != np.uint8:
         raise DataError(
-            f"{what} wants uint8 pixels of shape {rect.shape}, "
+            f"{what} needs uint8 pixels of shape {rect.shape}, "
             f"found {values.dtype} of shape {values.shape}."
         )

@@ -48,7 +48,7 @@ def check_name(name: str) -> str:
     stem, _, number = name.rpartition("-")
     if name != safe_name(name) and not (number.isdigit() and stem == safe_name(stem)):
         raise ProjectError(
-            f"project.sqlite: a slide's name wants to be a plain file name, found {name!r}. "
+            f"project.sqlite: a slide's name needs to be a plain file name, found {name!r}. "
             f"The project is damaged: take project.sqlite from a backup."
         )
     return name

@@ -1,4 +1,4 @@
-"""What a round says about a slide: class, confidence and dissent of every predicted pixel."""
+"""What a round says about a slide: class, confidence and disagreement of every predicted pixel."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class PredictionStore:
     Notes
     -----
     Class 0 is a pixel not yet predicted. Confidence 255 is sure. The disagreement values are
-    those of *dissent*: 0 none, 1 prototypes, 2 words, 3 both disagree with the decoder.
+    those of *disagreement*: 0 none, 1 prototypes, 2 words, 3 both disagree with the decoder.
 
     A coarse answer, which a viewer shows until there is a finer one, lies in a store of its own
     inside this one's folder (:meth:`coarse`): every level of this store says what was labelled at

@@ -361,7 +361,7 @@ class Project:
             )
         if max(shape_yx) < 2:
             raise SlideError(
-                f"A slide wants more than one pixel, found {shape_yx[0]} × {shape_yx[1]} at "
+                f"A slide needs more than one pixel, found {shape_yx[0]} × {shape_yx[1]} at "
                 f"{self.info.spacing_um:g} µm in '{path.name}'. Check the pixel size."
             )
         with self._adding.held(_PATIENCE_S):
@@ -397,7 +397,7 @@ class Project:
             record = self.slide(name)
             if self._journal.knows(record.id):
                 raise ProjectError(
-                    f"Taking out slide '{name}' wants it to be unlabelled, found edits of its "
+                    f"Taking out slide '{name}' needs it to be unlabelled, found edits of its "
                     f"labels. It stays; give it the split 'test' to keep it out of training."
                 )
             # First what can be made again: a kill must not leave it to another slide of that name.
@@ -604,7 +604,7 @@ class Project:
         region = self.region(region_id)
         if region.slide != name:
             raise DataError(
-                f"An edit of slide '{name}' wants a region of that slide, found region "
+                f"An edit of slide '{name}' needs a region of that slide, found region "
                 f"{region_id} of '{region.slide}'."
             )
         return region
@@ -888,7 +888,7 @@ class Project:
         if spaced.shape_yx != record.shape_yx:
             slide.close()
             raise SlideError(
-                f"Slide '{record.name}' wants the file it was added from, {record.shape_yx[0]} × "
+                f"Slide '{record.name}' needs the file it was added from, {record.shape_yx[0]} × "
                 f"{record.shape_yx[1]} pixels at {self.info.spacing_um:g} µm, found "
                 f"{spaced.shape_yx[0]} × {spaced.shape_yx[1]} in '{path}'. Its labels do not fit "
                 f"that file: put the first one back, or add this one as a new slide."
@@ -914,7 +914,7 @@ def _check_free(layout: ProjectLayout) -> None:
     if root.is_dir() and all(_is_left_over(path, layout) for path in root.iterdir()):
         return
     raise ProjectError(
-        f"A new project wants an empty folder or a new name, found '{root}' with "
+        f"A new project needs an empty folder or a new name, found '{root}' with "
         f"something in it. Choose another name, or open it if it is a project."
     )
 
@@ -963,14 +963,14 @@ def _check_facts(database: Database, info: ProjectInfo) -> None:
     facts = {row["key"]: row["value"] for row in database.rows("SELECT key, value FROM facts")}
     if facts.get("spacing_um", info.spacing_um) != info.spacing_um:
         raise ProjectError(
-            f"project.toml: 'spacing_um' wants {facts['spacing_um']:g}, at which the labels were "
+            f"project.toml: 'spacing_um' needs {facts['spacing_um']:g}, at which the labels were "
             f"drawn, found {info.spacing_um:g}. Write {facts['spacing_um']:g} there, or make a new "
             f"project with the other spacing."
         )
     n_classes = int(facts.get("n_classes", 0))
     if len(info.classes) < n_classes:
         raise ProjectError(
-            f"project.toml: 'classes' wants the {n_classes} classes that labels may use, found "
+            f"project.toml: 'classes' needs the {n_classes} classes that labels may use, found "
             f"{len(info.classes)}. Put the missing ones back; names and colours may change."
         )
     if len(info.classes) > n_classes and database.read_only is None:

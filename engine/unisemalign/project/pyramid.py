@@ -34,7 +34,7 @@ def finer(rect: Rect, shape_yx: tuple[int, int]) -> Rect:
 def halve_majority(values: U8) -> U8:
     """Return the most frequent value of each 2 × 2 block; a tie goes to the highest value.
 
-    The highest, so that what is predicted beats what is not, and dissent is not smoothed away.
+    The highest, so that what is predicted beats what is not, and disagreement is not smoothed away.
     """
     a, b, c, d = _quarters(values)
     low, high = np.minimum(a, b), np.maximum(a, b)

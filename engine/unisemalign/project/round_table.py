@@ -95,7 +95,7 @@ class RoundTable:
         """Change a round's state or scores and return it as it is then."""
         if state is not None and state not in get_args(RoundState):
             raise ProjectError(
-                f"A round's state wants one of {', '.join(get_args(RoundState))}, found '{state}'."
+                f"A round's state needs one of {', '.join(get_args(RoundState))}, found '{state}'."
             )
         current = self.get(number)
         kept = current.scores if scores is None else scores

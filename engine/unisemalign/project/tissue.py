@@ -41,7 +41,7 @@ class TissueStore:
         self._layout = ProjectLayout(root)
 
     def mask(self, name: str, slide: SpacedSlide) -> TissueMask:
-        """Return the tissue of a slide as the person wants it.
+        """Return the tissue of a slide as the person needs it.
 
         Raises
         ------
@@ -174,12 +174,12 @@ def corrected(found: TissueMask, values: NDArray[np.uint8]) -> TissueMask:
 def _check(values: NDArray[np.uint8]) -> None:
     if values.ndim != 2 or values.dtype != np.uint8 or not values.size:
         raise DataError(
-            f"A tissue correction wants uint8 pixels (Y, X), found {values.dtype} of shape "
+            f"A tissue correction needs uint8 pixels (Y, X), found {values.dtype} of shape "
             f"{values.shape}."
         )
     if values.max() > max(TissueChange):
         raise DataError(
-            f"A tissue correction wants 0 (as found), 1 (tissue) or 2 (not tissue), found "
+            f"A tissue correction needs 0 (as found), 1 (tissue) or 2 (not tissue), found "
             f"{values.max()}."
         )
 
@@ -195,7 +195,7 @@ def _resampled(
     # Each grid ends within a pixel of the slide's edge.
     if any(abs(has - wanted) > spacing_um + found.spacing_um for has, wanted in extents):
         raise ProjectError(
-            f"The tissue correction of slide '{name}' wants a slide of {extents[0][0]:.0f} × "
+            f"The tissue correction of slide '{name}' needs a slide of {extents[0][0]:.0f} × "
             f"{extents[1][0]:.0f} µm, found one of {extents[0][1]:.0f} × {extents[1][1]:.0f} µm. "
             f"Put the slide back that it was made on, or delete '{path}'."
         )

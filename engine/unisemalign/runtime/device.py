@@ -39,7 +39,7 @@ def choose_device(name: str) -> torch.device:
     }
     if not there.get(wanted.type, False):
         raise SettingsError(
-            f"The settings want the device '{name}', which this machine does not have. "
+            f"The settings need the device '{name}', which this machine does not have. "
             f"Use --set device=auto to take what is there."
         )
     return wanted
@@ -60,7 +60,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if device.type == "cuda" and able else torch.float32
     if name == "bfloat16" and not able:
         raise SettingsError(
-            "The settings want precision 'bfloat16', which this GPU does not compute in. "
+            "The settings need precision 'bfloat16', which this GPU does not compute in. "
             "Use --set precision=float32."
         )
     return {"bfloat16": torch.bfloat16, "float32": torch.float32}[name]

@@ -40,7 +40,7 @@ class TrainingSettings(SettingsModel):
     cache_gb: Annotated[float, Ge(0.0), Le(1000.0)] = Field(
         0.0,
         description="Disk, in gigabytes, for what a frozen encoder said of crops that come back: "
-        "about 12 MB a batch of 4 + 4 with a ViT-L. 0 keeps nothing. Wants distinct_batches.",
+        "about 12 MB a batch of 4 + 4 with a ViT-L. 0 keeps nothing. Needs distinct_batches.",
     )
     optimizer: Literal["adamw", "sgd"] = Field("adamw", description="AdamW, or the paper's SGD.")
     learning_rate: Annotated[float, Gt(0.0), Le(1.0)] = Field(
@@ -78,7 +78,7 @@ class TrainingSettings(SettingsModel):
     def _crops_come_back(self) -> Self:
         if self.cache_gb > 0 and self.distinct_batches == 0:
             raise ValueError(
-                "cache_gb wants crops that come back: set training.distinct_batches above 0, "
+                "cache_gb needs crops that come back: set training.distinct_batches above 0, "
                 "for example to 100"
             )
         return self

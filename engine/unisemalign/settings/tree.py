@@ -209,7 +209,7 @@ def _pairs(overrides: Mapping[str, Any] | Sequence[str]) -> list[tuple[str, Any]
         address, equals, value = text.partition("=")
         if not equals or not address:
             raise SettingsError(
-                f"A setting wants the form place.name=value, found '{text}'. "
+                f"A setting needs the form place.name=value, found '{text}'. "
                 f"Example: --set training.steps=200."
             )
         pairs.append((address.strip(), _toml_value(value.strip())))

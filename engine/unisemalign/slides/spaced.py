@@ -47,7 +47,7 @@ class SpacedSlide:
             )
         if not 0 < spacing_um < math.inf:
             raise SpacingError(
-                f"A working spacing wants to be above 0 µm; {spacing_um} was asked for "
+                f"A working spacing needs to be above 0 µm; {spacing_um} was asked for "
                 f"'{slide.path.name}'. Pass --spacing-um 0.5."
             )
         self.slide = slide

@@ -149,7 +149,7 @@ def open_tissue(project: Project) -> Tissue:
         (unlabelled if left_px > 0.02 * area else covered).append(here)
     if not any((a.labels.read(a.rect) > 0).any() for a in labelled):
         raise DataError(
-            "Training wants at least one accepted region with labels on a training slide, found "
+            "Training needs at least one accepted region with labels on a training slide, found "
             "none. Mark a region, paint its classes and press Accept, or add slides with --masks."
         )
     return Tissue(tuple(labelled), tuple(unlabelled or covered), len(project.info.classes))

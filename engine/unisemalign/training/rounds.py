@@ -97,7 +97,7 @@ def _finish(loop: Loop, *, resume: bool) -> Round:
             project.set_round(number, state="cancelled")
             stopped = CancelledError(f"{error} Round {number} can be resumed.")
             events.emit(Cancelled(text=str(stopped)))
-            stopped.told = True
+            stopped.reported = True
             raise stopped from None
         except BaseException as error:
             with suppress(UnisemalignError):  # a full disk may take no last words either
@@ -105,7 +105,7 @@ def _finish(loop: Loop, *, resume: bool) -> Round:
             with suppress(UnisemalignError):
                 events.emit(Failed(text=_sentence(error)))
             if isinstance(error, UnisemalignError):
-                error.told = True
+                error.reported = True
             raise
         # In this order: a round that is done has its scores, whatever happens between.
         write_json(loop.round.layout.scores, scores.model_dump(mode="json"))
@@ -148,7 +148,7 @@ def _assist(project: Project, team: Team) -> Round:
     given: tuple[int, bool] | None = team.told_by_leader(None)
     if given is None:
         stopped = CancelledError("The first process of this training could not begin.")
-        stopped.told = True
+        stopped.reported = True
         raise stopped
     number, resume = given
     found, token = project.round(number), CancelToken()

@@ -80,10 +80,10 @@ class Launched:
             from accelerate import PartialState
         except ImportError as error:
             raise SettingsError(
-                "Training in several processes wants Hugging Face Accelerate, which is not "
+                "Training in several processes needs Hugging Face Accelerate, which is not "
                 "installed. Run: pip install napari-unisemalign[cluster]"
             ) from error
-        # Without a GPU the processes meet over gloo, which Accelerate wants to be asked for.
+        # Without a GPU the processes meet over gloo, which Accelerate needs to be asked for.
         self._state = PartialState(cpu=not torch.cuda.is_available())
         self.rank = int(self._state.process_index)
         self.size = int(self._state.num_processes)
@@ -125,13 +125,13 @@ def gather_team() -> Team:
 def check_shares(training: TrainingSettings, team: Team) -> None:
     """Raise :class:`SettingsError` unless a step's crops can be shared out evenly.
 
-    Batch norm wants two crops of a kind in every process.
+    Batch norm needs two crops of a kind in every process.
     """
     for name in ("batch_labelled", "batch_unlabelled"):
         count = getattr(training, name)
         if team.size > 1 and (count % team.size or count < 2 * team.size):
             raise SettingsError(
-                f"{team.size} processes want training.{name} to be a multiple of {team.size}, at "
+                f"{team.size} processes need training.{name} to be a multiple of {team.size}, at "
                 f"least two crops each, found {count}. "
                 f"Use --set training.{name}={max(2, round(count / team.size)) * team.size}."
             )

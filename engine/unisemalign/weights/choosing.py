@@ -9,7 +9,7 @@ _LIBRARY = {"encoder": "timm", "text": "open_clip"}
 
 
 def choice_sentence(name: str, kind: Kind) -> str:
-    """Return the licence of ``name``, whether it is here, and what it wants if it is not.
+    """Return the licence of ``name``, whether it is here, and what it needs if it is not.
 
     Nothing for our own, which need no file. Names outside the registry are timm's or open_clip's.
     """

@@ -77,7 +77,7 @@ def _fetch_first(repo: str, names: Names, name: str, events: Events) -> Path:
         return _fetch(repo, file, about, name, events)
     listed = " or ".join(f"'{file}'" for file in names)
     raise WeightsError(
-        f"'{name}' wants the file {listed} of '{repo}', found none there: the publisher has "
+        f"'{name}' needs the file {listed} of '{repo}', found none there: the publisher has "
         f"changed it. Fetch the weights by hand and use {name}=PATH."
     )
 
@@ -124,7 +124,7 @@ def _download(about: Any, part: Path, what: str, events: Events) -> None:
     free = shutil.disk_usage(part.parent).free
     if free < size - have:
         raise WeightsError(
-            f"{what} wants {(size - have) / _MEGABYTE:.0f} MB, found {free / _MEGABYTE:.0f} MB "
+            f"{what} needs {(size - have) / _MEGABYTE:.0f} MB, found {free / _MEGABYTE:.0f} MB "
             f"free where '{part.parent}' lies. Free some space there, or set HF_HOME to another "
             f"disk."
         )
@@ -214,7 +214,7 @@ def _sentence(error: BaseException, repo: str, name: str) -> str | None:
     if status in _REFUSED:
         return refused_sentence(repo, name)
     if status == 404:
-        return f"The hub knows no '{repo}', which '{name}' wants. Check the name."
+        return f"The hub knows no '{repo}', which '{name}' needs. Check the name."
     if status is not None:
         return f"The hub answered {status} for '{repo}'. Try again later."
     if _is_transport(error):

@@ -83,12 +83,12 @@ def tokenizer_sentence(entry: Published, weights: Path | None) -> str:
     beside = f" ('{weights.parent}')" if weights else ""
     if entry.tokenizer == "conch":
         return (
-            f"The words of '{entry.name}' want its tokenizer '{CONCH_TOKENIZER}', found none. It "
+            f"The words of '{entry.name}' need its tokenizer '{CONCH_TOKENIZER}', found none. It "
             f"comes with the 'conch' package under a licence of its own. Install that package from "
             f"github.com/mahmoodlab/CONCH, or lay the file beside the weights{beside}."
         )
     return (
-        f"The words of '{entry.name}' want its tokenizer, {_or(entry.tokenizer_files)}, found none "
+        f"The words of '{entry.name}' need its tokenizer, {_or(entry.tokenizer_files)}, found none "
         f"beside the weights{beside}. Run 'unisemalign weights get {entry.name}', or lay it there."
     )
 

@@ -21,7 +21,7 @@ _CLIP_MEAN: Three = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD: Three = (0.26862954, 0.26130258, 0.27577711)
 
 
-class Eyes(BaseModel):
+class ImageTower(BaseModel):
     """The image side of a text tower's file: with it, class words alone can label tissue.
 
     Attributes
@@ -92,7 +92,7 @@ class Published(BaseModel):
         Pixel size, in µm, the encoder was trained at.
     tokenizer, tokenizer_files, quick_gelu
         How words become numbers, the files it needs from the hub, and CLIP's first activation.
-    eyes
+    image_tower
         A text tower's image side, in the same file; ``None`` where there is none that fits.
     parameters_m
         Millions of parameters of the part that is wanted, before blocks are dropped.
@@ -133,7 +133,7 @@ class Published(BaseModel):
     tokenizer: Literal["conch", "clip", "bert"] | None = None
     tokenizer_files: tuple[str, ...] = ()
     quick_gelu: bool = False
-    eyes: Eyes | None = None
+    image_tower: ImageTower | None = None
     parameters_m: float | None = None
     megabytes: float = 0
     memory_megabytes: float | None = None
@@ -197,7 +197,7 @@ def split_name(name: str) -> tuple[str, Path | None]:
     path = Path(place).expanduser()
     if not path.exists():
         raise SettingsError(
-            f"'{name}' wants the weights of '{plain}' in '{place}', found nothing there. "
+            f"'{name}' needs the weights of '{plain}' in '{place}', found nothing there. "
             f"Give the path of the file, or of the folder it lies in."
         )
     return plain, path

@@ -214,7 +214,7 @@ def test_a_note_without_a_round(labelled, tmp_path):
 def test_nothing_to_export(project, tmp_path):
     with pytest.raises(DataError, match="found 1 slide"):
         export_labels(project, tmp_path / "out", "png")
-    with pytest.raises(DataError, match="wants labels or a prediction, found none"):
+    with pytest.raises(DataError, match="needs labels or a prediction, found none"):
         export_labels(project, tmp_path / "out", "png", slides=["a"])
     with pytest.raises(DataError, match="found 1 slide"):
         export_labels(project, tmp_path / "out", "png", source="prediction")
@@ -408,7 +408,7 @@ def test_what_has_nothing_to_export_is_left_out_and_told(project, tmp_path):
     assert plan.left_out[0].why == "Slide 'b' has nothing to export yet."
     (path,) = export_labels(project, tmp_path / "out", "png", source="prediction", plan=plan)
     assert path.name == "a.png"
-    with pytest.raises(DataError, match="slide 'b' wants a prediction"):
+    with pytest.raises(DataError, match="slide 'b' needs a prediction"):
         plan_export(project, "png", source="prediction", slides=["a", "b"])
 
 

@@ -138,11 +138,11 @@ def test_values_may_be_told(project, tmp_path):
     ("pixels", "sentence"),
     [
         (np.zeros((5, 6), np.uint8), "300 × 620 at 0.5 µm or 600 × 1240 at level 0, found 5 × 6"),
-        (np.full((300, 620), 3, np.uint8), "wants the values 0, 1, 2, 255 (255 = ignore), found 3"),
-        (np.zeros((300, 620, 3), np.uint8), "wants one channel, found RGB"),
+        (np.full((300, 620), 3, np.uint8), "needs the values 0, 1, 2, 255 (255 = ignore), found 3"),
+        (np.zeros((300, 620, 3), np.uint8), "needs one channel, found RGB"),
         (np.full((300, 620), 255, np.uint8), "at least one pixel with a class"),
-        (np.zeros((300, 620), bool), "wants a project of two classes, found 3"),
-        (np.full((300, 620), 300, np.uint16), "wants values 0…255, found 300"),
+        (np.zeros((300, 620), bool), "needs a project of two classes, found 3"),
+        (np.full((300, 620), 300, np.uint16), "needs values 0…255, found 300"),
     ],
 )
 def test_masks_that_do_not_fit(project, tmp_path, pixels, sentence):

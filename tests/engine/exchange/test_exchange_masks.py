@@ -176,9 +176,9 @@ def test_the_folder_tells_what_255_means(tmp_path: Path) -> None:
     both = [save(tmp_path / "a.png", rim), save(tmp_path / "b.png", only_rim)]
     convention = find_convention(both, TWO)
     assert not convention.white
-    assert "255 is read as ignored" in convention.told
+    assert "255 is read as ignored" in convention.remark
     assert find_convention(both[1:], TWO).white
-    assert "255 is read as 'gland'" in find_convention(both[1:], TWO).told
+    assert "255 is read as 'gland'" in find_convention(both[1:], TWO).remark
     with make(tmp_path) as project:
         import_mask(project, "x", both[1], convention=convention)
         assert set(np.unique(project.labels("x").read(WHOLE))) == {0, 1}
@@ -198,7 +198,7 @@ def test_a_convention_is_read_off_palettes_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mask", [TRUTH, TRUTH * 2])
 def test_nothing_is_told_where_nothing_is_decided(mask: NDArray[np.uint8], tmp_path: Path) -> None:
     path = save(tmp_path / "m.png", mask)
-    assert find_convention([path], THREE).told == ""
+    assert find_convention([path], THREE).remark == ""
 
 
 # Sizes

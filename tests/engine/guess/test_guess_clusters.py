@@ -246,7 +246,7 @@ def test_clusters_that_were_begun_are_gone_on_with_though_a_pair_is_here(project
     ("names", "says"),
     [
         ({4: "a"}, "clusters 1 to 3, found the name 'a' for cluster 4"),
-        ({1: "c"}, "wants one of the classes a, b, or 'none', found 'c'"),
+        ({1: "c"}, "needs one of the classes a, b, or 'none', found 'c'"),
         ({1: "none"}, "at least one cluster that is a class"),
     ],
 )

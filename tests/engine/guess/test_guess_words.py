@@ -5,7 +5,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.engine.model.published_files import eyes_shapes, numbers, shrunk, tower_shapes, write
+from tests.engine.model.published_files import (
+    image_tower_shapes,
+    numbers,
+    shrunk,
+    tower_shapes,
+    write,
+)
 from unisemalign.errors import SettingsError
 from unisemalign.geometry import Rect
 from unisemalign.guess import find_pair, guess_by_words, words
@@ -54,7 +60,7 @@ def test_a_feature_gets_the_answer_whose_directions_it_points_to():
 
 def pair_file(name, folder):
     small = shrunk(find_published(name))
-    return small, write(small, numbers(tower_shapes(small) | eyes_shapes(small)), folder)
+    return small, write(small, numbers(tower_shapes(small) | image_tower_shapes(small)), folder)
 
 
 CLASSES = [
@@ -114,4 +120,4 @@ def test_a_pair_is_taken_where_there_is_one(tmp_path, monkeypatch):
 def test_every_pair_of_the_registry_is_named_when_another_is_asked_for():
     with pytest.raises(SettingsError) as told:
         find_pair("uni", "free")
-    assert all(entry.name in str(told.value) for entry in PUBLISHED if entry.eyes)
+    assert all(entry.name in str(told.value) for entry in PUBLISHED if entry.image_tower)

@@ -34,14 +34,14 @@ from unisemalign.inference import (
     segment_slide,
 )
 from unisemalign.inference.blending import window_weights
-from unisemalign.inference.storing import Shelf
+from unisemalign.inference.storing import PredictionSlot
 from unisemalign.model import build_network
 from unisemalign.project import PredictionStore, Project, Split
 from unisemalign.protocol import NotSegmented
 from unisemalign.runtime import CancelToken, SilentEvents
 from unisemalign.settings import build_settings
 from unisemalign.slides import SpacedSlide, TissueMask, open_slide
-from unisemalign.slides.ahead import ReadAhead
+from unisemalign.slides.prefetch import Prefetch
 
 
 def make_predictor(**more):
@@ -52,7 +52,7 @@ def make_predictor(**more):
 
 def bands_of(slide, predictor, *, tissue=None, **planned):
     wanted = Plan(slide.shape_yx, predictor.settings.inference, **planned)
-    with ReadAhead(slide) as source:
+    with Prefetch(slide) as source:
         return list(iter_bands(source, predictor, wanted, tissue=tissue))
 
 
@@ -188,8 +188,8 @@ def test_a_sketch_comes_first_and_the_rest_replaces_it(trained):
 
     view = Rect(10, 20, 180, 200)
     opened = open_for_segmenting(trained, "b", predictor)
-    shelf = Shelf.of_round(trained, 1, "b")
-    SegmentJob(opened, predictor, shelf, rect=view, sketch=1.0, events=Seen()).run()
+    slot = PredictionSlot.of_round(trained, 1, "b")
+    SegmentJob(opened, predictor, slot, rect=view, sketch=1.0, events=Seen()).run()
     opened.slide.slide.close()
     kinds = [kind for kind, _ in told]
     assert kinds.index("written") < kinds.index("progress")
@@ -292,7 +292,7 @@ def test_batches_are_halved_when_memory_runs_out(noise, error):
 def test_a_window_no_memory_holds_is_told_and_other_errors_are_not_hidden(noise):
     predictor = make_predictor()
     predictor.network.features = Tight(predictor.network, 0, MemoryError())
-    with pytest.raises(SettingsError, match="A window of 128 px wants more memory"):
+    with pytest.raises(SettingsError, match="A window of 128 px needs more memory"):
         predict_rect(noise, predictor, Rect(0, 0, 300, 300))
     predictor.network.features = Tight(predictor.network, 0, RuntimeError("shapes do not match"))
     with pytest.raises(RuntimeError, match="shapes"):

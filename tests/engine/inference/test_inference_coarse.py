@@ -9,7 +9,7 @@ from unisemalign.errors import CancelledError
 from unisemalign.geometry import Rect
 from unisemalign.inference import SegmentJob, load_predictor, open_for_segmenting
 from unisemalign.inference.coarse import COARSEST, coarse_factor
-from unisemalign.inference.storing import Shelf
+from unisemalign.inference.storing import PredictionSlot
 from unisemalign.runtime import CancelToken
 
 VIEW = Rect(50, 30, 700, 601)
@@ -35,7 +35,9 @@ def segment(half_glass):
     def run(**more):
         opened = open_for_segmenting(half_glass, "d", predictor)
         try:
-            return SegmentJob(opened, predictor, Shelf.of_round(half_glass, 1, "d"), **more).run()
+            return SegmentJob(
+                opened, predictor, PredictionSlot.of_round(half_glass, 1, "d"), **more
+            ).run()
         finally:
             opened.slide.slide.close()
 

@@ -59,8 +59,8 @@ def shrunk(entry):
         if arguments.get("head") in {"pooler", "mean"}:
             arguments["output_dim"] = 32
         changes = {"arguments": arguments, "width": 32, "depth": 2}
-        if entry.eyes:
-            changes["eyes"] = shrunk_eyes(entry.eyes, arguments["output_dim"])
+        if entry.image_tower:
+            changes["image_tower"] = shrunk_image_tower(entry.image_tower, arguments["output_dim"])
         return entry.model_copy(update=changes)
     return entry.model_copy(
         update={
@@ -73,36 +73,49 @@ def shrunk(entry):
     )
 
 
-def shrunk_eyes(eyes, output_dim):
-    """Return the eyes with three narrow blocks and two patches a side."""
+def shrunk_image_tower(image_tower, output_dim):
+    """Return the image tower with three narrow blocks and two patches a side."""
     changes = {"width": 32, "depth": 3, "heads": 2, "output_dim": output_dim}
-    if eyes.layout == "timm":
+    if image_tower.layout == "timm":
         small = {"embed_dim": 32, "depth": 3, "num_heads": 2}
-        changes["arguments"] = {**eyes.arguments, **small}
-    return eyes.model_copy(update={**changes, "image_px": 2 * eyes.patch})
+        changes["arguments"] = {**image_tower.arguments, **small}
+    return image_tower.model_copy(update={**changes, "image_px": 2 * image_tower.patch})
 
 
-def eyes_shapes(entry):
+def image_tower_shapes(entry):
     """Return names and shapes of a pair's whole file, its image side as published."""
-    eyes, out = entry.eyes, entry.arguments["output_dim"]
-    positions = (eyes.image_px // eyes.patch) ** 2 + 1
+    image_tower, out = entry.image_tower, entry.arguments["output_dim"]
+    positions = (image_tower.image_px // image_tower.patch) ** 2 + 1
     words = tower_shapes(entry)
     beside = {k: v for k, v in words.items() if not k.startswith(("vis", "visual"))}
-    if eyes.layout == "hf_clip":
-        return beside | hf_clip_vision(eyes.width, eyes.depth, eyes.patch, positions, out)
-    if eyes.layout == "clip":
-        return beside | clip_vision(eyes.width, eyes.depth, eyes.patch, positions, out)
-    scaled = "init_values" in eyes.arguments
-    hidden = 4 * eyes.width
-    sizes = (eyes.width, eyes.depth, eyes.patch, positions, hidden, hidden, scaled, 0)
+    if image_tower.layout == "hf_clip":
+        return beside | hf_clip_vision(
+            image_tower.width, image_tower.depth, image_tower.patch, positions, out
+        )
+    if image_tower.layout == "clip":
+        return beside | clip_vision(
+            image_tower.width, image_tower.depth, image_tower.patch, positions, out
+        )
+    scaled = "init_values" in image_tower.arguments
+    hidden = 4 * image_tower.width
+    sizes = (
+        image_tower.width,
+        image_tower.depth,
+        image_tower.patch,
+        positions,
+        hidden,
+        hidden,
+        scaled,
+        0,
+    )
     inner = timm_vit(*sizes)
     if entry.name == "keep":
-        head = linear("visual_head.0", out, eyes.width) | linear("visual_head.2", out, out)
+        head = linear("visual_head.0", out, image_tower.width) | linear("visual_head.2", out, out)
         return beside | {f"visual.{k}": v for k, v in inner.items()} | head
     inner = {f"visual.trunk.{k}": v for k, v in inner.items()}
     if entry.name != "conch":
-        return beside | inner | {"visual.head.proj.weight": (out, eyes.width)}
-    return beside | inner | conch_pooler(out, eyes.width)
+        return beside | inner | {"visual.head.proj.weight": (out, image_tower.width)}
+    return beside | inner | conch_pooler(out, image_tower.width)
 
 
 def conch_pooler(out, width):

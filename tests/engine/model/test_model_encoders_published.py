@@ -203,7 +203,7 @@ def test_unis_whole_list_of_parts():
         (lambda s: s.update({"head.weight": s["norm.weight"]}), "'head.weight' is not part of it"),
         (
             lambda s: s.update({"blocks.3.attn.qkv.bias": s["norm.weight"]}),
-            r"'blocks.3.attn.qkv.bias' wants the shape \(3072,\), found \(1024,\)",
+            r"'blocks.3.attn.qkv.bias' needs the shape \(3072,\), found \(1024,\)",
         ),
     ],
 )
@@ -284,7 +284,7 @@ def test_a_position_grid_of_either_known_size_is_taken(name, grid, tmp_path):
     encoder = load_encoder(small, write(small, state, tmp_path))
     assert torch.equal(encoder.vit.pos_embed, state["visual.trunk.pos_embed"])
     odd = numbers(shapes | {"visual.trunk.pos_embed": (1, 5 * 5 + 1, small.width)})
-    with pytest.raises(WeightsError, match="'pos_embed' wants the shape"):
+    with pytest.raises(WeightsError, match="'pos_embed' needs the shape"):
         load_encoder(small, write(small, odd, tmp_path))
 
 

@@ -113,7 +113,7 @@ def test_conchs_text_side_is_the_published_one():
     [
         (lambda s: s.pop("text.cls_emb"), "'cls_emb' is missing"),
         (lambda s: s.update({"text.more": torch.ones(1)}), "'more' is not part of it"),
-        (lambda s: s.update({"text.cls_emb": torch.ones(3)}), "'cls_emb' wants the shape"),
+        (lambda s: s.update({"text.cls_emb": torch.ones(3)}), "'cls_emb' needs the shape"),
         (lambda s: s.update({"speech.cls_emb": torch.ones(3)}), "not known: 'speech.cls_emb'"),
     ],
 )
@@ -212,7 +212,7 @@ def test_another_tokenizer_under_conchs_name_is_refused(tmp_path):
     path = write(small, numbers(tower_shapes(small)), tmp_path)
     other = Tokenizer(models.BPE(vocab={"<pad>": 3, "x": 1}, merges=[]))
     other.save(str(tmp_path / CONCH_TOKENIZER))
-    with pytest.raises(WeightsError, match="wants to be CONCH's tokenizer"):
+    with pytest.raises(WeightsError, match="needs to be CONCH's tokenizer"):
         load(small, path)
     (tmp_path / CONCH_TOKENIZER).write_text("{}")
     with pytest.raises(WeightsError, match="Cannot read the tokenizer"):

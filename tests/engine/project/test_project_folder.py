@@ -60,7 +60,7 @@ def test_any_class_names_survive_the_file(tmp_path_factory, names):
     "classes", [[], [""], ["a", " "], ["a", "A"], [f"c{i}" for i in range(255)]]
 )
 def test_impossible_classes_are_refused(tmp_path, classes):
-    with pytest.raises(ProjectError, match=r"A new project: .*(classes|name).* wants"):
+    with pytest.raises(ProjectError, match=r"A new project: .*(classes|name).* needs"):
         Project.create(tmp_path / "p", classes=classes)
     assert not (tmp_path / "p").exists()
 
@@ -78,7 +78,7 @@ def test_background_is_grey():
 
 def test_a_folder_with_something_in_it_is_refused(tmp_path):
     (tmp_path / "note.txt").write_text("mine")
-    with pytest.raises(ProjectError, match="wants an empty folder"):
+    with pytest.raises(ProjectError, match="needs an empty folder"):
         Project.create(tmp_path, classes=["a"])
     assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
 
@@ -99,22 +99,22 @@ def test_a_missing_folder_and_one_that_is_no_project(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("= 0.5", "= 'abc'", "'spacing_um' wants a number above 0, found 'abc'"),
-        ("= 0.5", "= '0.5'", "'spacing_um' wants a number above 0, found '0.5'"),
-        ("= 0.5", "= -1", "'spacing_um' wants a number above 0, found '-1'"),
-        ("= 0.5", "= inf", "'spacing_um' wants a number above 0, found 'inf'"),
-        ("spacing_um = 0.5", "", "'spacing_um' is missing; it wants a number above 0"),
+        ("= 0.5", "= 'abc'", "'spacing_um' needs a number above 0, found 'abc'"),
+        ("= 0.5", "= '0.5'", "'spacing_um' needs a number above 0, found '0.5'"),
+        ("= 0.5", "= -1", "'spacing_um' needs a number above 0, found '-1'"),
+        ("= 0.5", "= inf", "'spacing_um' needs a number above 0, found 'inf'"),
+        ("spacing_um = 0.5", "", "'spacing_um' is missing; it needs a number above 0"),
         ("spacing_um = 0.5", "spacing = 0.5", "Unknown key 'spacing'. Known keys: format, classes"),
         (
             '"#999999"',
             '"grey"',
-            r"'classes[1].color' wants a colour such as '#e69f00', found 'grey'",
+            r"'classes[1].color' needs a colour such as '#e69f00', found 'grey'",
         ),
-        ('"gland"', '"Background"', "'classes' wants names that differ, found 'Background' twice"),
+        ('"gland"', '"Background"', "'classes' needs names that differ, found 'Background' twice"),
         ("color =", "colour =", "Unknown key 'classes[1].colour'. Known keys: name, color, words"),
-        ("= 0.5", "= ", "wants to be TOML"),
+        ("= 0.5", "= ", "needs to be TOML"),
         ("format = 1", "format = 2", "A newer release made the project"),
-        ("format = 1", "format = true", "'format' wants a whole number above 0, found 'True'"),
+        ("format = 1", "format = true", "'format' needs a whole number above 0, found 'True'"),
         ("= 0.5", "= 0.25", "at which the labels were drawn"),
     ],
 )
@@ -135,7 +135,7 @@ def test_a_class_may_be_added_but_not_taken_away(project):
     with Project.open(project.root) as again:
         assert again.info.class_names == ("background", "gland", "stroma")
     path.write_text(before, encoding="utf-8")
-    with pytest.raises(ProjectError, match="wants the 3 classes that labels may use, found 2"):
+    with pytest.raises(ProjectError, match="needs the 3 classes that labels may use, found 2"):
         Project.open(project.root)
 
 

@@ -85,7 +85,7 @@ def test_erased_chunks_leave_the_disk(project):
         (RECT, _full(RECT, 1).astype(np.int64), Origin.DRAWN, "found int64"),
         (RECT, _full(RECT, 3), Origin.DRAWN, "values 0…2, found 3"),
         (RECT, _full(RECT, 1), _full(RECT, 9), "values 0…4, found 9"),
-        (RECT, _full(RECT, 1), _full(Rect(0, 0, 1, 1), 1), "origins wants"),
+        (RECT, _full(RECT, 1), _full(Rect(0, 0, 1, 1), 1), "origins needs"),
     ],
 )
 def test_what_does_not_fit_is_refused(project, rect, values, origin, sentence):

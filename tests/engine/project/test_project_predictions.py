@@ -100,7 +100,7 @@ def test_what_does_not_fit_is_refused(store):
     pixels = _pixels(Rect(0, 0, 10, 10))
     with pytest.raises(DataError, match="inside the slide"):
         store.write(Rect(695, 0, 10, 10), **pixels)
-    with pytest.raises(DataError, match="confidence wants uint8"):
+    with pytest.raises(DataError, match="confidence needs uint8"):
         store.write(Rect(0, 0, 10, 10), **{**pixels, "confidence": np.zeros((10, 10))})
     assert store.predicted_rects() == []
 

@@ -131,10 +131,10 @@ def test_nothing_is_lost_by_making_a_project(project, draw_slide):
     project.close()
     project.layout.info.unlink()  # by mistake
     before = {path: path.stat().st_size for path in project.layout.label_folder.rglob("*")}
-    with pytest.raises(ProjectError, match="wants an empty folder"):
+    with pytest.raises(ProjectError, match="needs an empty folder"):
         made(project.root)
     shutil.rmtree(project.layout.label_folder)  # the tables alone know of the slide now
-    with pytest.raises(ProjectError, match="wants an empty folder"):
+    with pytest.raises(ProjectError, match="needs an empty folder"):
         made(project.root)
     assert before
     assert project.layout.database.exists()
@@ -142,7 +142,7 @@ def test_nothing_is_lost_by_making_a_project(project, draw_slide):
 
 def test_another_project_is_not_taken_for_the_one_to_be_made(tmp_path):
     made(tmp_path / "p").close()
-    with pytest.raises(ProjectError, match="wants an empty folder"):
+    with pytest.raises(ProjectError, match="needs an empty folder"):
         Project.create(tmp_path / "p", classes=["background", "stroma"])
 
 

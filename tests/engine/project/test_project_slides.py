@@ -83,7 +83,7 @@ def test_an_unlabelled_slide_can_be_taken_out_and_a_labelled_one_stays(project, 
     assert project.add_slide(project.root.parent / "slides" / "b.png", spacing_um=0.5).name == "b"
     values = np.ones((4, 4), np.uint8)
     project.write_labels("b", Rect(0, 0, 4, 4), values, Origin.DRAWN, action="draw")
-    with pytest.raises(ProjectError, match="wants it to be unlabelled"):
+    with pytest.raises(ProjectError, match="needs it to be unlabelled"):
         project.remove_slide("b")
 
 
@@ -184,7 +184,7 @@ def test_rounds(project):
     assert project.round(2).scores is None
     with pytest.raises(ProjectError, match="no round 7"):
         project.new_round(method="m", preset="p", parent=7)
-    with pytest.raises(ProjectError, match="state wants one of"):
+    with pytest.raises(ProjectError, match="state needs one of"):
         project.set_round(1, state="finished")
 
 

@@ -38,7 +38,7 @@ def write_dicom(
 ) -> Path:
     """Write ``(h, w, 3)`` as an uncompressed whole-slide level in square frames.
 
-    Files of one folder are levels of one slide; each wants its own ``instance``.
+    Files of one folder are levels of one slide; each needs its own ``instance``.
     """
     h, w = pixels.shape[:2]
     rows, columns = -(-h // tile), -(-w // tile)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from unisemalign.geometry import Rect
-from unisemalign.slides import SpacedSlide, ahead, blocks
-from unisemalign.slides.ahead import ReadAhead
+from unisemalign.slides import SpacedSlide, blocks, prefetch
+from unisemalign.slides.prefetch import Prefetch
 from unisemalign.slides.slide import on_white
 from unisemalign.slides.tiles import tiles_touching
 
@@ -38,8 +38,8 @@ class Tiled:
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK_YX", (32, 48))
-    monkeypatch.setattr(ahead, "_KEPT_ABOVE_PX", 40)
-    monkeypatch.setattr(ahead, "_AHEAD_PX", (10_000, 0))
+    monkeypatch.setattr(prefetch, "_KEPT_ABOVE_PX", 40)
+    monkeypatch.setattr(prefetch, "_AHEAD_PX", (10_000, 0))
 
 
 def windows(extent, side=40, stride=30):
@@ -63,8 +63,8 @@ def test_each_tile_is_decoded_once_and_no_pixel_is_another(tile_yx, spacing_um):
     whole = Rect(0, 0, *slide.shape_yx)
     there = slide.read(whole)
     tiled.decodes.clear()
-    with ReadAhead(slide) as source:
-        for row in source.ahead((row, row, whole) for row in windows(whole)):
+    with Prefetch(slide) as source:
+        for row in source.fetched((row, row, whole) for row in windows(whole)):
             for rect in row:
                 assert_alike(source.read(rect), there[rect.slices])
     assert set(tiled.decodes) == set(tiles_touching(Rect(0, 0, *SHAPE), tile_yx))
@@ -82,8 +82,8 @@ def test_a_view_pays_for_what_it_needs_alone(extent, spacing_um):
     there = slide.read(extent)
     needed = set(tiled.decodes)
     tiled.decodes.clear()
-    with ReadAhead(slide) as source:
-        for row in source.ahead((row, row, extent) for row in windows(extent)):
+    with Prefetch(slide) as source:
+        for row in source.fetched((row, row, extent) for row in windows(extent)):
             for rect in row:
                 assert_alike(source.read(rect), there[rect.relative_to(extent).slices])
     assert set(tiled.decodes) == needed

@@ -27,7 +27,7 @@ from unisemalign.slides import (
     pyramid_levels,
     tissue_mask,
 )
-from unisemalign.slides.ahead import ReadAhead
+from unisemalign.slides.prefetch import Prefetch
 from unisemalign.slides.tiles import TILES, TileCache
 
 TILE = Rect(64, 32, 32, 32)
@@ -117,7 +117,7 @@ def test_damage_at_working_spacing_covers_what_it_spoils(
     inside = TILE.scaled(1 / sound.downsample)
     assert spoiled[inside.y + 1 : inside.y1 - 1, inside.x + 1 : inside.x1 - 1].all()
     # Read ahead, as segmenting reads, the same places are named, once each.
-    with ReadAhead(damaged) as source:
+    with Prefetch(damaged) as source:
         assert np.array_equal(source.read(whole), read)
     assert source.unreadable == list(dict.fromkeys(error.rect for error in found))
 

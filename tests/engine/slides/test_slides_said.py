@@ -21,7 +21,7 @@ from slide_files import halved, write_tiff, write_zarr_04, write_zarr_05
 from unisemalign.errors import SlideError
 from unisemalign.geometry import Rect
 from unisemalign.slides import Opening, Slide, SpacedSlide, open_slide, reopen_slide
-from unisemalign.slides.ahead import ReadAhead
+from unisemalign.slides.prefetch import Prefetch
 
 H, W = 150, 101
 WHOLE = Rect(0, 0, H, W)
@@ -316,7 +316,7 @@ def test_the_largest_image_is_the_slide(tmp_path: Path, pixels: NDArray[np.uint8
     other = open_slide(path, series=0)
     assert (other.shape_yx, other.spacing_um) == ((60, 50), 10)
     assert np.array_equal(read(reopen_slide(path, 10.0, other.opening)), small)
-    with ReadAhead(SpacedSlide(other, 10), 1) as ahead:
+    with Prefetch(SpacedSlide(other, 10), 1) as ahead:
         assert np.array_equal(ahead.read(Rect(0, 0, 60, 50)), small)
     with pytest.raises(SlideError, match="no image 7. It holds image 0"):
         open_slide(path, series=7)

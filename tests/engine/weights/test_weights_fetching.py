@@ -142,7 +142,7 @@ def test_what_the_hub_does_not_know_is_told(hub, terminal):
     assert "The hub knows no 'owkin/phikon'" in terminal("get", "phikon", status=1).stderr
     hub.files["owkin/phikon/README.md"] = b"moved"
     said = terminal("get", "phikon", status=1).stderr
-    assert "wants the file 'model.safetensors' or 'pytorch_model.bin' of 'owkin/phikon'" in said
+    assert "needs the file 'model.safetensors' or 'pytorch_model.bin' of 'owkin/phikon'" in said
     hub.refuse = 500
     assert "The hub answered 500" in terminal("get", "phikon", status=1).stderr
     hub.close()
@@ -184,7 +184,7 @@ def test_a_full_disk_is_told_before_anything_is_sent(hub, tmp_path, monkeypatch)
 
     monkeypatch.setattr(fetching.shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
     about = SimpleNamespace(size=5_000_000, location=f"{hub.endpoint}/store/x")
-    with pytest.raises(WeightsError, match="wants 5 MB, found 1 MB free"):
+    with pytest.raises(WeightsError, match="needs 5 MB, found 1 MB free"):
         fetching._download(about, tmp_path / "x.part", "x", SilentEvents())
     assert not hub.requests
 

@@ -79,7 +79,7 @@ def _from_file(identifier: str, path: Path, *, weights: bool) -> Encoder:
     """Return a timm vision transformer with the numbers in ``path``, fitted by name and shape."""
     if identifier.startswith("hf-hub:") or not _is_vit(identifier):
         raise SettingsError(
-            f"Weights of one's own want a vision transformer timm knows by name, found "
+            f"Weights of one's own need a vision transformer timm knows by name, found "
             f"'{identifier}'. Example: vit_small_patch16_224=weights.safetensors."
         )
     extra = {"dynamic_img_size": True, "num_classes": 0}
@@ -126,7 +126,7 @@ def _create(identifier: str, name: str, weights: bool, extra: dict[str, Any]) ->
         raise WeightsError(_absent(name, error)) from error
     except (TypeError, AssertionError, AttributeError) as error:
         raise SettingsError(
-            f"The encoder '{name}' wants to give features at any image size, which timm does not "
+            f"The encoder '{name}' needs to give features at any image size, which timm does not "
             f"offer for it ({error}). Use another."
         ) from error
 
@@ -138,7 +138,7 @@ def _check_any_size(encoder: PyramidEncoder, name: str) -> None:
             encoder.eval()(torch.zeros(1, 3, *sides, device=next(encoder.parameters()).device))
     except (AssertionError, RuntimeError) as error:
         raise SettingsError(
-            f"An encoder wants to take images of any size, '{name}' does not: {error} Use another."
+            f"An encoder needs to take images of any size, '{name}' does not: {error} Use another."
         ) from error
 
 

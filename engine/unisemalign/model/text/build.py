@@ -88,7 +88,7 @@ def build_text_tower(
     ids = tokenizer(write_prompts(class_words, context_tokens))
     check_contexts(ids, context_tokens, name)
     if tower is model:
-        del tower.visual  # a plain CLIP holds its text parts at the root; its eyes are not needed
+        del tower.visual  # a plain CLIP holds its text parts at the root
     return PromptedText(tower, ids, context_tokens, pooling, masks=masks)
 
 
@@ -113,7 +113,7 @@ def _check_readable(tower: Any, name: str) -> None:
 
 def _unreadable(name: str) -> str:
     return (
-        f"A text tower wants causal attention and the end token's answer, as CLIP and CoCa have, "
+        f"A text tower needs causal attention and the end token's answer, as CLIP and CoCa have, "
         f"or to be one of {_names()}; '{name}' reads another way, which is not supported yet. "
         f"Choose another."
     )

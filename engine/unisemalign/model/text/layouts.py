@@ -96,8 +96,8 @@ def clip_from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
-def eyes_from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a ``CLIPModel``'s image side under the names of ``ClipEyes``."""
+def image_tower_from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a ``CLIPModel``'s image side under the names of ``ClipImageTower``."""
     inner = _renamed(state, _HF_CLIP_EYES)
     if "proj" in inner:
         inner["proj"] = inner["proj"].T

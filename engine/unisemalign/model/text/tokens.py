@@ -91,7 +91,7 @@ def check_reading(entry: Published, weights: Path | None) -> None:
         found = row[: max(len(wanted), int((row != 0).sum()))].tolist()
         if found != wanted:
             raise WeightsError(
-                f"'{find_tokenizer(entry, weights)}' wants to be CONCH's tokenizer and to read "
+                f"'{find_tokenizer(entry, weights)}' needs to be CONCH's tokenizer and to read "
                 f"'{prompt}' as {wanted}, found {found}: the tower would take words for others. "
                 f"Take the file from the 'conch' package."
             )
@@ -116,14 +116,14 @@ def _padding(tokenizer: Any, entry: Published, place: Path) -> tuple[str, int]:
         found = {token: tokenizer.token_to_id(token) for token in _CONCH_TOKENS}
         if found != _CONCH_TOKENS:
             raise WeightsError(
-                f"'{place}' wants to be CONCH's tokenizer, with {_CONCH_TOKENS}, found {found}. "
+                f"'{place}' needs to be CONCH's tokenizer, with {_CONCH_TOKENS}, found {found}. "
                 f"Take the file from the 'conch' package."
             )
         return "<pad>", 0
     pad_id = tokenizer.token_to_id("[PAD]")
     if pad_id is None:
         raise WeightsError(
-            f"'{place}' wants to be a BERT tokenizer, found no '[PAD]' in it. "
+            f"'{place}' needs to be a BERT tokenizer, found no '[PAD]' in it. "
             f"Take the file from the page of {entry.title}."
         )
     return "[PAD]", int(pad_id)

@@ -46,7 +46,7 @@ def draw_slide(
     path = Path(path)
     if size_px < 1 or spacing_um <= 0:
         raise SlideError(
-            f"A drawn slide wants a side and a pixel size above 0, found {size_px} px of "
+            f"A drawn slide needs a side and a pixel size above 0, found {size_px} px of "
             f"{spacing_um} µm. Try 2048 px of 0.5 µm."
         )
 

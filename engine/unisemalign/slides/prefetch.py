@@ -56,7 +56,7 @@ _FEW_CORES = 2
 T = TypeVar("T")
 
 
-class ReadAhead:
+class Prefetch:
     """Serves rectangles of a slide out of blocks that are read before they are wanted.
 
     Reads like the slide itself, and what a rectangle holds depends on neither the readers nor the
@@ -119,7 +119,7 @@ class ReadAhead:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def ahead(self, wanted: Iterable[tuple[T, list[Rect], Rect]]) -> Iterator[T]:
+    def fetched(self, wanted: Iterable[tuple[T, list[Rect], Rect]]) -> Iterator[T]:
         """Yield each item while the blocks of the next ones are on their way.
 
         Parameters

@@ -1,4 +1,4 @@
-"""The eyes of vision–language pairs: one vector a patch, in the space of the words.
+"""Image towers of vision–language pairs: one vector a patch, in the space of the words.
 
 A pair was taught to compare a whole image with a sentence. Its last attention gathers the patches
 into one vector; here each patch is let through that attention by itself, by way of the value and
@@ -19,28 +19,28 @@ from torch.nn import functional as F
 from unisemalign.errors import WeightsError
 from unisemalign.model.encoders import Encoder
 from unisemalign.model.reading import assign_parts, check_fit, read_checkpoint, wanted_parts
-from unisemalign.model.text.layouts import eyes_from_transformers
+from unisemalign.model.text.layouts import image_tower_from_transformers
 from unisemalign.weights.hashes import known_sha256
 from unisemalign.weights.places import absent_sentence, find_weights
-from unisemalign.weights.registry import Eyes, Published
+from unisemalign.weights.registry import ImageTower, Published
 
 _CONCH_HEADS = 8
 
 
-class ClipEyes(nn.Module):
+class ClipImageTower(nn.Module):
     """open_clip's ``VisionTransformer``, as OpenAI's CLIP, PLIP and QuiltNet have it."""
 
-    def __init__(self, eyes: Eyes) -> None:
+    def __init__(self, image_tower: ImageTower) -> None:
         super().__init__()
         self.tower = VisionTransformer(
-            image_size=eyes.image_px,
-            patch_size=eyes.patch,
-            width=eyes.width,
-            layers=eyes.depth,
-            heads=eyes.heads,
+            image_size=image_tower.image_px,
+            patch_size=image_tower.patch,
+            width=image_tower.width,
+            layers=image_tower.depth,
+            heads=image_tower.heads,
             mlp_ratio=4.0,
-            output_dim=eyes.output_dim,
-            act_layer=QuickGELU if eyes.quick_gelu else nn.GELU,
+            output_dim=image_tower.output_dim,
+            act_layer=QuickGELU if image_tower.quick_gelu else nn.GELU,
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -60,22 +60,22 @@ class ClipEyes(nn.Module):
         return vectors.transpose(1, 2).reshape(len(vectors), -1, *grid)
 
 
-class TimmEyes(nn.Module):
+class TimmImageTower(nn.Module):
     """A timm vision transformer, and what takes its tokens into the space of the words.
 
     ``head``: ``pooler`` (CONCH's attentional pooler), ``linear`` (BiomedCLIP) or ``mlp`` (KEEP).
     """
 
-    def __init__(self, eyes: Eyes) -> None:
+    def __init__(self, image_tower: ImageTower) -> None:
         super().__init__()
         self.trunk = timm.create_model(
-            str(eyes.architecture),
+            str(image_tower.architecture),
             pretrained=False,
             num_classes=0,
-            img_size=eyes.image_px,
-            **eyes.arguments,
+            img_size=image_tower.image_px,
+            **image_tower.arguments,
         )
-        self.kind, width, dim = eyes.head, eyes.width, eyes.output_dim
+        self.kind, width, dim = image_tower.head, image_tower.width, image_tower.output_dim
         self.head: nn.Module
         if self.kind == "pooler":
             self.attn_pool_contrast = AttentionalPooler(dim, width, _CONCH_HEADS, n_queries=1)
@@ -120,17 +120,17 @@ class TimmEyes(nn.Module):
 
 
 class PatchEncoder(Encoder):
-    """Eyes as an encoder: both maps are the patches' vectors, at the one image size they know."""
+    """An image tower as an encoder: both maps are its patch vectors, at its one image size."""
 
     pretrained = True
 
-    def __init__(self, inner: ClipEyes | TimmEyes, eyes: Eyes) -> None:
+    def __init__(self, inner: ClipImageTower | TimmImageTower, image_tower: ImageTower) -> None:
         super().__init__()
         self.inner = inner
-        self.low_channels = self.high_channels = eyes.output_dim
-        self.low_stride = self.high_stride = eyes.patch
-        self.multiple = eyes.image_px
-        self.mean, self.std = eyes.mean, eyes.std
+        self.low_channels = self.high_channels = image_tower.output_dim
+        self.low_stride = self.high_stride = image_tower.patch
+        self.multiple = image_tower.image_px
+        self.mean, self.std = image_tower.mean, image_tower.std
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Encode ``(B, 3, H, W)``, sides multiples of the image size, to ``(B, D, h, w)`` twice."""
@@ -143,13 +143,15 @@ class PatchEncoder(Encoder):
         return torch.cat([self.inner(tile) for tile in torch.split(images, self.multiple, 3)], 3)
 
 
-def build_eyes(eyes: Eyes) -> ClipEyes | TimmEyes:
-    """Return the eyes, with random numbers."""
-    return TimmEyes(eyes) if eyes.layout == "timm" else ClipEyes(eyes)
+def build_image_tower(image_tower: ImageTower) -> ClipImageTower | TimmImageTower:
+    """Return the image tower, with random numbers."""
+    return (
+        TimmImageTower(image_tower) if image_tower.layout == "timm" else ClipImageTower(image_tower)
+    )
 
 
-def load_eyes(entry: Published, path: Path | None = None) -> PatchEncoder:
-    """Return the eyes of ``entry`` with the numbers in its file: the one that holds its words.
+def load_image_tower(entry: Published, path: Path | None = None) -> PatchEncoder:
+    """Return the image tower of ``entry``, read from the file that holds its words too.
 
     Parameters
     ----------
@@ -159,36 +161,38 @@ def load_eyes(entry: Published, path: Path | None = None) -> PatchEncoder:
     Raises
     ------
     WeightsError
-        If it has no eyes, or its file is not here, is not what was fetched, or does not fit.
+        If it has no image tower, or its file is not here, is not what was fetched, or does not fit.
     """
-    eyes = entry.eyes
-    if eyes is None:
+    image_tower = entry.image_tower
+    if image_tower is None:
         raise WeightsError(
-            f"A first guess wants words and eyes that were taught together, '{entry.name}' has "
+            f"A first guess needs words and an image tower taught together, '{entry.name}' has "
             f"words alone. Use conch, plip or quiltnet-b-16."
         )
     found = find_weights(entry, path)
     if found is None:
         raise WeightsError(absent_sentence(entry))
     digest = known_sha256(found)
-    state = read_eyes(read_checkpoint(found), entry.name, eyes)
+    state = read_image_tower(read_checkpoint(found), entry.name, image_tower)
     with torch.device("meta"):
-        inner = build_eyes(eyes)
-    check_fit(state, inner.state_dict(), f"{entry.name} (eyes)")
+        inner = build_image_tower(image_tower)
+    check_fit(state, inner.state_dict(), f"{entry.name} (image_tower)")
     assign_parts(inner, state)
-    encoder = PatchEncoder(inner.eval(), eyes)
+    encoder = PatchEncoder(inner.eval(), image_tower)
     encoder.weights_sha256 = digest
     return encoder
 
 
-def read_eyes(state: dict[str, Tensor], name: str, eyes: Eyes) -> dict[str, Tensor]:
-    """Return the parts of a pair's file that are eyes, under the names used here."""
-    state = wanted_parts(state, name, "", eyes.left_out)
-    if eyes.layout == "hf_clip":
-        state = eyes_from_transformers(state)
+def read_image_tower(
+    state: dict[str, Tensor], name: str, image_tower: ImageTower
+) -> dict[str, Tensor]:
+    """Return the parts of a pair's file that are its image tower, under the names used here."""
+    state = wanted_parts(state, name, "", image_tower.left_out)
+    if image_tower.layout == "hf_clip":
+        state = image_tower_from_transformers(state)
     renamed = {}
     for part, value in state.items():
-        source = next((key for key in eyes.parts if part.startswith(key)), None)
-        target = part if source is None else eyes.parts[source] + part.removeprefix(source)
+        source = next((key for key in image_tower.parts if part.startswith(key)), None)
+        target = part if source is None else image_tower.parts[source] + part.removeprefix(source)
         renamed[target] = value
     return renamed

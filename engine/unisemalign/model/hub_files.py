@@ -1,4 +1,4 @@
-"""Which hub files a model that is not in the registry wants: any of timm, any of open_clip."""
+"""Which hub files a model that is not in the registry needs: any of timm, any of open_clip."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 def hub_files(name: str) -> Wanted:
-    """Return the repository of ``name`` and, for each file it wants, the names it may have.
+    """Return the repository of ``name`` and, for each file it needs, the names it may have.
 
     Raises
     ------

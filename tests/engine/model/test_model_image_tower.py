@@ -1,16 +1,21 @@
-"""Every pair's eyes load their publisher's file, and say of each patch what they were taught."""
+"""Every pair's image tower loads its publisher's file and answers for each patch."""
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.engine.model.published_files import eyes_shapes, numbers, shrunk, write
+from tests.engine.model.published_files import image_tower_shapes, numbers, shrunk, write
 from unisemalign.errors import WeightsError
-from unisemalign.model.eyes import PatchEncoder, build_eyes, load_eyes, read_eyes
+from unisemalign.model.image_tower import (
+    PatchEncoder,
+    build_image_tower,
+    load_image_tower,
+    read_image_tower,
+)
 from unisemalign.model.reading import check_fit
 from unisemalign.weights import PUBLISHED, find_published
 
-PAIRS = [entry for entry in PUBLISHED if entry.eyes]
+PAIRS = [entry for entry in PUBLISHED if entry.image_tower]
 
 
 @pytest.fixture(autouse=True)
@@ -23,19 +28,19 @@ def own_home(monkeypatch, tmp_path):
 
 def small_pair(name, folder):
     small = shrunk(find_published(name))
-    state = numbers(eyes_shapes(small))
-    return small, state, load_eyes(small, write(small, state, folder))
+    state = numbers(image_tower_shapes(small))
+    return small, state, load_image_tower(small, write(small, state, folder))
 
 
-def test_every_text_tower_but_a_reader_of_sentences_has_eyes():
+def test_every_text_tower_but_a_reader_of_sentences_has_an_image_tower():
     towers = {entry.name for entry in PUBLISHED if entry.kind == "text" and entry.repo}
     assert {entry.name for entry in PAIRS} == towers - {"minilm"}
 
 
 @pytest.mark.parametrize("entry", PAIRS, ids=lambda e: e.name)
-def test_eyes_load_their_publishers_file_and_keep_the_contract(entry, tmp_path):
+def test_image_towers_load_their_publishers_file_and_keep_the_contract(entry, tmp_path):
     small, _, encoder = small_pair(entry.name, tmp_path)
-    side, patch = small.eyes.image_px, small.eyes.patch
+    side, patch = small.image_tower.image_px, small.image_tower.patch
     images = torch.randn(2, 3, side, 2 * side)
     with torch.inference_mode():
         low, high = encoder(images)
@@ -52,13 +57,13 @@ def test_eyes_load_their_publishers_file_and_keep_the_contract(entry, tmp_path):
 @pytest.mark.parametrize("entry", PAIRS, ids=lambda e: e.name)
 def test_the_whole_file_fits_at_full_size(entry):
     with torch.device("meta"):
-        state = {name: torch.empty(shape) for name, shape in eyes_shapes(entry).items()}
-        state = read_eyes(state, entry.name, entry.eyes)
-        inner = build_eyes(entry.eyes)
+        state = {name: torch.empty(shape) for name, shape in image_tower_shapes(entry).items()}
+        state = read_image_tower(state, entry.name, entry.image_tower)
+        inner = build_image_tower(entry.image_tower)
     check_fit(state, inner.state_dict(), entry.name)
-    assert entry.eyes.output_dim == entry.arguments["output_dim"]
-    words, eyes = entry.parameters_m, sum(p.numel() for p in inner.parameters()) / 1e6
-    assert entry.megabytes >= 4 * (words + eyes) * 0.98, "one file holds both"
+    assert entry.image_tower.output_dim == entry.arguments["output_dim"]
+    words, image = entry.parameters_m, sum(p.numel() for p in inner.parameters()) / 1e6
+    assert entry.megabytes >= 4 * (words + image) * 0.98, "one file holds both"
 
 
 def test_conchs_pooler_over_equal_tokens_says_what_one_of_them_says(tmp_path):
@@ -93,13 +98,13 @@ def test_clips_last_attention_lets_each_patch_see_itself_alone(name, tmp_path):
     assert torch.allclose(found, wanted, atol=1e-5)
 
 
-def test_plips_eyes_are_transformers_ones(tmp_path):
+def test_plips_image_tower_is_a_transformers_one(tmp_path):
     """The class token's way, written out from transformers' CLIPVisionModel."""
     small, state, encoder = small_pair("plip", tmp_path)
-    images = torch.randn(1, 3, small.eyes.image_px, small.eyes.image_px)
+    images = torch.randn(1, 3, small.image_tower.image_px, small.image_tower.image_px)
     with torch.inference_mode():
         found = encoder.inner.tower(images)
-        wanted = vision_forward(state, images, small.eyes.depth, small.eyes.heads)
+        wanted = vision_forward(state, images, small.image_tower.depth, small.image_tower.heads)
     assert torch.allclose(found, wanted, atol=1e-5)
 
 
@@ -132,20 +137,20 @@ def vision_forward(state, images, depth, heads):
 
 def test_a_file_of_another_model_is_told(tmp_path):
     small = shrunk(find_published("biomedclip"))
-    state = numbers(eyes_shapes(small))
+    state = numbers(image_tower_shapes(small))
     state.pop("visual.head.proj.weight")
     with pytest.raises(WeightsError, match="'head.proj.weight' is missing"):
-        load_eyes(small, write(small, state, tmp_path))
+        load_image_tower(small, write(small, state, tmp_path))
     state |= {"ears.weight": torch.ones(1), "visual.head.proj.weight": torch.ones(24, 32)}
     with pytest.raises(WeightsError, match="'ears.weight' is not part of it"):
-        load_eyes(small, write(small, state, tmp_path))
+        load_image_tower(small, write(small, state, tmp_path))
     with pytest.raises(WeightsError, match="weights get conch"):
-        load_eyes(find_published("conch"))
+        load_image_tower(find_published("conch"))
     with pytest.raises(WeightsError, match="words alone"):
-        load_eyes(find_published("free"))
+        load_image_tower(find_published("free"))
 
 
-def test_eyes_are_an_encoder_like_any_other(tmp_path):
+def test_an_image_tower_is_an_encoder_like_any_other(tmp_path):
     _, _, encoder = small_pair("keep", tmp_path)
     assert isinstance(encoder, PatchEncoder)
     assert encoder.pretrained

@@ -3,7 +3,7 @@
 import pytest
 
 from unisemalign.errors import SettingsError, WeightsError
-from unisemalign.model.elsewhere import hub_files
+from unisemalign.model.hub_files import hub_files
 
 TIMM = ("model.safetensors", "pytorch_model.bin")
 CLIP = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")

@@ -13,7 +13,7 @@ import pytest
 from unisemalign.errors import SlideError
 from unisemalign.geometry import Rect
 from unisemalign.slides import SpacedSlide, open_slide, synthetic
-from unisemalign.slides.ahead import ReadAhead, choose_readers
+from unisemalign.slides.prefetch import Prefetch, choose_readers
 
 RECTS = [Rect(0, 0, 512, 512), Rect(900, 1800, 300, 300), Rect(1100, 1900, 200, 1)]
 
@@ -43,8 +43,8 @@ class Noise:
 @pytest.mark.parametrize("readers", [0, 1])
 def test_what_is_read_ahead_is_what_is_there(drawn, readers):
     whole = Rect(0, 0, *drawn.shape_yx)
-    with ReadAhead(drawn, readers) as source:
-        for rect in source.ahead((r, [r], whole) for r in RECTS):
+    with Prefetch(drawn, readers) as source:
+        for rect in source.fetched((r, [r], whole) for r in RECTS):
             found, there = source.read(rect).astype(int), drawn.read(rect)
             # Parts of a resampled slide agree up to rounding (SpacedSlide.read).
             assert np.abs(found - there).max() <= 1
@@ -52,7 +52,7 @@ def test_what_is_read_ahead_is_what_is_there(drawn, readers):
 
 
 def test_a_reader_that_is_killed_is_told(drawn):
-    with ReadAhead(drawn, 1) as source:
+    with Prefetch(drawn, 1) as source:
         source.read(RECTS[0])
         (process,) = source._pool._processes.values()
         os.kill(process.pid, signal.SIGKILL)
@@ -67,8 +67,8 @@ def test_each_block_is_read_once_and_then_forgotten():
     whole = Rect(0, 0, *slide.shape_yx)
     rows = [Rect(y, x, 512, 512) for y in range(0, 19_000, 384) for x in (0, 1000, 2400)]
     most = 0
-    with ReadAhead(slide) as source:
-        for rect in source.ahead((r, [r], whole) for r in rows):
+    with Prefetch(slide) as source:
+        for rect in source.fetched((r, [r], whole) for r in rows):
             assert np.array_equal(source.read(rect), slide.read(rect))
             slide.reads -= 1
             most = max(most, len(source._held) + len(source._coming))
@@ -81,7 +81,7 @@ def test_a_slide_that_went_away_is_told(drawn, monkeypatch):
         raise SlideError("The drive is gone.")
 
     monkeypatch.setattr(drawn.slide, "read_level", gone)
-    with ReadAhead(drawn) as source, pytest.raises(SlideError, match="drive is gone"):
+    with Prefetch(drawn) as source, pytest.raises(SlideError, match="drive is gone"):
         source.read(RECTS[0])
 
 
@@ -99,9 +99,9 @@ def test_readers_end_with_a_parent_that_is_killed(drawn):
         "import sys, time\n"
         "from unisemalign.geometry import Rect\n"
         "from unisemalign.slides import SpacedSlide, open_slide\n"
-        "from unisemalign.slides.ahead import ReadAhead\n"
+        "from unisemalign.slides.prefetch import Prefetch\n"
         "if __name__ == '__main__':\n"
-        "    source = ReadAhead(SpacedSlide(open_slide(sys.argv[1]), 0.5), 1)\n"
+        "    source = Prefetch(SpacedSlide(open_slide(sys.argv[1]), 0.5), 1)\n"
         "    source.read(Rect(0, 0, 10, 10))\n"
         "    print(*source._pool._processes, flush=True)\n"
         "    time.sleep(60)\n"
