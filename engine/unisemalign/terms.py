@@ -20,7 +20,7 @@ Format = Literal["png", "geojson", "ome-tiff", "ome-zarr", "coco", "imagescope",
 Source = Literal["best", "labels", "prediction"]
 """What an export is of; ``best``: labels where there are any, else the prediction."""
 
-ModelFormat = Literal["torchscript", "bioimageio", "unisemalign"]
+ModelFormat = Literal["torchscript", "onnx", "bioimageio", "unisemalign"]
 """What a model can be written as."""
 
 What = Literal["class", "confidence", "disagreement", "origin"]

@@ -69,7 +69,7 @@ def imported(folder: Path) -> dict[str, Path]:
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("engine/unisemalign", ["cluster", "effort"]), ("napari_unisemalign", ["napari"])],
+    [("engine/unisemalign", ["cluster", "effort", "onnx"]), ("napari_unisemalign", ["napari"])],
 )
 def test_what_is_imported_is_declared(folder, extras):
     homes = distributions()

@@ -1,4 +1,4 @@
-"""A round's model as one file that other programs run: TorchScript, or a bioimage.io package."""
+"""A round's model as one file for other programs: TorchScript, ONNX or a bioimage.io package."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import copy
 import hashlib
 import io
 import json
+import logging
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Sequence
@@ -19,7 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from unisemalign.errors import DataError, WeightsError
+from unisemalign.errors import DataError, SettingsError, WeightsError
 from unisemalign.exchange.exporting import writing_project_results
 from unisemalign.inference.loading import load_predictor
 from unisemalign.inference.moving import portable_weights
@@ -27,7 +29,12 @@ from unisemalign.inference.predictor import Predictor
 from unisemalign.project import Project, Round
 from unisemalign.terms import ModelFormat
 
-_SUFFIX = {"torchscript": ".pt", "bioimageio": ".zip", "unisemalign": ".safetensors"}
+_SUFFIX = {
+    "torchscript": ".pt",
+    "onnx": ".onnx",
+    "bioimageio": ".zip",
+    "unisemalign": ".safetensors",
+}
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time of every member of a package: the same model is the same file."""
 _ALIKE = 1e-4
@@ -91,7 +98,8 @@ def export_model(
     number
         Which round; ``None``: the newest with weights.
     fmt
-        ``torchscript``: traced, for PyTorch, DJL or C++. ``bioimageio``: the same in a package with
+        ``torchscript``: traced, for PyTorch, DJL or C++. ``onnx``: for ONNX Runtime; needs the
+        extra ``onnx``. ``bioimageio``: the same in a package with
         test tensors, of specification 0.5.3. ``unisemalign``: for a project of this program
         (:func:`~unisemalign.inference.create_from_model`), with any encoder, whose own weights
         stay out of it.
@@ -107,9 +115,13 @@ def export_model(
         If something else lies there, or a package is asked for without authors or licence.
     ProjectError
         If there is no such round, or the disk is full.
+    SettingsError
+        If ONNX is asked for and its packages are not installed.
     WeightsError
-        If its encoder's weights are someone else's, or the traced model answers otherwise.
+        If its encoder's weights are someone else's, or the written model answers otherwise.
     """
+    if fmt == "onnx":
+        _require_onnx()
     if fmt == "bioimageio" and not (authors and licence):
         raise DataError(
             "A bioimage.io package needs an author and a licence, found "
@@ -123,7 +135,8 @@ def export_model(
         weights, answer = portable_weights(project, made), example
     else:
         _refuse_others_weights(predictor)
-        weights, answer = _traced(StandaloneModel(predictor), example)
+        write = _as_onnx if fmt == "onnx" else _traced
+        weights, answer = write(StandaloneModel(predictor).eval(), example)
     name = f"{project.root.stem}-round-{made.number}{_SUFFIX[fmt]}"
     note = _note(project, made, side)
     if authors:
@@ -170,13 +183,62 @@ def _traced(model: StandaloneModel, example: Tensor) -> tuple[bytes, Tensor]:
         warnings.simplefilter("ignore")
         traced = torch.jit.trace(model, example, check_trace=False)  # type: ignore[no-untyped-call]
         torch.jit.save(traced, memory)
-    apart = float((traced(example) - answer).abs().max())
+    _check_alike(traced(example), answer)
+    return memory.getvalue(), answer
+
+
+def _require_onnx() -> None:
+    try:
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise SettingsError(
+            f"The format 'onnx' needs packages that are not installed: {error.name}. "
+            "Run: pip install napari-unisemalign[onnx]"
+        ) from error
+
+
+@torch.no_grad()
+def _as_onnx(model: StandaloneModel, example: Tensor) -> tuple[bytes, Tensor]:
+    """Return the model in the ONNX format, and the answer to ``example``: the model's own.
+
+    ONNX Runtime reads what was written and is compared with the model.
+    """
+    import onnxruntime
+
+    answer = model(example)
+    talkative = logging.getLogger("onnxscript")
+    level = talkative.level
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        talkative.setLevel(logging.ERROR)
+        path = Path(folder) / "model.onnx"
+        try:
+            torch.onnx.export(
+                model,
+                (example,),
+                path,
+                input_names=["image"],
+                output_names=["probabilities"],
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+        finally:
+            talkative.setLevel(level)
+        content = path.read_bytes()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    _check_alike(torch.from_numpy(session.run(None, {"image": example.numpy()})[0]), answer)
+    return content, answer
+
+
+def _check_alike(written: Tensor, answer: Tensor) -> None:
+    apart = float((written - answer).abs().max())
     if not apart <= _ALIKE:
         raise WeightsError(
-            f"The traced model needs to answer as the round's does, found a difference of "
+            f"The written model needs to answer as the round's does, found a difference of "
             f"{apart:.2g}. Report it with the round's run.toml."
         )
-    return memory.getvalue(), answer
 
 
 def _note(project: Project, made: Round, side: int) -> dict[str, Any]:

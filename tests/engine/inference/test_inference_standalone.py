@@ -1,6 +1,7 @@
 """A model that leaves its project answers as it did inside."""
 
 import json
+import sys
 import zipfile
 
 import numpy as np
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 
 from tests.engine.conftest import copy_study
 from unisemalign.cli.app import app
-from unisemalign.errors import DataError, WeightsError
+from unisemalign.errors import DataError, SettingsError, WeightsError
 from unisemalign.inference import export_model, load_predictor
 
 MINE = {"authors": ["A. Person"], "licence": "CC-BY-4.0"}
@@ -35,6 +36,27 @@ def test_the_traced_file_gives_the_rounds_probabilities(trained, tmp_path):
     note = json.loads(path.with_name(path.name + ".run.json").read_text())
     assert (note["round"], note["window_px"], note["spacing_um"]) == (made.number, side, 0.5)
     assert [each["name"] for each in note["classes"]] == ["stripes", "dots"]
+
+
+def test_the_onnx_file_gives_the_rounds_probabilities(trained, tmp_path):
+    runtime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    path = export_model(trained, None, "onnx", tmp_path / "out")
+    predictor, _ = load_predictor(trained, None, ["device=cpu", "precision=float32"])
+    side = predictor.settings.inference.window_px
+    windows = np.random.default_rng(0).integers(0, 255, (1, side, side, 3)).astype(np.uint8)
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert [each.name for each in session.get_outputs()] == ["probabilities"]
+    pixels = np.moveaxis(windows, 3, 1).astype(np.float32)
+    (answer,) = session.run(None, {"image": pixels})
+    expected = predictor(windows)[:, : predictor.n_classes]
+    assert np.allclose(answer, expected, atol=1e-4)
+
+
+def test_onnx_says_what_it_needs(trained, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(SettingsError, match=r"pip install napari-unisemalign\[onnx\]"):
+        export_model(trained, None, "onnx", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_bioimageio_package_passes_the_networks_own_test(trained, tmp_path):

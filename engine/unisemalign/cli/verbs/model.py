@@ -20,7 +20,7 @@ def export(
         typer.Option(
             "--format",
             help="bioimageio; torchscript: for PyTorch and QuPath's DJL; "
-            "unisemalign: for 'new --from-model'.",
+            "onnx: for ONNX Runtime; unisemalign: for 'new --from-model'.",
         ),
     ] = "bioimageio",
     round_number: RoundNumber = None,
