@@ -26,6 +26,12 @@ ModelFormat = Literal["torchscript", "onnx", "bioimageio", "unisemalign"]
 What = Literal["class", "confidence", "disagreement", "origin"]
 """Which numbers of a map an export writes."""
 
+Exported = Literal["class", "confidence", "disagreement", "origin", "probability"]
+"""The same, and what the network has to be asked for again."""
+
+ProbabilityFormat = Literal["ome-tiff", "ome-zarr"]
+"""What an export of probabilities writes."""
+
 MIN_CLUSTERS, MAX_CLUSTERS = 2, 30
 """Of a first guess."""
 

@@ -6,6 +6,7 @@ from unisemalign.inference.loading import load_predictor
 from unisemalign.inference.moving import create_from_model
 from unisemalign.inference.plan import Plan
 from unisemalign.inference.predictor import Predictor
+from unisemalign.inference.probabilities import export_probabilities
 from unisemalign.inference.recent import RecentWindows
 from unisemalign.inference.scoring import ScoredRegion, predict_split, score_split
 from unisemalign.inference.segmenting import (
@@ -27,6 +28,7 @@ __all__ = [
     "StandaloneModel",
     "create_from_model",
     "export_model",
+    "export_probabilities",
     "iter_bands",
     "load_predictor",
     "open_for_segmenting",

@@ -38,6 +38,7 @@ def iter_bands(
     *,
     tissue: TissueMask | None = None,
     on_window: Callable[[int, int], None] = _ignore,
+    probabilities: bool = False,
 ) -> Iterator[Band]:
     """Label what ``plan`` says of a slide, band after band.
 
@@ -56,6 +57,8 @@ def iter_bands(
         Every pixel that is none is left unpredicted; ``None`` labels everything.
     on_window
         Called with (windows done, windows in all) after each batch. May raise, to stop.
+    probabilities
+        Give bands the probability of each class too.
     """
     whole = Rect(0, 0, *source.shape_yx)
 
@@ -73,7 +76,12 @@ def iter_bands(
     blend: Blend | None = None
     for row in source.fetched(rows()):
         if blend is None or blend.rect != row.run.rect:
-            blend = Blend(row.run.rect, predictor.n_classes, predictor.weights)
+            blend = Blend(
+                row.run.rect,
+                predictor.n_classes,
+                predictor.weights,
+                probabilities=probabilities,
+            )
         first = 0
         while first < len(row.wanted):
             some = row.wanted[first : first + predictor.batch_windows]
@@ -100,7 +108,8 @@ def predict_rect(slide: Readable, predictor: Predictor, rect: Rect) -> Band:
 
 def _without(band: Band, unreadable: list[Rect], tissue: TissueMask | None) -> Band:
     """Return ``band``, unlabelled where the slide could not be read or is no tissue."""
-    planes = (band.classes, band.confidence, band.disagreement)
+    more = () if band.probabilities is None else band.probabilities
+    planes = (band.classes, band.confidence, band.disagreement, *more)
     for rect in unreadable:
         hidden = rect.intersect(band.rect)
         if hidden.area:

@@ -22,13 +22,15 @@ class Band:
     """Finished rows of a prediction, all uint8 of shape ``rect.shape``.
 
     ``classes``: 0 = not predicted, k = class k. ``confidence``: 0…255. ``disagreement``: 0 none,
-    1 prototypes disagree with the decoder, 2 words disagree, 3 both.
+    1 prototypes disagree with the decoder, 2 words disagree, 3 both. ``probabilities``: 0…255,
+    ``(C, *rect.shape)``, where they were asked for and anything was predicted.
     """
 
     rect: Rect
     classes: NDArray[np.uint8]
     confidence: NDArray[np.uint8]
     disagreement: NDArray[np.uint8]
+    probabilities: NDArray[np.uint8] | None = None
 
 
 class Blend:
@@ -42,12 +44,17 @@ class Blend:
         The windows have two channels more.
     weights
         ``(H, W)`` of a window, on the device where the sums are kept.
+    probabilities
+        Give bands the probability of each class too.
     """
 
-    def __init__(self, rect: Rect, n_classes: int, weights: Tensor) -> None:
+    def __init__(
+        self, rect: Rect, n_classes: int, weights: Tensor, *, probabilities: bool = False
+    ) -> None:
         self.rect = rect
         self._n_classes = n_classes
         self._weights = weights
+        self._with_probabilities = probabilities
         self._top = self._touched = rect.y
         rows = min(rect.h, weights.shape[0] + BAND_PX)
         self._sums = weights.new_zeros((n_classes + 2, rows, rect.w))
@@ -95,7 +102,10 @@ class Blend:
             for values in (best + 1, (sureness * 255).round(), branches)
         )
         rect = Rect(self._top, self.rect.x, rows, self.rect.w)
-        return Band(rect, classes, confidence, disagreement)
+        probabilities = None
+        if self._with_probabilities:
+            probabilities = torch.where(seen, mean[:c] * 255, 0).round().byte().cpu().numpy()
+        return Band(rect, classes, confidence, disagreement, probabilities)
 
 
 def window_weights(window_px: int, blend: str, device: torch.device) -> Tensor:
