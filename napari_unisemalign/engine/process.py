@@ -11,10 +11,11 @@ from qtpy.QtCore import QObject, QProcess, QProcessEnvironment, Signal
 
 from napari_unisemalign.engine.lines import JsonLines
 from unisemalign.protocol import Request
-from unisemalign.runtime import STOP_AT_STDIN_END
+from unisemalign.runtime import STOP_AT_STDIN_END, usable_cores
 
 ENGINE = (sys.executable, "-u", "-m", "unisemalign")
 QUIT_PATIENCE_MS = 4_000
+_FEW_CORES = 4
 
 
 class EngineProcess(QObject):
@@ -34,6 +35,9 @@ class EngineProcess(QObject):
         environment = QProcessEnvironment.systemEnvironment()
         environment.insert("PYTHONUTF8", "1")
         environment.insert(STOP_AT_STDIN_END, "1")
+        cores = usable_cores()
+        if 1 < cores <= _FEW_CORES and not environment.contains("OMP_NUM_THREADS"):
+            environment.insert("OMP_NUM_THREADS", str(cores - 1))  # one is the viewer's
         self._process.setProcessEnvironment(environment)
         self._process.readyReadStandardOutput.connect(self._on_output)
         self._process.readyReadStandardError.connect(self._on_error_output)

@@ -184,3 +184,21 @@ def test_repeatable_kernels_are_asked_for_on_the_cpu_alone():
         assert torch.are_deterministic_algorithms_enabled()
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+def test_the_command_line_waits_passively_for_cores():
+    """Threads that spin beside other work make every step crawl; what a person set stays."""
+    code = (
+        "import os, sys; sys.argv = ['unisemalign', '--version']\n"
+        "from unisemalign.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(os.environ['OMP_WAIT_POLICY'])"
+    )
+    for given, policy in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        kept = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+        env = kept | ({} if given is None else {"OMP_WAIT_POLICY": given})
+        run = subprocess.run(
+            [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+        )
+        assert run.stdout.split()[-1] == policy

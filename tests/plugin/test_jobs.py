@@ -11,9 +11,10 @@ import pytest
 from qtpy.QtCore import QProcess
 from standins import FAKE_ENGINE, PATIENCE_MS
 
-from napari_unisemalign.engine import training
+from napari_unisemalign.engine import process, training
 from napari_unisemalign.engine.command import CommandJob
 from napari_unisemalign.engine.lines import JsonLines
+from napari_unisemalign.engine.process import EngineProcess
 from napari_unisemalign.engine.server import EngineServer
 from napari_unisemalign.engine.training import TrainingFollower, TrainingJob
 from unisemalign.project import Project
@@ -294,3 +295,24 @@ def test_an_engine_that_is_ended_answers_and_starts_again(
     server.request("segment", again.append, slide="a", rect=[0, 0, 64, 64], round=None)
     qtbot.waitUntil(lambda: again.over, timeout=PATIENCE_MS)
     assert again[-1]["event"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("cores", "chosen", "threads"),
+    [(1, None, "none"), (2, None, "1"), (4, None, "3"), (8, None, "none"), (2, "2", "2")],
+)
+def test_the_viewer_keeps_a_core_where_there_are_few(cores, chosen, threads, monkeypatch, qtbot):
+    monkeypatch.setattr(process, "usable_cores", lambda: cores)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if chosen:
+        monkeypatch.setenv("OMP_NUM_THREADS", chosen)
+    says = (
+        "import json, os; print(json.dumps({'event': 'message', "
+        "'text': os.environ.get('OMP_NUM_THREADS', 'none')}))"
+    )
+    heard: list[dict] = []
+    child = EngineProcess([], engine=(sys.executable, "-c", says))
+    child.event_received.connect(heard.append)
+    child.start()
+    qtbot.waitUntil(lambda: bool(heard), timeout=PATIENCE_MS)
+    assert heard[0]["text"] == threads

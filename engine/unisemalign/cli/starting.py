@@ -1,4 +1,4 @@
-"""The command line's first moments: it can be stopped at once, and it is offline."""
+"""The command line's first moments: it can be stopped at once, is offline, and waits quietly."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ STOPPED = 130
 def main() -> None:
     """Run the command line. Offline unless the person asks for weights.
 
-    The hub's client reads the variable when it is imported, so it is set before anything else.
+    Libraries read these variables when they are imported, so they are set before anything else.
+    OpenMP's threads wait by spinning unless told otherwise: beside any other work each step would
+    wait for a thread that waits for a core (`benchmarks/busy.py`).
     """
     signal.signal(signal.SIGINT, _stop_at_once)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ["HF_HUB_OFFLINE"] = "0" if sys.argv[1:3] == ["weights", "get"] else "1"
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from unisemalign.cli.app import app
 
     app()

@@ -1,6 +1,7 @@
 """What every long piece of work shares: events, cancelling, the device, the seed."""
 
 from unisemalign.runtime.cancel import STOP_AT_STDIN_END, CancelToken, cancel_on_signals
+from unisemalign.runtime.cores import usable_cores
 from unisemalign.runtime.events import (
     Events,
     JsonLinesEvents,
@@ -24,6 +25,7 @@ __all__ = [
     "cancel_on_signals",
     "read_log",
     "remove_file",
+    "usable_cores",
     "write_atomically",
     "write_json",
 ]

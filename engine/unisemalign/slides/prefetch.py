@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from unisemalign.errors import SlideError
 from unisemalign.geometry import Rect
+from unisemalign.runtime.cores import usable_cores
 from unisemalign.slides.blocks import (
     Block,
     BlockPixels,
@@ -207,8 +208,7 @@ def choose_readers(wanted: int | Literal["auto"], slide: Readable, area_px: int)
         return 0
     if isinstance(slide.slide, PlainSlide):
         return 0
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    cores = usable_cores()
     return min(_MOST_READERS, cores // 2) if cores > _FEW_CORES else 0
 
 
