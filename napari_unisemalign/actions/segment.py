@@ -1,4 +1,4 @@
-"""Segment a view, a region or a slide; by itself, what the window shows, while Live is on."""
+"""Segment a view, a region, a slide or all; what the window shows by itself while Live is on."""
 
 from __future__ import annotations
 
@@ -30,11 +30,13 @@ REST_MS = 250
 
 @dataclass
 class _Asked:
-    """A request to the engine."""
+    """A request to the engine. ``remaining``: slides that are segmented after this one."""
 
     round: int
+    slide: str
     rect: Rect | None
     follows_view: bool
+    remaining: tuple[str, ...] = ()
     number: int = 0
 
 
@@ -110,6 +112,23 @@ class Segmenter(QObject):
         """Segment the whole slide on show."""
         self._segment(None)
 
+    def segment_all(self) -> None:
+        """Segment every slide of the project, the one on show first, one after the other.
+
+        What is finished is not done again. A slide that fails is reported and the others go on;
+        Cancel stops them all.
+        """
+        session = self._session
+        allowed = resolve_state(session).can.segment_all
+        self._errors.began.emit("segment")
+        newest, records = session.latest_round(), session.read_records()
+        if not allowed.possible or newest is None or records is None:
+            self._errors.report("segment", allowed.why)
+            return
+        names = [record.name for record in records.slides()]
+        first, *others = sorted(names, key=lambda name: name != session.slide)
+        self._ask(_Asked(newest.number, first, None, False, tuple(others)))
+
     def cancel(self) -> None:
         """Stop the segmentation; what was labelled is kept."""
         if self._guesser.running:
@@ -152,27 +171,28 @@ class Segmenter(QObject):
         if newest is None:
             self._guesser.guess(session.slide, rect)
             return
-        self._ask(_Asked(newest.number, rect, follows_view))
+        self._ask(_Asked(newest.number, session.slide, rect, follows_view))
 
     def _ask(self, asked: _Asked) -> None:
         session, server = self._session, self.server
-        if session.slide is None or server is None:
+        if server is None:
             return
         self.give_way()
         self._declined = None
         self._asked = asked
-        what = "Segmenting" if server.ready else "Starting the engine"
+        what = _what(asked) if server.ready else "Starting the engine"
         rect, view = asked.rect, self._layers.viewport.visible_rect()
+        on_show = asked.slide == session.slide
         session.set_segmenting(
-            SegmentProgress(session.slide, rect, what=what, follows_view=asked.follows_view)
+            SegmentProgress(asked.slide, rect, what=what, follows_view=asked.follows_view)
         )
         asked.number = server.request(
             "segment",
             partial(self._on_event, asked),
-            slide=session.slide,
+            slide=asked.slide,
             rect=None if rect is None else [rect.y, rect.x, rect.h, rect.w],
             round=asked.round,
-            focus=[view.y + view.h // 2, view.x + view.w // 2] if view.area else None,
+            focus=[view.y + view.h // 2, view.x + view.w // 2] if view.area and on_show else None,
             downsample=self._layers.viewport.downsample,
         )
 
@@ -186,7 +206,7 @@ class Segmenter(QObject):
         if asked is not self._asked or view is None:
             return
         if kind in {"start", "progress"}:
-            session.set_segmenting(replace(view.advanced(event), what="Segmenting"))
+            session.set_segmenting(replace(view.advanced(event), what=_what(asked)))
         elif kind in {"done", "failed", "cancelled"}:
             self._on_over(asked, view, event)
 
@@ -198,12 +218,21 @@ class Segmenter(QObject):
         self._on_redraw()
         if event["event"] == "failed":
             self._decline(asked)
-            self._errors.report("segment", str(event.get("text", "The segmentation failed.")))
+            why = str(event.get("text", "The segmentation failed."))
+            shown = asked.slide == session.slide
+            self._errors.report("segment", why if shown else f"{asked.slide}: {why}")
         elif event["event"] == "done" and event.get("rect") is not None:
             self._labelled.add(asked.round, view.slide, Rect(*event["rect"]))
         area = event.get("area") if view.slide == session.slide else None
         with self._errors.reporting("segment", act=False):
             session.refresh_area(area if isinstance(area, dict) else None)
+        if asked.remaining and event["event"] != "cancelled" and self._goes_on(event):
+            following, *others = asked.remaining
+            self._ask(_Asked(asked.round, following, None, False, tuple(others)))
+
+    def _goes_on(self, event: Event) -> bool:
+        """Tell whether the next slide can be asked for: the engine itself has not ended."""
+        return event["event"] == "done" or (self.server is not None and self.server.ready)
 
     def _on_impatient(self) -> None:
         progress = self._session.segmenting
@@ -277,4 +306,11 @@ class Segmenter(QObject):
             running = asked.rect if asked is not None and asked.round == settled.number else None
             rect = next_rect(view, self._labelled.of(settled.number, session.slide), running)
             if rect is not None:
-                self._ask(_Asked(settled.number, rect, follows_view=True))
+                self._ask(_Asked(settled.number, session.slide, rect, follows_view=True))
+
+
+def _what(asked: _Asked) -> str:
+    """Return what the progress bar calls it."""
+    if not asked.remaining:
+        return "Segmenting"
+    return f"{asked.slide}, {len(asked.remaining)} more to follow:"

@@ -52,6 +52,7 @@ class Permissions:
     segment_view: Permission
     segment_region: Permission
     segment_slide: Permission
+    segment_all: Permission
     live: Permission
     name_clusters: Permission
     mark: Permission
@@ -97,6 +98,7 @@ def resolve_permissions(
         if segmenting.possible
         else segmenting,
         segment_slide=_or_else(segmenting, whole),
+        segment_all=_segment_all_permission(session, newest),
         live=_on_slide(session, LIVE),
         name_clusters=_or_else(segmenting, naming),
         mark=_on_slide(session, "Make a region in the middle of the view and label it."),
@@ -109,6 +111,22 @@ def resolve_permissions(
         export=_export_permission(session),
         import_labels=_on_slide(session, "Read this slide's labels from a mask or GeoJSON file."),
         edit_classes=_classes_permission(session),
+    )
+
+
+def _segment_all_permission(session: Session, newest: Round | None) -> Permission:
+    if session.project is None:
+        return Permission(False, NEED_PROJECT)
+    if segmentation_occupies(session):
+        return Permission(False, "A segmentation runs. Wait for it, or press Cancel.")
+    if newest is None:
+        return Permission(False, "All slides need a trained model, there is none yet. Press Train.")
+    if not session.records.slides():
+        return Permission(False, NEED_SLIDE)
+    return Permission(
+        True,
+        "Segment every slide of the project, one after the other, this one first; what is "
+        "finished is not done again.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Segment: view, region or slide, and what of it is shown."""
+"""Segment: view, region, slide or all of them, and what of it is shown."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ class SegmentWidget(SectionWidget):
         self.view = ActionButton("View (S)", controller.segmenter.segment_view)
         self.region = ActionButton("Region", controller.segmenter.segment_region)
         self.slide = ActionButton("Slide", controller.segmenter.segment_slide)
+        self.all = ActionButton("All slides", controller.segmenter.segment_all)
         self.live = QCheckBox("Live")
         self.live.clicked.connect(controller.segmenter.set_live)
         self.note = SentenceWidget(dim=True)
@@ -66,7 +67,7 @@ class SegmentWidget(SectionWidget):
         self._legend_rows.setContentsMargins(0, 0, 0, 0)
         self._legend_rows.setSpacing(3)
         self._legend_shown: tuple[ClassItem, ...] = ()
-        self.add_row(self.view, self.region, self.slide, self.live)
+        self.add_row(self.view, self.region, self.slide, self.all, self.live)
         self.rows.addWidget(self.note)
         row = self.add_row(self.progress, self.cancel, self.end)
         row.setStretch(0, 1)
@@ -97,6 +98,7 @@ class SegmentWidget(SectionWidget):
         self.view.follow(state.can.segment_view)
         self.region.follow(state.can.segment_region)
         self.slide.follow(state.can.segment_slide)
+        self.all.follow(state.can.segment_all)
         self.live.setEnabled(state.can.live.possible)
         self.live.setToolTip(state.can.live.why)
         self.live.setChecked(state.live_on)

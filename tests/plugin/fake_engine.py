@@ -79,7 +79,8 @@ def segment(
     cancelled: set[int | str],
 ) -> None:
     number = request.round or project.latest_round().number
-    if (project.root / "fails").exists():
+    fails = project.root / "fails"  # every slide, or the one it names
+    if fails.exists() and fails.read_text() in ("", request.slide):
         out.emit(protocol.Failed(id=request.id, text="The disk is full."))
         return
     slide = project.open_slide(request.slide)
