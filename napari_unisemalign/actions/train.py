@@ -11,14 +11,20 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_unisemalign.actions.error_reporter import ErrorReporter
 from napari_unisemalign.engine.lines import Event
+from napari_unisemalign.engine.timers import single_shot
 from napari_unisemalign.engine.training import TrainingFollower, TrainingJob
+from napari_unisemalign.session.change import Change
 from napari_unisemalign.session.curve import Curve, grown_curve
 from napari_unisemalign.session.dock_state import resolve_state
+from napari_unisemalign.session.next_step import accepted_since
 from napari_unisemalign.session.progress import TrainingProgress
 from napari_unisemalign.session.session import Session
 from napari_unisemalign.session.training_choice import TrainingChoice
 from unisemalign.errors import ProjectError
 from unisemalign.runtime import read_log
+
+REGIONS_FOR_A_ROUND = 10
+"""Newly accepted regions after which a round starts by itself, where a person asked for that."""
 
 STOPPING = "Stopping at the next step"
 STOP_IGNORED = "The training has not stopped yet"
@@ -33,6 +39,8 @@ class Trainer(QObject):
         The settings of the next round.
     goes_on_without_viewer
         Whether the training goes on when the viewer closes.
+    starts_by_itself
+        Whether a round starts when :data:`REGIONS_FOR_A_ROUND` regions were accepted.
     """
 
     trained = Signal()
@@ -46,6 +54,10 @@ class Trainer(QObject):
         self._job: TrainingJob | TrainingFollower | None = None
         self.choice = TrainingChoice()
         self.goes_on_without_viewer = False
+        self.starts_by_itself = False
+        self._counted: tuple[int | None, int] = (None, 0)
+        self._soon = single_shot(self, 0, self._start_by_itself)
+        session.changed.connect(self._on_changed)
 
     @property
     def runs_here(self) -> bool:
@@ -56,6 +68,36 @@ class Trainer(QObject):
         """Start a new round."""
         with self._errors.reporting("train"):
             self._start(self.choice.options())
+
+    def set_starts_by_itself(self, on: bool) -> None:
+        """Start a round whenever enough regions are new, or no longer."""
+        self.starts_by_itself = on
+        if on:
+            self._soon.start()
+
+    def _on_changed(self, change: Change) -> None:
+        if Change.PROJECT in change:
+            self._counted = (None, 0)
+        elif self.starts_by_itself and change & (Change.REGIONS | Change.TRAINING):
+            self._soon.start()  # not in the middle of what is being written
+
+    def _start_by_itself(self) -> None:
+        session = self._session
+        if not self.starts_by_itself or session.project is None or session.training is not None:
+            return
+        with self._errors.reporting("train", act=False):
+            newest = session.latest_round()
+            number, accepted = (
+                None if newest is None else newest.number,
+                accepted_since(session, newest),
+            )
+            # A round that failed is not begun again and again.
+            before = self._counted[1] if self._counted[0] == number else 0
+            if accepted - before < REGIONS_FOR_A_ROUND:
+                return
+            if resolve_state(session).can.train.possible:
+                self._counted = number, accepted
+                self._start(self.choice.options())
 
     def use_round(self, number: int) -> None:
         """Take a round into use; newer ones are set aside."""

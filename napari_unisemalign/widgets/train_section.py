@@ -6,6 +6,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
+    QCheckBox,
     QFormLayout,
     QHeaderView,
     QLabel,
@@ -17,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unisemalign.actions.controller import Controller
+from napari_unisemalign.actions.train import REGIONS_FOR_A_ROUND
 from napari_unisemalign.session.change import Change
 from napari_unisemalign.session.dock_items import RoundItem
 from napari_unisemalign.session.dock_state import DockState
@@ -44,6 +46,11 @@ class TrainWidget(SectionWidget):
         self.cancel.setToolTip("Stop at the next step; the round can be resumed.")
         self.end = ActionButton("End now", controller.trainer.end)
         self.end.setToolTip("End the training at once; Resume goes on from its last checkpoint.")
+        self.by_itself = QCheckBox(f"Start after {REGIONS_FOR_A_ROUND} new regions")
+        self.by_itself.setToolTip(
+            "Start a round in the background whenever so many regions were accepted since the last."
+        )
+        self.by_itself.clicked.connect(controller.trainer.set_starts_by_itself)
         self.fold = QToolButton()
         self.fold.setText("Settings")
         self.fold.setCheckable(True)
@@ -66,6 +73,7 @@ class TrainWidget(SectionWidget):
         self._prepare_table()
         row = self.add_row(self.start, self.resume, self.cancel, self.end)
         row.setStretch(0, 2)
+        self.rows.addWidget(self.by_itself)
         self.rows.addWidget(self.note)
         self.rows.addWidget(self.progress)
         self.rows.addWidget(self.curve)
@@ -114,6 +122,7 @@ class TrainWidget(SectionWidget):
         self.cancel.setEnabled(view is not None and not view.stopping)
         self.end.setVisible(view is not None and view.stop_ignored)
         self.settings.setEnabled(view is None)
+        self.by_itself.setChecked(self.controller.trainer.starts_by_itself)
         self.progress.setVisible(view is not None)
         self.note.say(state.can.train.why if view is None and not state.can.train.possible else "")
         if view is not None:
