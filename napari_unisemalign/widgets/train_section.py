@@ -29,6 +29,7 @@ from napari_unisemalign.widgets.durations import duration
 from napari_unisemalign.widgets.section import SectionWidget
 from napari_unisemalign.widgets.sentence import SentenceWidget
 from napari_unisemalign.widgets.settings_form import SettingsForm
+from unisemalign.settings import METHODS
 
 
 class TrainWidget(SectionWidget):
@@ -39,6 +40,7 @@ class TrainWidget(SectionWidget):
         self.controller = controller
         self.form = SettingsForm(controller.trainer.choice)
         self.settings = QWidget()
+        self.method_note = SentenceWidget(dim=True)
         self._lay_out_form()
         self.start = ActionButton("Start (Ctrl+T)", controller.trainer.start)
         self.resume = ActionButton("Resume", controller.trainer.resume)
@@ -97,6 +99,13 @@ class TrainWidget(SectionWidget):
             label = QLabel(field.label)
             label.setToolTip(field.tooltip or "")
             rows.addRow(label, native)
+            if field is self.form.method:
+                rows.addRow(self.method_note)
+        self.form.method.changed.connect(self._say_method)
+        self._say_method()
+
+    def _say_method(self) -> None:
+        self.method_note.say(METHODS[str(self.form.method.value)].explained)
 
     def _prepare_table(self) -> None:
         self.table.setHorizontalHeaderLabels(["Round", "State", "Method", "Dice"])

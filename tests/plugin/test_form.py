@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from napari_unisemalign.session.training_choice import value_at
@@ -59,3 +61,18 @@ def test_a_new_form_shows_what_was_chosen(qtbot, form: SettingsForm) -> None:
     assert again.preset.value == PRESETS[1]
     assert again.fields["training.steps"].value == 25
     assert again.choice.options() == form.choice.options()
+
+
+def test_no_description_points_into_a_paper_nobody_has() -> None:
+    for field in iter_fields():
+        assert not re.search(r"\bA\d+\b|METHODS|\brow \d", field.description), field.address
+
+
+def test_the_chosen_method_is_explained(dock) -> None:
+    note, method = dock.train.method_note, dock.train.form.method
+    dock.train.fold.setChecked(True)
+    for name, known in METHODS.items():
+        method.native.setCurrentText(name)
+        assert note.text() == known.explained
+        assert known.sentence in note.text()
+        assert not note.isHidden()

@@ -54,15 +54,15 @@ class ModelSettings(SettingsModel):
     align_corners: bool = Field(False, description="How logits are stretched to the image.")
     semantic_upsample: Literal["logits", "features"] = Field(
         "logits",
-        description="Stretch the cosines (cheap) or the embeddings (A8 row 8) to the image.",
+        description="Stretch the cosines (cheap) or the embeddings to the image.",
     )
     context_tokens: Annotated[int, Ge(0), Le(32)] = Field(
         4, description="Learnable context tokens before each class name (CoOp)."
     )
     text_pooling: Literal["cls", "eos", "argmax"] = Field(
-        "cls", description="Which token stands for the sentence (A8 row 9)."
+        "cls", description="Which token stands for the sentence."
     )
-    text_masks: bool = Field(True, description="Use the tower's own attention masks (A8 row 10).")
+    text_masks: bool = Field(True, description="Use the tower's own attention masks.")
     train_text_projection: bool = Field(
-        True, description="Train the projection of words into the shared space (A8 row 22)."
+        True, description="Train the projection of words into the shared space."
     )

@@ -23,14 +23,17 @@ class MethodSettings(SettingsModel):
     unlabelled_weights
         The settings that weigh unlabelled tissue. With all of them at 0 the method is its labelled
         losses alone: the contract test of the methods holds that.
+    measured
+        What it reached where all methods were compared alike (docs/experiments.md), in a sentence.
     """
 
     network: ClassVar[str] = "plain"
     unlabelled_weights: ClassVar[tuple[str, ...]] = ()
+    measured: ClassVar[str] = ""
 
     name: str = ""
     temperature: Annotated[float, Gt(0.0), Le(10.0)] = Field(
-        0.1, description="Cosines are divided by this; 1 is the paper's (A8 row 12)."
+        0.1, description="Cosines are divided by this; 1 is the paper's."
     )
     eta_prototype: Weight = Field(0.0, description="Share of the prototypes in the fused logits.")
     eta_text: Weight = Field(0.0, description="Share of the words in the fused logits.")
@@ -70,7 +73,7 @@ class LabelledLosses(MethodSettings):
     weight_text: Weight = Field(1.0, description="Weight of the words' loss, L_t.")
     weight_align: Weight = Field(1.0, description="Weight of the alignment of both, L_al.")
     align: Literal["none", "mse", "cosine", "kl"] = Field(
-        "mse", description="How prototypes and words are brought together (A8 row 13)."
+        "mse", description="How prototypes and words are brought together."
     )
     eta_prototype: Weight = Field(0.1, description="Share of the prototypes in the fused logits.")
     eta_text: Weight = Field(0.1, description="Share of the words in the fused logits.")

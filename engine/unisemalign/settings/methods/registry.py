@@ -41,6 +41,11 @@ class KnownMethod:
         """What it does, in a sentence: the first line of its settings' docstring."""
         return (self.settings.__doc__ or "").strip().partition("\n")[0]
 
+    @property
+    def explained(self) -> str:
+        """What it does, and what it reached where all methods were compared, in two sentences."""
+        return f"{self.sentence} {self.settings.measured}".strip()
+
 
 METHODS: dict[str, KnownMethod] = {}
 """Every method by its name, the default first."""

@@ -79,25 +79,24 @@ class UniSemAlignSettings(LabelledLosses):
     )
     labeller: Literal["teacher", "student"] = Field(
         "teacher",
-        description="Who labels weak views: the averaged teacher, or the student as it trains "
-        "(A8 row 21).",
+        description="Who labels weak views: the averaged teacher, or the student as it trains.",
     )
     hard_target: Literal["weak", "strong"] = Field(
         "weak",
-        description="Pseudo-label from the weak view, or the strong view's own (A8 row 3).",
+        description="Pseudo-label from the weak view, or the strong view's own.",
     )
     soft_target: Literal["composite", "plain"] = Field(
         "composite",
-        description="Whether the soft target carries the donor's box as the image does (A8 row 5).",
+        description="Whether the soft target carries the donor's box as the image does.",
     )
     threshold_map: Literal["plain", "composite"] = Field(
         "plain",
-        description="Which validity map the threshold is updated on (A8 row 19).",
+        description="Which validity map the threshold is updated on.",
     )
     donor: Literal["flip", "draw"] = Field(
         "flip",
-        description="CutMix donors: the batch reversed, or a second draw (A8 row 25).",
+        description="CutMix donors: the batch reversed, or a second draw.",
     )
     donor_label: Literal["fused", "decoder"] = Field(
-        "fused", description="Whose labels a donor carries (A8 row 4)."
+        "fused", description="Whose labels a donor carries."
     )
