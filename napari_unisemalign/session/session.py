@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +23,7 @@ from napari_unisemalign.session.curve import Curve
 from napari_unisemalign.session.drafts import Draft, Drafts
 from napari_unisemalign.session.records import ProjectRecords
 from napari_unisemalign.session.region_edit import Pixels, RegionEdit, start_values
+from napari_unisemalign.session.remarks import Remarks
 from napari_unisemalign.session.session_state import SessionState
 from unisemalign.errors import DataError, ProjectError, UnisemalignError
 from unisemalign.geometry import Rect
@@ -209,19 +210,39 @@ class Session(SessionState):
         self._writable().set_slide_split(name, split)
         self._tell(Change.SLIDES | Change.REGIONS)
 
-    def import_labels(self, path: Path) -> None:
-        """Read labels of the slide on show from a mask or a GeoJSON file."""
-        name = self._slide_name()
-        from unisemalign.exchange import import_geojson, import_mask
+    def import_labels(
+        self, path: Path, mapping: Mapping[str, str] | None = None
+    ) -> tuple[str, ...]:
+        """Read labels of the slide on show from a mask, GeoJSON, ImageScope or ASAP file.
 
-        before = self._newest_id()
-        if path.suffix.lower() in {".json", ".geojson"}:
-            import_geojson(self._writable(), name, path)
-        else:
-            import_mask(self._writable(), name, path)
+        Parameters
+        ----------
+        path
+            The file; what it is follows from what it holds.
+        mapping
+            Class of the file → class of the project, ``""`` where it is left out.
+
+        Returns
+        -------
+        tuple of str
+            What a person should know: what was left out, and what is not kept.
+
+        Raises
+        ------
+        UnknownClassesError
+            If the file names a class that neither the project has nor the mapping.
+        DataError
+            If the file is not what it needs to be. Nothing is then imported.
+        """
+        name = self._slide_name()
+        from unisemalign.exchange import import_labels
+
+        before, remarks = self._newest_id(), Remarks()
+        import_labels(self._writable(), name, path, mapping=mapping, events=remarks)
         self._labels_written(name)
         if self._newest_id() > before:
             self._history.add(self._label_act("import"))
+        return tuple(remarks.texts)
 
     def _slide_name(self) -> str:
         if self.slide is None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -18,6 +19,7 @@ from qtpy.QtWidgets import (
     QTreeWidgetItem,
 )
 
+from napari_unisemalign.actions.class_map import remember_classes, remembered_classes
 from napari_unisemalign.actions.controller import Controller
 from napari_unisemalign.actions.recent import recent_projects
 from napari_unisemalign.canvas.reader import read_slides
@@ -25,6 +27,7 @@ from napari_unisemalign.canvas.samples import drawn_slide
 from napari_unisemalign.session.dock_items import SlideItem
 from napari_unisemalign.session.dock_state import DockState
 from napari_unisemalign.widgets.buttons import ActionButton
+from napari_unisemalign.widgets.class_map_dialog import ClassMapDialog
 from napari_unisemalign.widgets.classes_dialog import ClassesDialog
 from napari_unisemalign.widgets.new_project_dialog import NewProjectDialog
 from napari_unisemalign.widgets.section import SectionWidget
@@ -37,7 +40,10 @@ from unisemalign.slides import SLIDE_SUFFIXES
 
 NAME, HELD = 0, 1
 ROW_PX = 24
-LABEL_FILES = "Masks and GeoJSON (*.png *.tif *.tiff *.geojson *.json)"
+LABEL_FILES = (
+    "Masks, GeoJSON, ImageScope and ASAP (*.png *.tif *.tiff *.geojson *.json *.gz *.zip *.xml);;"
+    "All files (*)"
+)
 
 
 class OpenWidget(SectionWidget):
@@ -240,7 +246,31 @@ class OpenWidget(SectionWidget):
         )
         if path:
             with self.controller.errors.reporting("open"):
-                self.controller.session.import_labels(Path(path))
+                self.import_file(Path(path))
+
+    def import_file(self, path: Path) -> None:
+        """Read labels of the slide on show; ask what classes mean that the project has not.
+
+        Raises
+        ------
+        DataError
+            If the file is not what it needs to be.
+        """
+        from unisemalign.exchange import UnknownClassesError
+
+        session = self.controller.session
+        try:
+            remarks = session.import_labels(path)
+        except UnknownClassesError as error:
+            names = () if session.project is None else session.project.info.class_names
+            dialog = ClassMapDialog(path.name, error.counts, names, remembered_classes(), self)
+            if not dialog.exec():
+                return
+            mapping = dialog.mapping()
+            remarks = session.import_labels(path, mapping)
+            remember_classes(mapping)
+        if remarks:
+            show_info(" ".join(remarks))
 
     def _on_relocate(self) -> None:
         items = self.slides.selectedItems()
