@@ -10,6 +10,7 @@ from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, Signal
 
 from napari_unisemalign.actions.error_reporter import ErrorReporter
+from napari_unisemalign.actions.training_memory import remember_choice, restore_choice
 from napari_unisemalign.engine.lines import Event
 from napari_unisemalign.engine.timers import single_shot
 from napari_unisemalign.engine.training import TrainingFollower, TrainingJob
@@ -68,6 +69,8 @@ class Trainer(QObject):
         """Start a new round."""
         with self._errors.reporting("train"):
             self._start(self.choice.options())
+            if self._session.project is not None:
+                remember_choice(self.choice, self._session.project.root)
 
     def set_starts_by_itself(self, on: bool) -> None:
         """Start a round whenever enough regions are new, or no longer."""
@@ -78,6 +81,8 @@ class Trainer(QObject):
     def _on_changed(self, change: Change) -> None:
         if Change.PROJECT in change:
             self._counted = (None, 0)
+            if self._session.project is not None:
+                restore_choice(self.choice, self._session.project.root)
         elif self.starts_by_itself and change & (Change.REGIONS | Change.TRAINING):
             self._soon.start()  # not in the middle of what is being written
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from unisemalign.errors import SettingsError
 from unisemalign.settings import METHODS, PRESETS, Settings, build_settings
 
 
@@ -57,6 +58,26 @@ class TrainingChoice:
         for address, value in self._chosen.items():
             options += ["--set", f"{address}={_toml(value)}"]
         return options
+
+    def record(self) -> dict[str, Any]:
+        """Return the choice as JSON holds it."""
+        return {"preset": self.preset, "method": self.method, "chosen": dict(self._chosen)}
+
+    def restore(self, record: object) -> bool:
+        """Choose what :meth:`record` returned; return whether that is still possible."""
+        match record:
+            case {"preset": str(preset), "method": str(method), "chosen": dict(chosen)}:
+                pass
+            case _:
+                return False
+        if preset not in PRESETS or method not in METHODS:
+            return False
+        try:
+            build_settings(preset, method, chosen)
+        except SettingsError:
+            return False
+        self.preset, self.method, self._chosen = preset, method, dict(chosen)
+        return True
 
     def _base(self) -> Settings:
         return build_settings(self.preset, self.method)

@@ -88,6 +88,16 @@ class SettingsForm:
         """Return every widget, top to bottom."""
         return [self.preset, self.method, *self.fields.values()]
 
+    def show_choice(self) -> None:
+        """Show the choice as it is now: another project brought its own."""
+        choice = self.choice
+        for widget, value in ((self.preset, choice.preset), (self.method, choice.method)):
+            with widget.changed.blocked():
+                widget.value = value
+        for address, field in self.fields.items():
+            with field.changed.blocked():
+                field.value = choice.value(address)
+
     def _on_start_changed(self) -> None:
         self.choice.start_from(str(self.preset.value), str(self.method.value))
         for address, widget in self.fields.items():

@@ -206,8 +206,13 @@ class TrainWidget(SectionWidget):
         self.settings.setVisible(open_)
 
     def on_changed(self, change: Change) -> None:
-        """Draw the curve where it changed."""
-        if Change.CURVE not in change or not isalive(self):
+        """Draw the curve where it changed; show the settings of another project."""
+        if not isalive(self):
+            return
+        if Change.PROJECT in change:
+            self.form.show_choice()
+            self._say_method()
+        if Change.CURVE not in change:
             return
         curve = self.controller.session.curve
         self.curve.setVisible(bool(curve.loss or curve.dice))

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from napari_unisemalign.session.training_choice import value_at
+from napari_unisemalign.session.training_choice import TrainingChoice, value_at
 from napari_unisemalign.widgets.settings_form import SettingsForm, iter_fields
 from unisemalign.settings import METHODS, PRESETS, build_settings
 
@@ -76,3 +76,42 @@ def test_the_chosen_method_is_explained(dock) -> None:
         assert note.text() == known.explained
         assert known.sentence in note.text()
         assert not note.isHidden()
+
+
+def test_the_settings_of_a_project_are_there_again(make_dock, root, monkeypatch):
+    first = make_dock()
+    first.controller.opener.open_project(root)
+    form, choice = first.train.form, first.controller.trainer.choice
+    form.method.native.setCurrentText("fixmatch")
+    form.fields["training.steps"].value = 123
+    monkeypatch.setattr(first.controller.trainer, "_start", lambda options: None)
+    first.controller.trainer.start()
+    said = choice.options()
+    first.controller.shut_down()
+
+    second = make_dock()
+    assert second.train.form.method.value == "unisemalign"
+    second.controller.opener.open_project(root)
+    assert second.controller.trainer.choice.options() == said
+    assert second.train.form.method.value == "fixmatch"
+    assert second.train.form.fields["training.steps"].value == 123
+    assert second.train.method_note.text() == METHODS["fixmatch"].explained
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        None,
+        [],
+        {"preset": "recommended", "method": "no such", "chosen": {}},
+        {"preset": "recommended", "method": ["unisemalign"], "chosen": {}},
+        {"preset": "recommended", "method": "unisemalign", "chosen": {"training.steps": -5}},
+        {"preset": "recommended", "method": "unisemalign", "chosen": {"no.such": 1}},
+        {"preset": "recommended", "method": "unisemalign", "chosen": {"training": {"x": 1}}},
+    ],
+)
+def test_what_no_setting_takes_is_not_restored(record) -> None:
+    choice = TrainingChoice()
+    before = choice.record()
+    assert not choice.restore(record)
+    assert choice.record() == before

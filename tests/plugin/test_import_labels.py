@@ -7,19 +7,13 @@ import json
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QStandardPaths, Qt, QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDialogButtonBox
 
 from napari_unisemalign.actions import class_map
 from napari_unisemalign.widgets.class_map_dialog import ClassMapDialog
 from unisemalign.geometry import Rect
-
-
-@pytest.fixture(autouse=True)
-def own_settings(tmp_path, monkeypatch):
-    place = tmp_path / "config"
-    monkeypatch.setattr(QStandardPaths, "writableLocation", staticmethod(lambda _: str(place)))
 
 
 def _square(x: int, y: int, name: str | None) -> dict:
