@@ -82,7 +82,8 @@ class PredictionLevel:
         self._level = level
         self._values, self._classes = (store.levels(each)[level] for each in (what, "class"))
         self._coarse: list[tuple[int, Any, Any]] = []
-        self.shape: tuple[int, int] = self._values.shape
+        rows, columns = self._values.shape
+        self.shape: tuple[int, int] = rows, columns
         self.set_coarse(store.coarse_answers())
 
     @property

@@ -123,7 +123,8 @@ def note_touched(layer: Labels, edit: RegionEdit, on_touched: Callable[[], None]
 
     def noting_polygon(points: Any, new_label: int) -> None:
         paint_polygon(points, new_label)
-        note(*polygon(*np.asarray(points).astype(int).T, shape))
+        rows, columns = np.asarray(points).astype(int).T
+        note(*polygon(rows, columns, shape))
 
     layer.paint, layer.paint_polygon = noting_paint, noting_polygon
 

@@ -68,9 +68,9 @@ class SettingsForm:
         self.choice = TrainingChoice() if choice is None else choice
         self.preset = _starting_point("preset", PRESETS, self.choice.preset)
         self.method = _starting_point("method", METHODS, self.choice.method)
-        self.fields: dict[str, ValueWidget] = {}
+        self.fields: dict[str, ValueWidget[Any]] = {}
         for each in iter_fields():
-            widget = create_widget(
+            widget: ValueWidget[Any] = create_widget(  # type: ignore[assignment]
                 value=self.choice.value(each.address),
                 annotation=each.annotation,
                 label=each.title,
@@ -84,7 +84,7 @@ class SettingsForm:
         self.preset.changed.connect(self._on_start_changed)
         self.method.changed.connect(self._on_start_changed)
 
-    def widgets(self) -> list[ValueWidget]:
+    def widgets(self) -> list[ValueWidget[Any]]:
         """Return every widget, top to bottom."""
         return [self.preset, self.method, *self.fields.values()]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import zarr
@@ -113,7 +114,7 @@ def borders(classes: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return found
 
 
-def _rows(array: zarr.Array, y: int, y1: int) -> NDArray[np.uint8]:
+def _rows(array: zarr.Array[Any], y: int, y1: int) -> NDArray[np.uint8]:
     return np.asarray(array[slice(y, y1), :], np.uint8)
 
 

@@ -291,7 +291,7 @@ def _open_zarr(path: Path) -> MaskFile:
     )
 
 
-def _zarr_bands(array: zarr.Array, axes: ChannelAxes) -> Iterator[NDArray[Any]]:
+def _zarr_bands(array: zarr.Array[Any], axes: ChannelAxes) -> Iterator[NDArray[Any]]:
     height, width = axes.shape_yx(array.shape)
     for y in range(0, height, _BAND_ROWS):
         rect = Rect(y, 0, min(_BAND_ROWS, height - y), width)

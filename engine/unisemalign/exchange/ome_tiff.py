@@ -64,7 +64,7 @@ def _metadata(pixels: ExportPixels, spacing_um: float) -> dict[str, Any]:
     }
 
 
-def _iter_tiles(level: zarr.Array, nothing: int) -> Iterator[NDArray[np.uint8]]:
+def _iter_tiles(level: zarr.Array[Any], nothing: int) -> Iterator[NDArray[np.uint8]]:
     height, width = level.shape
     for y in range(0, height, _TILE_PX):
         band = np.asarray(level[y : y + _TILE_PX], np.uint8)

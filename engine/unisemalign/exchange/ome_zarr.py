@@ -22,7 +22,7 @@ _VERSION = "0.5"
 
 def write_ome_zarr(
     folder: Path, pixels: ExportPixels, classes: tuple[ClassInfo, ...], spacing_um: float
-) -> list[zarr.Array]:
+) -> list[zarr.Array[Any]]:
     """Write what is exported as ``folder/0``, ``1`` … and return those arrays.
 
     Of classes these are indices, 255 = ignore.
@@ -48,7 +48,9 @@ def write_ome_zarr(
     return levels
 
 
-def _create(group: zarr.Group, name: str, shape_yx: tuple[int, int], nothing: int) -> zarr.Array:
+def _create(
+    group: zarr.Group, name: str, shape_yx: tuple[int, int], nothing: int
+) -> zarr.Array[Any]:
     return group.create_array(
         name,
         shape=shape_yx,

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -71,7 +71,7 @@ def segment_on_cluster(
     with _client(address) as client:
         from distributed import wait
 
-        futures: dict[Future, str] = {
+        futures: dict[Future[Any], str] = {
             client.submit(
                 _segment,
                 str(root.resolve()),
@@ -104,7 +104,7 @@ def segment_on_cluster(
             stop.unlink(missing_ok=True)
 
 
-def _result(future: Future, name: str) -> Segmented | NotSegmented:
+def _result(future: Future[Any], name: str) -> Segmented | NotSegmented:
     if future.status == "finished":
         result: Segmented | NotSegmented = future.result()
         return result

@@ -137,7 +137,7 @@ class _Writer:
         self._events = events
         self._cancel = cancel
 
-    def write_zarr(self, folder: Path) -> list[zarr.Array]:
+    def write_zarr(self, folder: Path) -> list[zarr.Array[Any]]:
         group = zarr.open_group(folder, mode="w-", zarr_format=3)
         channels = self._predictor.n_classes
         levels = [
@@ -272,7 +272,7 @@ def _halved(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return ((four + 2) // 4).astype(np.uint8)
 
 
-def _iter_tiles(level: zarr.Array) -> Iterator[NDArray[np.uint8]]:
+def _iter_tiles(level: zarr.Array[Any]) -> Iterator[NDArray[np.uint8]]:
     channels, height, width = level.shape
     for channel in range(channels):
         for y in range(0, height, BAND_PX):

@@ -8,7 +8,7 @@ output maps alone. Source: Zhou et al., *Extract free dense labels from CLIP* (E
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import timm
 import torch
@@ -93,7 +93,7 @@ class TimmImageTower(nn.Module):
 
     def _pooled_alone(self, images: Tensor) -> Tensor:
         """Let each token of the whole trunk through the pooler by itself, ``(B, h, w, D)``."""
-        tokens = self._tokens(images, len(self.trunk.blocks) - 1, norm=True)
+        tokens = self._tokens(images, len(cast("nn.Sequential", self.trunk.blocks)) - 1, norm=True)
         pool = self.attn_pool_contrast
         bias = pool.attn.in_proj_bias.chunk(3)[2]
         values = F.linear(pool.ln_k(tokens), pool.attn.v_proj_weight, bias)

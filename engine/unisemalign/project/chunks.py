@@ -25,7 +25,7 @@ from unisemalign.runtime.files import (
 )
 
 
-class WholeFileStore(LocalStore):  # type: ignore[misc]  # zarr is not typed here
+class WholeFileStore(LocalStore):
     """A folder of Zarr chunks in which a reader meets the old chunk or the new one, never a part.
 
     Older releases of zarr write chunks in place, and none of them waits for the disk. This store
@@ -141,7 +141,9 @@ def write_whole(path: Path, content: bytes, durable: bool) -> None:
         raise
 
 
-def create_array(group: zarr.Group, name: str, shape_yx: tuple[int, int], codec: Any) -> zarr.Array:
+def create_array(
+    group: zarr.Group, name: str, shape_yx: tuple[int, int], codec: Any
+) -> zarr.Array[Any]:
     """Make an empty ``uint8`` array of chunks that cost nothing until they are written."""
     return group.create_array(
         name,
@@ -194,3 +196,23 @@ def _numbered(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return [path for path in folder.iterdir() if path.name.isdecimal()]
+
+
+def flat_array(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    """Return the array ``name`` of a store, which has rows and columns.
+
+    Raises
+    ------
+    KeyError, ValueError
+        If it is missing, a group, or has another number of axes.
+    """
+    found = group[name]
+    if not isinstance(found, zarr.Array) or len(found.shape) != 2:
+        raise ValueError(f"'{name}' needs to be an array of rows and columns")
+    return found
+
+
+def flat_shape(array: zarr.Array[Any]) -> tuple[int, int]:
+    """Return rows and columns of a :func:`flat_array`."""
+    rows, columns = array.shape
+    return int(rows), int(columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -11,7 +12,14 @@ from zarr.codecs import ZstdCodec
 
 from unisemalign.errors import DataError, ProjectError
 from unisemalign.geometry import Rect
-from unisemalign.project.chunks import WholeFileStore, create_array, iter_chunks, written_rects
+from unisemalign.project.chunks import (
+    WholeFileStore,
+    create_array,
+    flat_array,
+    flat_shape,
+    iter_chunks,
+    written_rects,
+)
 from unisemalign.runtime.files import flush_folder, make_folder
 
 BAD_STORE = (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError)
@@ -34,15 +42,15 @@ class LabelStore:
         try:
             self._store = WholeFileStore(folder)
             group = zarr.open_group(self._store, mode="r+")
-            self._labels: zarr.Array = group["labels"]
-            self._origin: zarr.Array = group["origin"]
+            self._labels = flat_array(group, "labels")
+            self._origin = flat_array(group, "origin")
         except (*BAD_STORE, ProjectError) as error:
             raise ProjectError(
                 f"The labels in '{folder}' are missing or damaged: {error}. "
                 f"Put back what the journal holds with `unisemalign recover`, or take that folder "
                 f"from a backup."
             ) from error
-        self.shape_yx: tuple[int, int] = self._labels.shape
+        self.shape_yx = flat_shape(self._labels)
 
     @classmethod
     def create(cls, folder: Path, shape_yx: tuple[int, int]) -> LabelStore:
@@ -83,7 +91,7 @@ class LabelStore:
         self._store.flush()
 
 
-def read_padded(array: zarr.Array, rect: Rect) -> NDArray[np.uint8]:
+def read_padded(array: zarr.Array[Any], rect: Rect) -> NDArray[np.uint8]:
     """Return ``array`` under ``rect``, ``(h, w)`` uint8, zero where ``rect`` hangs over.
 
     Raises

@@ -8,7 +8,7 @@ import shutil
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import zarr
@@ -20,6 +20,8 @@ from unisemalign.geometry import Rect
 from unisemalign.project.chunks import (
     WholeFileStore,
     create_array,
+    flat_array,
+    flat_shape,
     is_written,
     written_rects,
 )
@@ -84,16 +86,17 @@ class PredictionStore:
         self._coarse: dict[int, PredictionStore] = {}
         try:
             group = zarr.open_group(self._store, mode="r+")
-            self.n_levels = len(level_shapes(group["class/0"].shape, CHUNK_PX))
+            shapes = level_shapes(flat_shape(flat_array(group, "class/0")), CHUNK_PX)
+            self.n_levels = len(shapes)
             if group.attrs["n_levels"] != self.n_levels:
                 raise ValueError(f"it needs {self.n_levels} levels")
-            self.spacing_um = float(group.attrs["spacing_um"])
+            self.spacing_um = float(cast("float", group.attrs["spacing_um"]))
             if not 0 < self.spacing_um < math.inf:
                 raise ValueError(f"its pixel size is {self.spacing_um}")
-            self._levels: dict[What, list[zarr.Array]] = {
-                what: [group[f"{what}/{level}"] for level in range(self.n_levels)] for what in KINDS
+            self._levels: dict[What, list[zarr.Array[Any]]] = {
+                what: [flat_array(group, f"{what}/{level}") for level in range(self.n_levels)]
+                for what in KINDS
             }
-            shapes = level_shapes(group["class/0"].shape, CHUNK_PX)
             if any([each.shape for each in found] != shapes for found in self._levels.values()):
                 raise ValueError("its levels do not fit one another")
         except (*BAD_STORE, OverflowError, ProjectError) as error:
@@ -101,7 +104,7 @@ class PredictionStore:
                 f"The prediction in '{folder}' is damaged: {error}. "
                 f"Delete that folder and segment the slide again."
             ) from error
-        self.shape_yx: tuple[int, int] = self._levels["class"][0].shape
+        self.shape_yx = flat_shape(self._levels["class"][0])
 
     @classmethod
     def create(cls, folder: Path, shape_yx: tuple[int, int], spacing_um: float) -> PredictionStore:
@@ -192,7 +195,7 @@ class PredictionStore:
         """Return level-0 values of ``what``, ``(h, w)``; 0 outside the slide."""
         return read_padded(self._levels[what][0], rect)
 
-    def levels(self, what: What) -> list[zarr.Array]:
+    def levels(self, what: What) -> list[zarr.Array[Any]]:
         """Return the arrays of ``what``, finest first, as napari shows them."""
         return list(self._levels[what])
 
@@ -251,7 +254,7 @@ class PredictionStore:
         self, level: int, rect: Rect, given: dict[What, NDArray[np.uint8]]
     ) -> tuple[Rect, dict[What, NDArray[np.uint8]]]:
         target = coarser(rect)
-        source = finer(target, self._levels["class"][level - 1].shape)
+        source = finer(target, flat_shape(self._levels["class"][level - 1]))
         if source != rect:
             given = {what: read_padded(self._levels[what][level - 1], source) for what in KINDS}
         return target, {

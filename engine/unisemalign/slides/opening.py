@@ -177,7 +177,7 @@ def _tifffile_serves(path: Path, vendor: str) -> bool:
     try:
         with tifffile.TiffFile(path) as file:
             if vendor == "aperio":
-                tiled = [page for page in file.pages if page.is_tiled]
+                tiled = [p for p in file.pages if isinstance(p, tifffile.TiffPage) and p.is_tiled]
                 fit = all(page.compression in _APERIO_FAST for page in tiled)
                 return fit and all(all(page.databytecounts) for page in tiled[1:])
             return vendor == "generic-tiff" or bool(file.is_ome)

@@ -25,7 +25,7 @@ NONSENSE = (
 )
 
 
-class RegularStore(LocalStore):  # type: ignore[misc]  # zarr is untyped here
+class RegularStore(LocalStore):
     """A folder to read from in which pipes, devices and sockets are no chunks."""
 
     async def get(self, key: str, *args: Any, **kwargs: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import timm
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
@@ -9,6 +11,9 @@ from torch.nn import functional as F
 
 from unisemalign.model.encoders.encoder import Encoder
 from unisemalign.model.encoders.packaged import packaged_weights
+
+if TYPE_CHECKING:
+    from timm.models._features import FeatureInfo
 
 STEM = 24
 CHANNELS = (48, 96, 192)
@@ -51,7 +56,7 @@ class EmbeddedEncoder(Encoder):
         self.blocks = nn.Sequential(
             *(Block(CHANNELS[-1], num_heads=HEADS, init_values=1e-2) for _ in range(BLOCKS))
         )
-        given = self.stages.feature_info.channels()
+        given = cast("FeatureInfo", self.stages.feature_info).channels()
         self.laterals = nn.ModuleList(
             nn.Conv2d(c, t, 1) for c, t in zip(given[:3], TOP_DOWN, strict=True)
         )

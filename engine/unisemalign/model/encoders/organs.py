@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import timm
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unisemalign.model.encoders.encoder import Encoder
 from unisemalign.model.encoders.packaged import packaged_weights
+
+if TYPE_CHECKING:
+    from timm.models._features import FeatureInfo
 
 ARCHITECTURE = "tf_efficientnet_lite0"
 TOP_DOWN = (32, 64, 96, 192)
@@ -42,7 +47,7 @@ class OrgansEncoder(Encoder):
         super().__init__()
         self.pretrained = weights
         self.stages = timm.create_model(ARCHITECTURE, pretrained=False, features_only=True)
-        *given, deepest = self.stages.feature_info.channels()
+        *given, deepest = cast("FeatureInfo", self.stages.feature_info).channels()
         self.laterals = nn.ModuleList(
             nn.Conv2d(c, t, 1) for c, t in zip(given, TOP_DOWN, strict=True)
         )

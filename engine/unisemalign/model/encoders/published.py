@@ -9,7 +9,7 @@ from typing import Any
 
 import timm
 import torch
-from timm.layers import SwiGLUPacked
+from timm.layers.mlp import SwiGLUPacked
 from torch import nn
 
 from unisemalign.errors import WeightsError
@@ -42,7 +42,7 @@ def build_vit(entry: Published, image_px: int | None = None) -> Any:
         arguments |= {"mlp_layer": SwiGLUPacked, "act_layer": nn.SiLU}
     if entry.norm_eps:
         arguments["norm_layer"] = partial(nn.LayerNorm, eps=entry.norm_eps)
-    return timm.create_model(entry.architecture, pretrained=False, **arguments)
+    return timm.create_model(str(entry.architecture), pretrained=False, **arguments)
 
 
 def load_encoder(entry: Published, path: Path | None = None) -> ViTEncoder:

@@ -61,5 +61,5 @@ def small_transformer() -> ViTEncoder:
         num_classes=0,
         dynamic_img_size=True,
     )
-    vit.pretrained_cfg = {}
+    vit.pretrained_cfg = {}  # type: ignore[assignment]  # what timm puts there
     return ViTEncoder(vit, (1, 5), pretrained=False)
