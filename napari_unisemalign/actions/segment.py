@@ -135,6 +135,7 @@ class Segmenter(QObject):
             self._guesser.cancel()
         elif self._asked is not None and self.server is not None:
             self._decline(self._asked)
+            self._asked.remaining = ()  # also where this slide is done before it can be stopped
             self.server.cancel(self._asked.number)
             self._patience.start()
 
@@ -143,6 +144,8 @@ class Segmenter(QObject):
         if self._guesser.running:
             self._guesser.end()
         elif self.server is not None:
+            if self._asked is not None:
+                self._asked.remaining = ()
             self.server.end()
 
     def give_way(self) -> None:

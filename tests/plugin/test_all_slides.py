@@ -89,6 +89,18 @@ def test_cancel_stops_them_all(three, qtbot, monkeypatch) -> None:
     assert _predicted(session) == ["b"]
 
 
+def test_cancel_stops_them_all_though_the_slide_is_done_first(three, qtbot, monkeypatch) -> None:
+    session, server = three.controller.session, three.controller.segmenter.server
+    monkeypatch.setattr(server, "cancel", lambda number: None)  # it comes too late
+    _press(qtbot, three, three.segment.all)
+    qtbot.waitUntil(lambda: session.segmenting is not None, timeout=PATIENCE_MS)
+    three.controller.segmenter.cancel()
+    qtbot.waitUntil(lambda: session.segmenting is None, timeout=PATIENCE_MS)
+    qtbot.wait(300)
+    assert session.segmenting is None
+    assert _predicted(session) == ["b"]
+
+
 def test_without_a_model_the_button_says_so(dock) -> None:
     dock.render_now()
     assert not dock.segment.all.isEnabled()

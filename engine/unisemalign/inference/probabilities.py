@@ -14,7 +14,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from unisemalign.errors import DataError
+from unisemalign.errors import DataError, SlideError
 from unisemalign.exchange.exporting import writing_project_results
 from unisemalign.exchange.run_record import about_project
 from unisemalign.geometry import Rect
@@ -27,7 +27,7 @@ from unisemalign.inference.segmenting import OpenSlide, open_for_segmenting
 from unisemalign.project import Project
 from unisemalign.project.colors import rgb
 from unisemalign.project.pyramid import level_shapes
-from unisemalign.protocol import Progress, Start
+from unisemalign.protocol import Message, Progress, Start
 from unisemalign.runtime import CancelToken, Events, SilentEvents
 from unisemalign.slides.prefetch import Prefetch, choose_readers
 from unisemalign.terms import ProbabilityFormat
@@ -86,7 +86,8 @@ def export_probabilities(
     ProjectError
         If there is no such slide or round, or the disk is full.
     SlideError
-        If a slide is not there, or cannot be read.
+        If a slide that was named is not there, or cannot be read. Of all slides, such a one is left
+        out, and told.
     """
     if fmt not in get_args(ProbabilityFormat):
         raise DataError(
@@ -100,7 +101,7 @@ def export_probabilities(
     ]
     predictor, made = load_predictor(project, number, overrides)
     results = [f"{name}{_SUFFIXES[fmt]}" for name in names]
-    folders = fmt == "ome-zarr"
+    folders, written = fmt == "ome-zarr", list[str]()
     with writing_project_results(project, out_dir, results, folders=folders) as writing:
         for name, result in zip(names, results, strict=True):
             note = {
@@ -110,14 +111,21 @@ def export_probabilities(
                 "round": made.number,
                 "slides": [{"name": name, "file": project.slide(name).path.name}],
             }
-            opened = open_for_segmenting(project, name, predictor)
+            try:
+                opened = open_for_segmenting(project, name, predictor)
+            except SlideError as error:
+                if slides is not None:
+                    raise
+                events.emit(Message(text=f"{name}: left out. {error}", slide=name))
+                continue
             try:
                 with writing.replaced(result, note) as part:
                     writer = _Writer(project, opened, predictor, events, cancel)
                     writer.write_zarr(part) if folders else writer.write_tiff(part)
+                written.append(result)
             finally:
                 opened.slide.slide.close()
-    return [out_dir / result for result in results]
+    return [out_dir / result for result in written]
 
 
 class _Writer:

@@ -10,10 +10,19 @@ from typer.testing import CliRunner
 
 from tests.engine.conftest import copy_study
 from unisemalign.cli.app import app
-from unisemalign.errors import CancelledError, DataError
+from unisemalign.errors import CancelledError, DataError, SlideError
 from unisemalign.geometry import Rect
 from unisemalign.inference import export_probabilities, load_predictor, segment_slide
+from unisemalign.protocol import Message
 from unisemalign.runtime import CancelToken
+
+
+class ListEvents:
+    def __init__(self):
+        self.events = []
+
+    def emit(self, event):
+        self.events.append(event)
 
 
 @pytest.fixture
@@ -74,6 +83,23 @@ def test_a_stopped_export_leaves_nothing(trained, tmp_path):
     with pytest.raises(CancelledError):
         export_probabilities(trained, tmp_path / "out", "ome-tiff", cancel=token)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_slide_that_is_gone_is_left_out_unless_it_was_named(trained, tmp_path):
+    gone, *others = [record.name for record in trained.slides()]
+    path = trained.slide(gone).path
+    kept = path.rename(tmp_path / "kept")
+    heard = ListEvents()
+    try:
+        written = export_probabilities(trained, tmp_path / "out", "ome-zarr", events=heard)
+        with pytest.raises(SlideError):
+            export_probabilities(trained, tmp_path / "out", "ome-zarr", slides=[gone])
+    finally:
+        kept.rename(path)
+    assert [each.name for each in written] == [f"{n}.probability.ome.zarr" for n in others]
+    said = [each for each in heard.events if isinstance(each, Message)]
+    assert len(said) == 1
+    assert said[0].text.startswith(f"{gone}: left out.")
 
 
 def test_the_verb_and_its_refusals(trained, tmp_path):
