@@ -7,7 +7,8 @@ from functools import partial
 
 from napari.components import ViewerModel
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QCoreApplication, QObject
+from qtpy.QtCore import QCoreApplication, QObject, Qt
+from qtpy.QtWidgets import QApplication
 
 from napari_unisemalign.actions.closing import CloseGuard
 from napari_unisemalign.actions.error_reporter import ErrorReporter
@@ -59,7 +60,7 @@ class Controller(QObject):
         self.close_guard: CloseGuard | None = None
         self.session = session = Session()
         self.layers = layers = LayerManager(viewer, session)
-        self.cursor_note = CursorNote(viewer, session)
+        self.cursor_note = CursorNote(viewer, session, _mouse_pressed)
         self.errors = errors = ErrorReporter()
         self.opener = Opener(session, layers, errors)
         self.tissue = TissueEditor(layers, partial(errors.reporting, "segment", act=False))
@@ -167,3 +168,7 @@ class Controller(QObject):
     def _stop_jobs(self) -> None:
         for part in (self.trainer, self.exporter, self.guesser, self.segmenter):
             part.stop()
+
+
+def _mouse_pressed() -> bool:
+    return QApplication.mouseButtons() != Qt.MouseButton.NoButton

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from napari.components import ViewerModel
 
@@ -22,9 +24,18 @@ ORIGINS = {
 
 
 class CursorNote:
-    """Adds to whatever napari says of the cursor, whichever layer is chosen."""
+    """Adds to whatever napari says of the cursor, whichever layer is chosen.
 
-    def __init__(self, viewer: ViewerModel, session: Session) -> None:
+    Parameters
+    ----------
+    viewer, session
+        Whose cursor, and what is said of it.
+    pressed
+        Tells whether a button of the mouse is down.
+    """
+
+    def __init__(self, viewer: ViewerModel, session: Session, pressed: Callable[[], bool]) -> None:
+        self._pressed = pressed
         self._viewer = viewer
         self._session = session
         self._said = ""
@@ -87,7 +98,8 @@ class CursorNote:
         return names[value - 1] if 0 < value <= len(names) else f"label {value}"
 
     def _on_status(self) -> None:
-        if self._adding:
+        # A stroke or a pan is being made: reading for every move would make it stutter.
+        if self._adding or self._pressed():
             return
         status = self._viewer.status
         text = status.get("coordinates", "") if isinstance(status, dict) else status

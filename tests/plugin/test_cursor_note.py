@@ -113,6 +113,18 @@ def test_where_labels_come_from_is_said_and_shown(shown) -> None:
     ]
 
 
+def test_nothing_is_read_while_a_stroke_is_made(shown, monkeypatch) -> None:
+    note, viewer = shown.controller.cursor_note, shown.controller.layers.viewer
+    read: list[int] = []
+    monkeypatch.setattr(note, "text", lambda: read.append(1) or "")
+    monkeypatch.setattr(QApplication, "mouseButtons", lambda: Qt.MouseButton.LeftButton)
+    viewer.status = "painting"
+    assert not read
+    monkeypatch.setattr(QApplication, "mouseButtons", lambda: Qt.MouseButton.NoButton)
+    viewer.status = "resting"
+    assert read
+
+
 def test_nothing_is_said_without_a_project(make_dock) -> None:
     dock = make_dock()
     viewer = dock.controller.layers.viewer
