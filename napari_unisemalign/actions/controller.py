@@ -171,4 +171,4 @@ class Controller(QObject):
 
 
 def _mouse_pressed() -> bool:
-    return QApplication.mouseButtons() != Qt.MouseButton.NoButton
+    return bool(QApplication.mouseButtons() != Qt.MouseButton.NoButton)
