@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
+import importlib
 import io
 import json
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,44 +32,54 @@ TINY = (
 
 
 @pytest.fixture(scope="module")
-def demo() -> ModuleType:
-    """The script, imported."""
-    spec = importlib.util.spec_from_file_location("demo_script", ROOT / "demo" / "demo.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def parts() -> Iterator[dict[str, ModuleType]]:
+    """The script's files, imported."""
+    # As Python does for a script: its folder comes first.
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.syspath_prepend(str(ROOT / "demo"))
+    yield {name: importlib.import_module(name) for name in ("tissue", "loop", "pictures", "demo")}
+    monkeypatch.undo()
 
 
-def test_labels_by_eye_hold_what_can_be_seen(demo):
-    labels = demo.draw_by_eye()
+@pytest.fixture
+def tissue(parts) -> ModuleType:
+    """Slides and truth."""
+    return parts["tissue"]
+
+
+@pytest.fixture
+def demo(parts) -> ModuleType:
+    """The script itself."""
+    return parts["demo"]
+
+
+def test_labels_by_eye_hold_what_can_be_seen(tissue):
+    labels = tissue.draw_by_eye()
     assert labels.shape == (512, 512)
-    seen = {demo.CLASSES[value - 1] for value in np.unique(labels)}
+    seen = {tissue.CLASSES[value - 1] for value in np.unique(labels)}
     assert seen == {"glass", "stroma", "epithelium", "lumen"}
 
 
-def test_labels_by_eye_follow_the_stain(demo):
+def test_labels_by_eye_follow_the_stain(tissue):
     """Brown is epithelium: where it was labelled the tissue is darker in blue than in red."""
     from skimage.data import immunohistochemistry
 
     image = immunohistochemistry().astype(int)
     brown = image[..., 0] - image[..., 2]
-    labels = demo.draw_by_eye()
-    epithelium = demo.CLASSES.index("epithelium") + 1
+    labels = tissue.draw_by_eye()
+    epithelium = tissue.CLASSES.index("epithelium") + 1
     assert brown[labels == epithelium].mean() > 40 > brown[labels != epithelium].mean()
 
 
-def test_held_out_tissue_is_apart_from_what_is_labelled(demo):
-    assert demo.IHC_FIRST.intersect(demo.IHC_HELD_OUT).area == 0
-    seeds = [demo.Plan(seed=seed).drawn_seeds.values() for seed in range(4)]
+def test_held_out_tissue_is_apart_from_what_is_labelled(tissue):
+    assert tissue.IHC_FIRST.intersect(tissue.IHC_HELD_OUT).area == 0
+    seeds = [tissue.Plan(seed=seed).drawn_seeds.values() for seed in range(4)]
     assert len({each for pair in seeds for each in pair}) == 8
 
 
-def test_first_regions_do_not_overlap(demo):
-    plan = demo.Plan(side_px=768, region_px=128)
-    first, second = demo.choose_first(plan)
+def test_first_regions_do_not_overlap(tissue):
+    plan = tissue.Plan(side_px=768, region_px=128)
+    first, second = tissue.choose_first(plan)
     assert first.intersect(second).area == 0
     assert Rect(0, 0, 768, 768).contains(first)
 
@@ -111,8 +121,9 @@ def run_here(*words: str | Path) -> list[dict[str, Any]]:
     return [event for event in events if event.get("event") in {"done", None}]
 
 
-def test_tiny_demo(demo, tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "run_verb", run_here)
+def test_tiny_demo(parts, demo, tmp_path, monkeypatch):
+    for name in ("loop", "demo"):
+        monkeypatch.setattr(parts[name], "run_verb", run_here)
     words = ["--out", str(tmp_path), "--steps", "2", "--side-px", "512", "--region-px", "128"]
     settings = [word for each in TINY for word in ("--set", each)]
     assert demo.main([*words, *settings, "--no-screenshot", "--no-viewer"]) == 0
@@ -121,7 +132,7 @@ def test_tiny_demo(demo, tmp_path, monkeypatch):
     for key in ("dice_before", "dice_after", "seconds_total", "seconds_per_step", "seed"):
         assert isinstance(report[key], int | float), key
     assert 0 <= report["dice_before"] <= 1
-    assert set(report["dice_per_class"]["after"]) == set(demo.CLASSES)
+    assert set(report["dice_per_class"]["after"]) == set(parts["tissue"].CLASSES)
     for area in report["area"]["after"].values():
         assert sum(area.values()) == pytest.approx(1) or sum(area.values()) == 0
     wanted = {"tissue", "prediction", "unsure", "corrections", "after", "loop"}

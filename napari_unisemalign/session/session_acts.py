@@ -1,0 +1,173 @@
+"""What can be taken back and done again: accept, skip, hold out, and the edits of labels."""
+
+from __future__ import annotations
+
+from napari_unisemalign.session.acts import Act, LabelAct, RegionAct
+from napari_unisemalign.session.change import Change
+from napari_unisemalign.session.region_edit import Pixels, RegionEdit
+from napari_unisemalign.session.session_regions import SessionRegions
+from unisemalign.errors import DataError
+from unisemalign.project import JournalEntry, LabelEdit, Region, RegionState, Split
+
+
+class SessionActs(SessionRegions):
+    """Decides about the region under the brush; takes acts back and does them again, in order."""
+
+    def accept(self) -> Region:
+        """Stand behind the labels under the brush: write them, with the origin of each pixel."""
+        edit = self._open_edit("Accept")
+        if not edit.values.any():
+            raise DataError(
+                "Nothing is painted in this region. Choose a class, paint with the brush, "
+                "then press Accept; or press Skip."
+            )
+        count = len(self._writable().info.classes)
+        if int(edit.values.max()) > count:
+            raise DataError(
+                f"The region holds the label {int(edit.values.max())}, but the project has "
+                f"{count} classes. Paint over it with one of them, then press Accept."
+            )
+        region = edit.region
+        labels = LabelEdit(region.rect, edit.values, edit.resolve_origin(), regions=(region,))
+        self._writable().accept(region.slide, [labels], action="accept", round=region.round)
+        self._drop_draft(region.id)
+        self._labels_written(region.slide)
+        self._history.add(self._label_act("accept"))
+        return region
+
+    def skip(self) -> None:
+        """Leave the region under the brush unlabelled, and do not offer it again.
+
+        What was painted stays its draft.
+        """
+        before = self._open_edit("Skip").region
+        self.save_draft()
+        after = self._writable().set_region(before.id, state=RegionState.SKIPPED)
+        self._edit = None
+        self._region_changed()
+        self._history.add(RegionAct("skip", before, after, self._restore_region))
+
+    def hold_out(self, held: bool) -> None:
+        """Keep the region under the brush for measuring (val): it is never trained on."""
+        edit = self._open_edit("Hold out")
+        before, split = edit.region, Split.VAL if held else Split.TRAIN
+        edit.region = self._writable().set_region(before.id, split=split)
+        self._tell(Change.REGIONS | Change.EDIT)
+        self._history.add(RegionAct("hold out", before, edit.region, self._restore_region))
+
+    def undo(self) -> Act | None:
+        """Take back what was done last and return it; its region comes under the brush again.
+
+        Labels taken back become the region's draft, so that they can be bettered. After a restart,
+        edits of the labels can be taken back, newest first.
+        """
+        self._writable()
+        act = self.next_undo()
+        if act is not None:
+            self._history.undo(act)
+        return act
+
+    def redo(self) -> Act | None:
+        """Do again what was taken back last and return it.
+
+        Never where strokes were painted since: they would be lost.
+        """
+        self._writable()
+        act = self.next_redo()
+        if act is not None:
+            self._history.redo(act)
+        return act
+
+    def next_undo(self) -> Act | None:
+        """Return what :meth:`undo` takes back."""
+        records = self.read_records()
+        if records is None:
+            return None
+        act = self._history.last_done
+        entry = records.newest_edit("done")
+        if isinstance(act, LabelAct) and entry is None:
+            return None
+        if act is not None:
+            return act
+        return None if entry is None else self._label_act(entry.action)
+
+    def next_redo(self) -> Act | None:
+        """Return what :meth:`redo` does again."""
+        records = self.read_records()
+        if records is None:
+            return None
+        act = self._history.last_undone
+        entry = records.next_redo()
+        if act is not None and not isinstance(act, LabelAct):
+            return act
+        if entry is None or self._painted_since(entry):
+            return None
+        return act or self._label_act(entry.action)
+
+    def _label_act(self, verb: str) -> LabelAct:
+        return LabelAct(verb, self._undo_labels, self._redo_labels)
+
+    def _undo_labels(self) -> None:
+        """Take back the newest act of the journal; a region that was accepted opens again."""
+        project, entry = self._writable(), self.records.newest_edit("done")
+        if entry is None:
+            return
+        values = project.labels(entry.slide).read(entry.rect)
+        project.undo()
+        self._labels_written(entry.slide)
+        region = next((each for each in self.records.regions() if each.id == entry.region_id), None)
+        if region is None or entry.action != "accept":
+            return
+        region = project.set_region(region.id, state=RegionState.REVIEW)
+        self._tell(Change.REGIONS)
+        if region.rect == entry.rect:
+            self._draft_from(region, values, entry.id)
+
+    def _redo_labels(self) -> None:
+        """Carry out the act again that was taken back last."""
+        entry = self._writable().redo()
+        if entry is None:
+            return
+        if entry.region_id is not None:
+            self._drop_draft(entry.region_id)
+        self._labels_written(entry.slide)
+
+    def _restore_region(self, region: Region) -> None:
+        """Give a region an earlier state and split; one to be reviewed comes under the brush."""
+        project = self._writable()
+        if region.state is not RegionState.REVIEW and self._is_open(region):
+            self.close_region()
+        restored = project.set_region(region.id, state=region.state, split=region.split)
+        self._tell(Change.REGIONS)
+        if self._edit is not None and self._is_open(region):
+            self._edit.region = restored
+            self._tell(Change.EDIT)
+        elif region.state is RegionState.REVIEW:
+            self.open_region(region.id)
+
+    def _draft_from(self, region: Region, values: Pixels, undone: int) -> None:
+        self.close_region()
+        labels = self._writable().labels(region.slide)
+        before, origin = labels.read(region.rect), labels.read_origin(region.rect)
+        edit = RegionEdit(region, values, before, origin, self._predicted(region))
+        self.drafts.save(edit, undone=undone)
+        self._undone_drafts[region.id] = undone
+        self.open_region(region.id)
+
+    def _painted_since(self, entry: JournalEntry) -> bool:
+        """Tell whether strokes were painted in the edit's region since it was taken back."""
+        if entry.region_id is None:
+            return False
+        if entry.region_id not in self._undone_drafts:
+            draft = self._load_draft(self._writable().region(entry.region_id))
+            self._undone_drafts[entry.region_id] = entry.id if draft is None else draft.undone
+        return self._undone_drafts[entry.region_id] != entry.id
+
+    def _newest_id(self) -> int:
+        records = self.read_records()
+        journal = () if records is None else records.journal()
+        return journal[0].id if journal else 0
+
+    def _labels_written(self, slide: str) -> None:
+        self._tell(Change.LABELS | Change.REGIONS, labels_of=slide)
+        self.labels_changed.emit()
