@@ -13,7 +13,7 @@ from unisemalign.model.text.tower import Pooling
 
 RANDOM = "random"
 CONTEXT_WORD, CLASS_WORDS, START, END = 1410, (1078, 1245), 1, 2
-"""What CONCH's tokenizer makes of "x", of "background" and "gland", and of the ends (METHODS G)."""
+"""CONCH's tokens of "x", of "background" and "gland", and of the ends (methods.md G)."""
 
 
 def random_tower(

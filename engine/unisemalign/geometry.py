@@ -156,7 +156,7 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
     """Return window corners along one axis so that they cover ``length``; the last is flush.
 
     ``length`` must be at least ``window``. Corners are 0, stride, 2·stride, … and, where those
-    leave a rest, ``length − window`` (METHODS A7).
+    leave a rest, ``length − window`` (methods.md A7).
     """
     if window > length or stride < 1:
         raise DataError(
@@ -171,7 +171,7 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
 
 
 def canvas_shape(shape_yx: tuple[int, int], window: int) -> tuple[int, int]:
-    """Return ``shape_yx`` rounded up to whole windows (METHODS A7)."""
+    """Return ``shape_yx`` rounded up to whole windows (methods.md A7)."""
     h, w = shape_yx
     return math.ceil(h / window) * window, math.ceil(w / window) * window
 
@@ -181,7 +181,7 @@ def iter_windows(
 ) -> Iterator[Rect]:
     """Yield square windows over ``shape_yx``, row by row.
 
-    ``whole`` rounds the canvas up to whole windows (METHODS A7): they may then hang over the right
+    ``whole`` rounds the canvas up to whole windows (methods.md A7): they may then pass the right
     and bottom edge, and what is read there is padded. Without it the last window is flush with the
     edge, and only a side shorter than a window is padded.
     """

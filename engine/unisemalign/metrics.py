@@ -1,4 +1,4 @@
-"""Overlap and object scores. Class indices 0…C−1 here; 255 is ignored. Source: METHODS A7."""
+"""Overlap and object scores. Class indices 0…C−1 here; 255 is ignored. Source: methods.md A7."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SCORE_NAMES = {
 
 @dataclass
 class OverlapScores:
-    """Intersections and unions per class, pooled over every image added (METHODS A7).
+    """Intersections and unions per class, pooled over every image added (methods.md A7).
 
     ``n_classes`` counts the background too. Call :meth:`add` per image, then read.
 
@@ -152,7 +152,7 @@ class ObjectScores:
     none), averaged with its share of the area of all objects of its side, in all images, as
     weight; then the mean of both sides.
 
-    Source: Sirinukunwattana et al. 2017, Medical Image Analysis 35, 489–502 (METHODS A7). The
+    Source: Sirinukunwattana et al. 2017, Medical Image Analysis 35, 489–502 (methods.md A7). The
     challenge's own program asks for *more* than half, and takes one image at a time.
     """
 

@@ -357,7 +357,7 @@ def test_a_spread_of_one_seed_or_with_a_gap():
 @pytest.mark.parametrize("method", [None, "supervised"])
 @pytest.mark.parametrize("preset", ["paper", "released"])
 def test_the_papers_presets_train_80_epochs_of_each_partition(preset, method):
-    """METHODS A6: an epoch is a step for every four unlabelled images, the rest dropped."""
+    """methods.md A6: an epoch is a step for every four unlabelled images, the rest dropped."""
     for fraction, unlabelled in ((10, 66), (20, 59)):
         found = benchmark_settings(fraction, preset, method)
         epoch = unlabelled // found.training.batch_unlabelled

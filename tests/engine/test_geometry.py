@@ -19,7 +19,7 @@ rects = st.builds(Rect, st.integers(-50, 50), st.integers(-50, 50), sides, sides
 
 
 def test_windows_of_a_glas_image():
-    """METHODS part G: 775 × 522 at window 256 and stride 170."""
+    """methods.md G: 775 × 522 at window 256 and stride 170."""
     windows = list(iter_windows((522, 775), 256, 170))
     assert canvas_shape((522, 775), 256) == (768, 1024)
     assert sorted({w.x for w in windows}) == [0, 170, 340, 510, 680, 768]

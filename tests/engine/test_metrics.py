@@ -8,7 +8,7 @@ from unisemalign.metrics import OverlapScores
 
 
 def test_pooled_over_images_not_a_mean_of_images():
-    """METHODS part G: one image without gland must not count as a Dice of its own."""
+    """methods.md G: one image without gland must not count as a Dice of its own."""
     scores = OverlapScores(2)
     truth = np.zeros((10, 10), np.uint8)
     truth[:5] = 1
@@ -27,7 +27,7 @@ def test_pooled_over_images_not_a_mean_of_images():
 
 
 def test_an_image_without_gland_weighs_as_much_as_any_other():
-    """METHODS A7: per image, the classes are averaged first, then the images."""
+    """methods.md A7: per image, the classes are averaged first, then the images."""
     scores = OverlapScores(2)
     # background: 2·1 / (2 + 1); gland: 2·2 / (2 + 3).
     scores.add(np.array([[0, 1, 1, 1]]), np.array([[0, 0, 1, 1]]))

@@ -1,4 +1,4 @@
-"""The presets hold what METHODS A5–A8 says, setting by setting."""
+"""The presets hold what methods.md A5–A8 says, setting by setting."""
 
 import re
 from fnmatch import fnmatch
@@ -163,7 +163,7 @@ def test_released_and_paper_part_only_where_a_row_says_so():
 
 
 def test_every_row_of_the_page_that_names_a_setting_is_held():
-    """The table in docs/methods.md and the one above name the same settings in the same rows."""
+    """The table in methods.md and the one above name the same settings in the same rows."""
     table = PAGE.read_text(encoding="utf-8").split("**A8 ")[1].split("**A9 ")[0]
     rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
     cells = [(int(row[0].split()[0]), row[-1]) for row in rows if row[0].split()[0].isdigit()]

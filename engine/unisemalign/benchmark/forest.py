@@ -53,10 +53,10 @@ def score_forest(project: Project, seed: int) -> float:
         features = _features(project, region.slide, region.rect)
         rows.append(features[truth > 0])
         marks.append(truth[truth > 0])
-    seen, told = np.concatenate(rows), np.concatenate(marks)
-    kept = rng.permutation(len(told))[:_PIXELS]
+    seen, labels = np.concatenate(rows), np.concatenate(marks)
+    kept = rng.permutation(len(labels))[:_PIXELS]
     forest = RandomForestClassifier(_TREES, random_state=seed, class_weight="balanced", n_jobs=1)
-    forest.fit(seen[kept], told[kept])
+    forest.fit(seen[kept], labels[kept])
     scores = Scores(len(project.info.classes))
     for region in project.regions(state=RegionState.ACCEPTED, split=Split.VAL):
         truth = project.labels(region.slide).read(region.rect)
@@ -80,6 +80,6 @@ def _features(project: Project, slide: str, rect: Rect) -> NDArray[np.float32]:
 
 def _answer(forest: Any, features: NDArray[np.float32]) -> NDArray[np.uint8]:
     coarse = features[::_STEP, ::_STEP]
-    told = forest.predict(coarse.reshape(-1, coarse.shape[-1])).astype(np.uint8)
-    whole: NDArray[np.uint8] = told.reshape(coarse.shape[:2]).repeat(_STEP, 0).repeat(_STEP, 1)
+    classes = forest.predict(coarse.reshape(-1, coarse.shape[-1])).astype(np.uint8)
+    whole: NDArray[np.uint8] = classes.reshape(coarse.shape[:2]).repeat(_STEP, 0).repeat(_STEP, 1)
     return whole[: features.shape[0], : features.shape[1]]

@@ -31,7 +31,7 @@ _EVERYWHERE = ("inference.skip_glass=false",)
 _LENGTH = ("training.steps=1000",)
 """Of `recommended`, trained once and from nothing; a person's rounds are shorter and add up."""
 _LENGTH_20 = ("training.steps=1120", "training.validate_every=14")
-"""80 epochs of 59 unlabelled images, 4 a step (METHODS A6). The presets' 1280 are those of 10 %."""
+"""80 epochs of 59 unlabelled images, 4 a step (methods.md A6). The presets say 1280, for 10 %."""
 _TESTS = ("best_test", "last_test")
 
 
@@ -44,7 +44,7 @@ def benchmark_settings(
     """Return ``build_settings`` of the others, with the length of a benchmark's run.
 
     ``recommended`` takes 1000 steps. ``paper`` and ``released`` count epochs: 1280 steps on GlaS
-    10 %, 1120 on GlaS 20 %, one validation an epoch (METHODS A6). Every pixel is scored,
+    10 %, 1120 on GlaS 20 %, one validation an epoch (methods.md A6). Every pixel is scored,
     glass too. ``overrides`` such as ``training.steps=200`` win.
 
     Raises

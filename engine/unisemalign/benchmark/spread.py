@@ -16,7 +16,7 @@ SCORED_AT = {
 }
 """Where a run is scored: the keys of its scores, in words. Best: by mDice on the val images.
 
-METHODS part G asks for the last step's too: there are more val images than labelled ones.
+methods.md G asks for the last step's too: there are more val images than labelled ones.
 """
 
 

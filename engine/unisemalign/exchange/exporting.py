@@ -113,8 +113,8 @@ def export_labels(
         events.emit(Message(text=each.why, slide=each.slide))
     for planned in plan.slides:
         if round is not None and source == "best" and planned.round is None:
-            told = f"Slide '{planned.slide}' has no prediction of round {round}: labels alone."
-            events.emit(Message(text=told, slide=planned.slide))
+            sentence = f"Slide '{planned.slide}' has no prediction of round {round}: labels alone."
+            events.emit(Message(text=sentence, slide=planned.slide))
     records = RunRecords(project, source, cleaning)
     jobs: dict[str, list[ExportPixels]] = {}
     for planned, pixels in zip(plan.slides, plan.pixels, strict=True):

@@ -77,14 +77,14 @@ class Tally:
 
     def sentences(self, taken: int) -> list[str]:
         """Return what to tell of a file of which ``taken`` outlines became labels."""
-        told = []
+        sentences = []
         if self.left_out:
             listed = ", ".join(f"{count} {what}" for what, count in self.left_out.items())
-            told.append(f"{taken} outlines became labels. Left out: {listed}.")
+            sentences.append(f"{taken} outlines became labels. Left out: {listed}.")
         if self.not_kept:
             listed = ", ".join(f"{what} of {count}" for what, count in self.not_kept.items())
-            told.append(f"Only class and area are kept, not the {listed}.")
-        return [*told, *self.remarks]
+            sentences.append(f"Only class and area are kept, not the {listed}.")
+        return [*sentences, *self.remarks]
 
 
 def checked_ring(points: object) -> Ring | None:
@@ -154,9 +154,9 @@ def import_outlines(
     shapes = list(_placed(outlines, labels, scale, whole, tally))
     labels.check_known(path)
     if not shapes:
-        told = " ".join(tally.sentences(0)) or "It holds no outline."
+        more = " ".join(tally.sentences(0)) or "It holds no outline."
         raise DataError(
-            f"'{path.name}' needs at least one polygon on slide '{slide_name}', found none. {told} "
+            f"'{path.name}' needs at least one polygon on slide '{slide_name}', found none. {more} "
             f"Coordinates are pixels of the slide's finest level; choose the file of this slide."
         )
     edits = [partial(_edit, here) for here in _by_tile(shapes)]

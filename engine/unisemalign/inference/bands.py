@@ -123,7 +123,7 @@ def _without(band: Band, unreadable: list[Rect], tissue: TissueMask | None) -> B
 
 
 def _read(source: Prefetch, windows: list[Rect], predictor: Predictor) -> NDArray[np.uint8]:
-    # "zero" padding is zero after normalisation (METHODS A7): the mean colour before it.
+    # "zero" padding is zero after normalisation (methods.md A7): the mean colour before it.
     mean = predictor.network.encoder.mean
     fill = (round(255 * mean[0]), round(255 * mean[1]), round(255 * mean[2]))
     pad = predictor.settings.views.pad

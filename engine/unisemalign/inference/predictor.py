@@ -180,7 +180,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
     """Tell whether ``error`` says that memory ran out, in the words of torch's allocators."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    told = str(error).lower()
+    text = str(error).lower()
     return any(
-        words in told for words in ("out of memory", "not enough memory", "can't allocate memory")
+        words in text for words in ("out of memory", "not enough memory", "can't allocate memory")
     )

@@ -97,7 +97,7 @@ def score_split(
     on_region: Callable[[int, int], None] = _ignore,
     cleaning: Cleaning | None = None,
 ) -> Scores:
-    """Compare the predictor with every accepted region of ``split`` (METHODS A7).
+    """Compare the predictor with every accepted region of ``split`` (methods.md A7).
 
     The parameters are :func:`predict_split`'s; ``cleaning`` drops specks and holes of what is
     predicted before it is compared. Object scores cost about as much as pixel

@@ -1,4 +1,4 @@
-"""CorrMatch. Source: CorrMatch's ``corrmatch.py``, ``deeplabv3plus.py``; facts in METHODS B."""
+"""CorrMatch. Source: CorrMatch's ``corrmatch.py``, ``deeplabv3plus.py``; facts in methods.md B."""
 
 from __future__ import annotations
 

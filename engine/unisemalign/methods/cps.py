@@ -1,4 +1,4 @@
-"""Cross pseudo supervision. Source: TorchSemiSeg, SSL4MIS; facts in METHODS B."""
+"""Cross pseudo supervision. Source: TorchSemiSeg, SSL4MIS; facts in methods.md B."""
 
 from __future__ import annotations
 

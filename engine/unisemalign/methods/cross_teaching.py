@@ -1,6 +1,6 @@
 """Cross teaching between a convolutional network and a transformer.
 
-Source: SSL4MIS's ``train_cross_teaching_between_cnn_transformer_2D.py``; facts in METHODS B.
+Source: SSL4MIS's ``train_cross_teaching_between_cnn_transformer_2D.py``; facts in methods.md B.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""CSDS: colour and structure students. Source: PMLR 316, abstract; the rest in METHODS C."""
+"""CSDS: colour and structure students. Source: PMLR 316, abstract; the rest in methods.md C."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DuSSS: words guide a mean teacher. Source: eq. 1–17 of the paper; decisions in METHODS C."""
+"""DuSSS: words guide a mean teacher. Source: eq. 1–17 of the paper; decisions in methods.md C."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FixMatch for segmentation. Source: UniMatch's ``fixmatch.py``; facts in METHODS B."""
+"""FixMatch for segmentation. Source: UniMatch's ``fixmatch.py``; facts in methods.md B."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def labelled_losses(
     labels: Tensor,
     weights: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Return the weighted parts on labelled crops (METHODS A5).
+    """Return the weighted parts on labelled crops (methods.md A5).
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def decoder_losses(
 
 
 def total_loss(parts: dict[str, Tensor]) -> Tensor:
-    """Return ½·Σ parts (METHODS A5)."""
+    """Return ½·Σ parts (methods.md A5)."""
     return 0.5 * torch.stack(list(parts.values())).sum()
 
 

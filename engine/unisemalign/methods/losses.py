@@ -1,4 +1,4 @@
-"""Losses. Logits ``(B, C, H, W)``, targets ``(B, H, W)`` of class indices. Source: METHODS A5."""
+"""Losses of logits ``(B, C, H, W)`` and class indices ``(B, H, W)``. Source: methods.md A5."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def alignment(
 
 
 def ramp(step: int, steps: int) -> float:
-    """Return exp(−5(1 − min(step/steps, 1))²): how much unlabelled tissue counts (METHODS B)."""
+    """Return exp(−5(1 − min(step/steps, 1))²): how much unlabelled tissue counts (methods.md B)."""
     if steps == 0:
         return 1.0
     return math.exp(-5 * (1 - min(step / steps, 1.0)) ** 2)

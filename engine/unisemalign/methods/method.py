@@ -31,7 +31,7 @@ class Unlabelled:
         return Unlabelled(self.weak.to(device), self.strong.to(device), self.valid.to(device))
 
     def flipped(self) -> Unlabelled:
-        """Return the batch in reverse: sample b's donor is sample B−1−b (METHODS A9)."""
+        """Return the batch in reverse: sample b's donor is sample B−1−b (methods.md A9)."""
         return Unlabelled(self.weak.flip(0), self.strong.flip(1), self.valid.flip(0))
 
 

@@ -1,4 +1,4 @@
-"""MPAMatch: multimodal prototypes. Source: abstract and summary; the rest in METHODS C."""
+"""MPAMatch: multimodal prototypes. Source: abstract and summary; the rest in methods.md C."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mean teacher: an average of the student over time. Source: METHODS A9 step 7."""
+"""The mean teacher: an average of the student over time. Source: methods.md A9 step 7."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Teacher(Counted):
     student
         The network to follow.
     decay
-        α of METHODS A9; the first steps use min(1 − 1/(t+1), α), so step 0 copies the student.
+        α of methods.md A9; the first steps use min(1 − 1/(t+1), α), so step 0 copies the student.
     """
 
     def __init__(self, student: Network, decay: float) -> None:

@@ -1,6 +1,6 @@
 """Uncertainty-aware mean teacher.
 
-Source: SSL4MIS's ``train_uncertainty_aware_mean_teacher_2D.py``; facts in METHODS B.
+Source: SSL4MIS's ``train_uncertainty_aware_mean_teacher_2D.py``; facts in methods.md B.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""UniMatch. Source: UniMatch's ``unimatch.py``; facts in METHODS B."""
+"""UniMatch. Source: UniMatch's ``unimatch.py``; facts in methods.md B."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""UniMatch V2. Source: UniMatch-V2's ``unimatch_v2.py``, ``dpt.py``; facts in METHODS B."""
+"""UniMatch V2. Source: UniMatch-V2's ``unimatch_v2.py``, ``dpt.py``; facts in methods.md B."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""UniSemAlign: pseudo-labels from fused logits. Source: METHODS A5, A8, A9."""
+"""UniSemAlign: pseudo-labels from fused logits. Source: methods.md A5, A8, A9."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Clean:
 class UniSemAlign(LabelledMethod):
     """Dual-modal alignment with weak-to-strong consistency.
 
-    Every row of METHODS table A8 that changes the result is a setting.
+    Every row of methods.md A8 that changes the result is a setting.
     """
 
     threshold: Tensor
@@ -104,7 +104,7 @@ class UniSemAlign(LabelledMethod):
         self.balance = ClassBalance(student.n_classes, self.own.threshold)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the step's loss (METHODS A9) and its parts, with ``tau`` and ``kept``."""
+        """Return the step's loss (methods.md A9) and its parts, with ``tau`` and ``kept``."""
         if batch.unlabelled is None or batch.box is None:
             raise ValueError("UniSemAlign needs unlabelled crops and boxes in every batch")
         s, net, u = self.own, self.student, batch.unlabelled
@@ -189,7 +189,7 @@ class UniSemAlign(LabelledMethod):
     def _own_labels(
         self, features: Features, decoded: Tensor, words: Tensor, valid: Tensor
     ) -> PseudoLabels:
-        """Return the strong views' own labels (METHODS A8 row 3)."""
+        """Return the strong views' own labels (methods.md A8 row 3)."""
         s, net = self.own, self.student
         quiet = gathering_no_statistics(net) if s.clean_statistics else nullcontext()
         with torch.no_grad(), quiet:
@@ -250,7 +250,7 @@ class UniSemAlign(LabelledMethod):
     ) -> PseudoLabels:
         """Label weak views with the deployed network in evaluation mode, no gradient.
 
-        ``words`` are the student's, for all of a step share one run of the tower (METHODS A9).
+        ``words`` are the student's, for all of a step share one run of the tower (methods.md A9).
         """
         network = self.deployed
         mode = network.training

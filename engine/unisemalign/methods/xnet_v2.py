@@ -1,4 +1,4 @@
-"""XNet v2. Source: XNetv2's ``train_semi_XNetv2.py``, ``XNetv2.py``; facts in METHODS C."""
+"""XNet v2. Source: XNetv2's ``train_semi_XNetv2.py``, ``XNetv2.py``; facts in methods.md C."""
 
 from __future__ import annotations
 

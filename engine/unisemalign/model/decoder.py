@@ -1,4 +1,4 @@
-"""DeepLabV3+ decoder. Source: METHODS A2."""
+"""DeepLabV3+ decoder. Source: methods.md A2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network UniSemAlign and its yardsticks share. Source: METHODS A1–A5."""
+"""The network UniSemAlign and its yardsticks share. Source: methods.md A1–A5."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Features:
     size: tuple[int, int]
 
     def with_dropout(self, share: float) -> Features:
-        """Return a copy with whole channels of ``low`` and ``high`` dropped (L_c, METHODS A5)."""
+        """Return a copy with channels of ``low`` and ``high`` dropped (L_c, methods.md A5)."""
         return Features(
             F.dropout2d(self.low, share), F.dropout2d(self.high, share), self.stem, self.size
         )
@@ -79,7 +79,7 @@ class Logits:
     text: Tensor
 
     def fused(self, eta_prototype: float, eta_text: float) -> Tensor:
-        """Return S_f = S_dl + η_p·S_p + η_t·S_t (METHODS A5)."""
+        """Return S_f = S_dl + η_p·S_p + η_t·S_t (methods.md A5)."""
         return self.decoder + eta_prototype * self.prototype + eta_text * self.text
 
     def rows(self, start: int, stop: int) -> Logits:

@@ -1,4 +1,4 @@
-"""The semantic head: pixels, prototypes and words in one space. Source: METHODS A3–A4."""
+"""The semantic head: pixels, prototypes and words in one space. Source: methods.md A3–A4."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def stretched_cosines(
 ) -> Tensor:
     """Return ``(B, C, H, W)`` cosines of ``embedded`` ``(B, D, h, w)``, stretched to ``size``.
 
-    As if the embeddings were stretched first and made unit vectors there (METHODS A8 row 8), but
+    As if the embeddings were stretched first and made unit vectors there (methods.md A8 row 8), but
     no map of D channels is stretched. A product with a class may be stretched in its place. The
     squared length of a stretched embedding is a sum over the pixels around it of products of
     neighbours, each of which is a map of one channel.

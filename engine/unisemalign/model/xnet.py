@@ -1,4 +1,4 @@
-"""XNet v2's network: the image beside its low- and high-frequency halves. Facts in METHODS C."""
+"""XNet v2's network: the image beside its low- and high-frequency halves. Facts in methods.md C."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from unisemalign.errors import BusyError, ProjectError, UnwritableError
-from unisemalign.runtime.files import FULL, disk_full_told, write_refusal
+from unisemalign.runtime.files import FULL, explaining_full_disk, write_refusal
 
 SCHEMA_VERSION = 1
 _MAYBE_UNWRITABLE = {
@@ -236,7 +236,7 @@ class Database:
 
     @contextmanager
     def _errors_told(self) -> Iterator[None]:
-        with disk_full_told(self._path):
+        with explaining_full_disk(self._path):
             try:
                 yield
             except sqlite3.Error as error:

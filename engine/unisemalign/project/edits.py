@@ -24,7 +24,7 @@ from unisemalign.project.journal import (
 from unisemalign.project.labels import LabelStore, check_pixels, check_rect
 from unisemalign.project.locks import ProcessLock
 from unisemalign.project.records import JournalEntry, Origin, Region, SlideRecord
-from unisemalign.runtime.files import disk_full_told
+from unisemalign.runtime.files import explaining_full_disk
 
 # An edit takes well under a second; whoever waits longer is better told.
 _PATIENCE_S = 30.0
@@ -173,7 +173,7 @@ class LabelEditor:
         store = self._store_of(slide.name)
         restored = []
         for rect, pixels in self.iter_lost(slide):
-            with disk_full_told(store.folder):
+            with explaining_full_disk(store.folder):
                 store.put(rect, pixels.labels, pixels.origin)
             restored.append(rect)
         return restored
@@ -276,7 +276,7 @@ class LabelEditor:
             raise UnreadableEditError(f"{entry.rect} does not lie on the slide")
         to_before = (entry.state == "undoing") != back
         pixels = self._journal.pixels(entry, "before" if to_before else "after")
-        with disk_full_told(store.folder):
+        with explaining_full_disk(store.folder):
             store.put(entry.rect, pixels.labels, pixels.origin)
 
     def _set_aside(self, entry: JournalEntry, error: UnreadableEditError) -> None:

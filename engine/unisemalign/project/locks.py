@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from unisemalign.errors import BusyError, UnwritableError
 from unisemalign.protocol import LockHolder, lock_holder
-from unisemalign.runtime.files import disk_full_told, make_folder, read_json, write_json
+from unisemalign.runtime.files import explaining_full_disk, make_folder, read_json, write_json
 
 
 class ProcessLock:
@@ -47,7 +47,7 @@ class ProcessLock:
         """
         lock = self._lock()
         try:
-            with disk_full_told(self._path):
+            with explaining_full_disk(self._path):
                 make_folder(self._path.parent)  # flushed: the project may begin with it
                 lock.acquire(timeout=timeout_s, poll_interval=0.02)
         except Timeout as error:

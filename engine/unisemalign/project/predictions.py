@@ -36,7 +36,7 @@ from unisemalign.project.pyramid import (
 from unisemalign.project.stored_arrays import CHUNK_PX
 from unisemalign.protocol import FinishedNote, finished_note, read_note
 from unisemalign.runtime.files import (
-    disk_full_told,
+    explaining_full_disk,
     flush_folder,
     make_folder,
     part_beside,
@@ -113,7 +113,7 @@ class PredictionStore:
         store = WholeFileStore(part)
         shapes = level_shapes(shape_yx, CHUNK_PX)
         try:
-            with disk_full_told(folder):
+            with explaining_full_disk(folder):
                 make_folder(folder.parent)
                 group = zarr.open_group(store, mode="w-", zarr_format=3)
                 group.attrs.update({"n_levels": len(shapes), "spacing_um": spacing_um})
@@ -163,7 +163,7 @@ class PredictionStore:
         }
         for what, values in given.items():
             check_pixels(values, rect, f"A prediction's {what}")
-        with self._lock, disk_full_told(self._folder):
+        with self._lock, explaining_full_disk(self._folder):
             if classes.any() or self._holds(rect):
                 self._put_all(rect, given)
         for factor, store in self.coarse_answers().items():

@@ -52,7 +52,7 @@ from unisemalign.project.round_table import RoundTable
 from unisemalign.project.slide_table import SlideTable
 from unisemalign.project.tissue import TissueStore
 from unisemalign.protocol import PROJECT_FILE, ProjectLayout, RoundScores
-from unisemalign.runtime.files import disk_full_told, flush_folder, make_folder, part_beside
+from unisemalign.runtime.files import explaining_full_disk, flush_folder, make_folder, part_beside
 from unisemalign.terms import Split
 
 # Adding or taking out a slide takes well under a second; whoever waits longer is better told.
@@ -163,7 +163,7 @@ class Project:
             layout.lock("making"),
             f"Another process ({{holder}}) is making a project in '{root}'. Wait until it is done.",
         )
-        with disk_full_told(root), making.held(_PATIENCE_S):
+        with explaining_full_disk(root), making.held(_PATIENCE_S):
             _check_free(layout)  # again: another process may have made it meanwhile
             # Of a killed process, without a slide.
             half_made = f".{layout.info.name}.*.part"
@@ -260,7 +260,7 @@ class Project:
                     )
             # A kill between the two leaves more classes in the file than in the table, as a
             # person's own edit of the file does.
-            with disk_full_told(self.layout.info):
+            with explaining_full_disk(self.layout.info):
                 if count < len(self.info.classes):
                     _note_class_count(self._database, count)
                 write_info(self.layout.info, info)
@@ -368,7 +368,7 @@ class Project:
             self._refuse_known(path)  # again: another process may have added it meanwhile
             name = unique_name(slide_room.slide_stem(path), self._name_taken)
             folder = self.layout.labels(name)
-            with disk_full_told(folder):
+            with explaining_full_disk(folder):
                 _make_labels(folder, shape_yx)
             # Where this fails the folder stays, empty: whoever adds a slide of that name takes it.
             self._slides.insert(

@@ -14,7 +14,7 @@ from unisemalign.project.database import Database
 from unisemalign.project.records import Round, RoundState
 from unisemalign.project.rows import RoundRow, SoundRows, read_row
 from unisemalign.protocol import RoundScores, read_note
-from unisemalign.runtime.files import disk_full_told, flush_folder, make_folder
+from unisemalign.runtime.files import explaining_full_disk, flush_folder, make_folder
 
 _SET_ASIDE = "round set aside: "
 """Begins the fact of a round that is not used."""
@@ -62,7 +62,7 @@ class RoundTable:
         """Make the next round, ``running``, and its empty folder."""
         if parent is not None:
             self.get(parent)
-        with self._database.transaction() as connection, disk_full_told(self._folder / "1"):
+        with self._database.transaction() as connection, explaining_full_disk(self._folder / "1"):
             row = connection.execute("SELECT max(number) FROM rounds").fetchone()
             number = 1 + max([row[0] or 0, *self._folders()])
             folder = self._folder / str(number)

@@ -109,9 +109,9 @@ def _check_note(key: str, content: bytes) -> None:
     try:
         if len(content) > _NOTE_LIMIT_BYTES:
             raise ValueError(f"{len(content)} bytes are too many")
-        told = json.loads(content)
-        node = told.get("node_type") if isinstance(told, dict) else None
-        (_GroupNote if node == "group" else _ArrayNote).model_validate(told)
+        fields = json.loads(content)
+        node = fields.get("node_type") if isinstance(fields, dict) else None
+        (_GroupNote if node == "group" else _ArrayNote).model_validate(fields)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"

@@ -16,7 +16,7 @@ from typing import Protocol, TextIO
 from unisemalign import protocol
 from unisemalign.errors import MessageError
 from unisemalign.protocol import Event, read_event
-from unisemalign.runtime.files import disk_full_told
+from unisemalign.runtime.files import explaining_full_disk
 
 
 class Events(Protocol):
@@ -81,7 +81,7 @@ class LogFileEvents:
         if isinstance(event, protocol.Progress):
             return
         line = event.model_copy(update={"time": round(time.time(), 3)}).line()
-        with disk_full_told(self._path), self._path.open("a", encoding="utf-8") as file:
+        with explaining_full_disk(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
 

@@ -63,7 +63,7 @@ def write_atomically(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """
     part = part_beside(path)
     try:
-        with disk_full_told(path):
+        with explaining_full_disk(path):
             make_folder(path.parent)
             part.touch()
             yield part
@@ -174,7 +174,7 @@ def flush_folder(path: Path) -> None:
 
 
 @contextmanager
-def disk_full_told(path: Path) -> Iterator[None]:
+def explaining_full_disk(path: Path) -> Iterator[None]:
     """Turn "no space left" inside the block into a sentence naming ``path``'s folder.
 
     Likewise "read-only file system".

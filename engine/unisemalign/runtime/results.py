@@ -26,7 +26,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from unisemalign.errors import BusyError, DataError
-from unisemalign.runtime.files import disk_full_told, flush_file, flush_folder, flush_handle
+from unisemalign.runtime.files import explaining_full_disk, flush_file, flush_folder, flush_handle
 
 NOTE_SUFFIX = ".run.json"
 _WORK = ".unisemalign.part"
@@ -100,14 +100,14 @@ def writing_results(
         _check_kinds(folder / name, untouchable, folders)
     made = not folder.exists()
     try:
-        with disk_full_told(folder / _WORK):
+        with explaining_full_disk(folder / _WORK):
             folder.mkdir(exist_ok=True)
         with _lone_writer(folder):
             work = folder / _WORK
             _clear_leftovers(folder, names)
             found = {name: _check(folder / name, untouchable, folders) for name in names}
             try:
-                with disk_full_told(work):
+                with explaining_full_disk(work):
                     work.mkdir()
                 yield Results(folder, work, found, untouchable, folders)
             finally:
@@ -146,7 +146,7 @@ class Results:
             If somebody put another file there meanwhile.
         """
         part = self._work / name
-        with disk_full_told(self.folder / name):
+        with explaining_full_disk(self.folder / name):
             try:
                 if not self._folders:
                     part.touch()
@@ -252,11 +252,11 @@ def _check_folder(folder: Path, kept: _Kept) -> None:
 def _check(result: Path, kept: _Kept, folders: bool) -> _Found:
     """Return what lies at ``result``; :class:`DataError` unless it may be replaced."""
     stamps = _stamps(result)
-    told = _check_kinds(result, kept, folders)
+    written = _check_kinds(result, kept, folders)
     if not os.path.lexists(result):
         return _Found(None, stamps)
     there = content_sha256(result)
-    for each in (told, told.get("before")):
+    for each in (written, written.get("before")):
         if isinstance(each, dict) and each.get("sha256") == there:
             return _Found({k: v for k, v in each.items() if k != "before"}, stamps)
     raise _taken(result, "an earlier result that was changed since")
@@ -271,20 +271,20 @@ def _check_kinds(result: Path, kept: _Kept, folders: bool) -> dict[str, Any]:
                 f"The result '{result.name}' needs a name of its own, found that '{path}' is "
                 f"{slide}. Nothing was written; choose another folder."
             )
-    told: dict[str, Any] = {}
+    written: dict[str, Any] = {}
     if os.path.lexists(note):
         if not stat.S_ISREG(note.lstat().st_mode):
             raise _taken(note, _kind(note))
-        told = _read_note(note)
-        if told.get("result") != result.name:
+        written = _read_note(note)
+        if written.get("result") != result.name:
             raise _taken(note, "a file that is no note of this result")
     if os.path.lexists(result):
         mode = result.lstat().st_mode
         if not (stat.S_ISDIR(mode) if folders else stat.S_ISREG(mode)):
             raise _taken(result, _kind(result))
-        if not told:
+        if not written:
             raise _taken(result, f"a {'folder' if folders else 'file'} this program did not make")
-    return told
+    return written
 
 
 def _taken(path: Path, found: str) -> DataError:
@@ -299,8 +299,8 @@ def _read_note(path: Path) -> dict[str, Any]:
     if path.stat().st_size > _MAX_NOTE_BYTES:
         return {}
     with suppress(ValueError, RecursionError):
-        told = json.loads(path.read_text(encoding="utf-8"))
-        return told if isinstance(told, dict) else {}
+        written = json.loads(path.read_text(encoding="utf-8"))
+        return written if isinstance(written, dict) else {}
     return {}
 
 

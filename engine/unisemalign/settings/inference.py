@@ -11,7 +11,7 @@ from unisemalign.settings.base import SettingsModel
 
 
 class InferenceSettings(SettingsModel):
-    """Windows, blending and what the answer is made of (METHODS A7)."""
+    """Windows, blending and what the answer is made of (methods.md A7)."""
 
     window_px: Annotated[int, Ge(64), Le(4096)] = Field(
         512, title="Window (px)", description="Side of a window at working spacing."

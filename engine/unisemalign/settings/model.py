@@ -13,7 +13,7 @@ Channels = Annotated[int, Ge(8), Le(4096)]
 
 
 class ModelSettings(SettingsModel):
-    """Encoder, text tower, decoder and semantic head (METHODS A1–A4)."""
+    """Encoder, text tower, decoder and semantic head (methods.md A1–A4)."""
 
     encoder: str = Field(
         "embedded",

@@ -11,7 +11,7 @@ from unisemalign.settings.base import SettingsModel
 
 
 class TrainingSettings(SettingsModel):
-    """Optimisation (METHODS A6)."""
+    """Optimisation (methods.md A6)."""
 
     steps: Annotated[int, Ge(1), Le(1_000_000)] = Field(
         400, title="Steps", description="Training steps of one round."

@@ -14,7 +14,7 @@ Sigma = Annotated[float, Ge(0.05), Le(5.0)]
 
 
 class ViewSettings(SettingsModel):
-    """Weak and strong views of a crop (METHODS A6, part E rows 6 and 7)."""
+    """Weak and strong views of a crop (methods.md A6, part E rows 6 and 7)."""
 
     crop_px: Annotated[int, Ge(32), Le(2048)] = Field(
         256, title="Crop (px)", description="Side of a training crop at working spacing."

@@ -28,7 +28,7 @@ def read_padded(
 ) -> NDArray[np.uint8]:
     """Read ``rect`` at working spacing as ``(h, w, 3)``, inventing what lies outside the slide.
 
-    ``reflect`` mirrors the tissue at the edge, ``zero`` paints ``fill`` (METHODS A8 row 23).
+    ``reflect`` mirrors the tissue at the edge, ``zero`` paints ``fill`` (methods.md A8 row 23).
     """
     height, width = slide.shape_yx
     if Rect(0, 0, height, width).contains(rect):

@@ -76,7 +76,7 @@ class Batches:
         ]
 
     def _in_turns(self) -> list[int]:
-        """Return as many labelled regions as there are unlabelled slides (METHODS A6)."""
+        """Return as many labelled regions as there are unlabelled slides (methods.md A6)."""
         count, wanted = len(self._tissue.labelled), len(self._tissue.unlabelled)
         times = -(-max(wanted, count) // count)
         order = self._rng(_CUT).permutation(count * times) % count

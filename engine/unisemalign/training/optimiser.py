@@ -1,4 +1,4 @@
-"""Optimiser and learning rate. Source: METHODS A6."""
+"""Optimiser and learning rate. Source: methods.md A6."""
 
 from __future__ import annotations
 

@@ -77,8 +77,8 @@ def train_round(
             raise
         found.layout.cancel.unlink(missing_ok=True)
         token = cancel or CancelToken(found.layout.cancel)
-        told = SilentEvents() if events is None else events
-        events = ManyEvents([told, LogFileEvents(found.layout.log)])
+        listener = SilentEvents() if events is None else events
+        events = ManyEvents([listener, LogFileEvents(found.layout.log)])
         loop = Loop(project, settings, found, events, token, team)
         return _finish(loop, resume=resume)
 

@@ -62,7 +62,7 @@ ALONE = Alone()
 
 
 @contextmanager
-def _losses_told() -> Iterator[None]:
+def _explaining_losses() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
@@ -94,7 +94,7 @@ class Launched:
         from accelerate.utils import broadcast_object_list
 
         box = [value]
-        with _losses_told():
+        with _explaining_losses():
             broadcast_object_list(box)
         return box[0]
 
@@ -105,7 +105,7 @@ class Launched:
         if not tensors:
             return
         # One message instead of hundreds.
-        with _losses_told():
+        with _explaining_losses():
             flat = reduce(torch.cat([t.reshape(-1).float() for t in tensors]), "mean")
         for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
             tensor.copy_(part.view_as(tensor))

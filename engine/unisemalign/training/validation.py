@@ -57,7 +57,7 @@ class Validation:
     last: dict[str, Any] | None = None
     _watch: ClassWatch = field(init=False)
     _best_counts: list[Counts] = field(init=False, default_factory=list)
-    _told: set[str] = field(init=False, default_factory=set)
+    _reported: set[str] = field(init=False, default_factory=set)
     _slides: dict[str, SpacedSlide] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -69,7 +69,7 @@ class Validation:
             "best": self.best,
             "peaks": self._watch.peaks,
             "counts": [counts.tolist() for counts in self._best_counts],
-            "told": sorted(self._told),
+            "reported": sorted(self._reported),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -77,7 +77,7 @@ class Validation:
         self.best = state["best"]
         self._watch.peaks = state.get("peaks", [])
         self._best_counts = [np.array(counts) for counts in state.get("counts", [])]
-        self._told = set(state.get("told", []))
+        self._reported = set(state.get("reported", []))
 
     def score(self, method: Method, step: int) -> None:
         """Score each candidate, and keep the best one if it is the best so far.
@@ -123,9 +123,9 @@ class Validation:
     def _tell(self, falls: list[protocol.FallenClass]) -> None:
         """Say which classes have fallen, each once until it has recovered."""
         for fall in falls:
-            if fall.name not in self._told:
+            if fall.name not in self._reported:
                 self.events.emit(protocol.Message(text=fall.sentence()))
-        self._told = {fall.name for fall in falls}
+        self._reported = {fall.name for fall in falls}
 
     def _scores(self, network: Network, name: str, step: int) -> Scored:
         predictor = Predictor(network, self.settings, self.device)

@@ -1,4 +1,4 @@
-"""Weak and strong views of a crop. Source: METHODS A6 and part E rows 6–7.
+"""Weak and strong views of a crop. Source: methods.md A6 and part E rows 6–7.
 
 Images here are float32 tensors ``(3, H, W)`` in 0…1; every random number comes from the
 generator handed in, so a step's crops depend on the seed and the step alone.

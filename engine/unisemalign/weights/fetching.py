@@ -59,10 +59,10 @@ def fetch_files(repo: str, wanted: Sequence[Names], *, name: str, events: Events
         sentence = _sentence(error, repo, name)
         if sentence is None:
             raise
-        told = WeightsError(sentence)
+        failure = WeightsError(sentence)
         if _status(error) in _REFUSED:
-            told.steps = refused_steps(repo, name)
-        raise told from error
+            failure.steps = refused_steps(repo, name)
+        raise failure from error
 
 
 def _fetch_first(repo: str, names: Names, name: str, events: Events) -> Path:

@@ -1,4 +1,4 @@
-"""`weights check conch` proves that the words on this machine are CONCH's. METHODS part G."""
+"""`weights check conch` proves that the words on this machine are CONCH's. methods.md G."""
 
 import json
 import re

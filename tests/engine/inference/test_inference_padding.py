@@ -1,4 +1,4 @@
-"""What the encoder is given outside a small image (METHODS A7 and A8 row 23)."""
+"""What the encoder is given outside a small image (methods.md A7 and A8 row 23)."""
 
 import numpy as np
 import pytest

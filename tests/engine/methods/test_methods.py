@@ -56,7 +56,7 @@ def test_confident_losses_by_hand():
 
 
 def test_alignment_by_hand_and_its_bound():
-    """METHODS part G: the squared difference of unit vectors is at most 4/D."""
+    """methods.md G: the squared difference of unit vectors is at most 4/D."""
     a = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     b = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
     assert alignment(a, b, "mse").item() == pytest.approx((1 + 1) / 4)
@@ -78,7 +78,7 @@ def test_mse_is_the_cosine_over_the_dimension(seed, dim):
 
 
 def test_cosine_ce_floor_for_two_classes():
-    """METHODS part G: cosines in −1…1 without temperature cannot go below ln(1 + e⁻²)."""
+    """methods.md G: cosines in −1…1 without temperature cannot go below ln(1 + e⁻²)."""
     best = torch.tensor([[[[1.0]], [[-1.0]]]])
     loss = labelled_ce(best, torch.zeros(1, 1, 1, dtype=torch.long))
     assert loss.item() == pytest.approx(0.127, abs=5e-4)
@@ -86,7 +86,7 @@ def test_cosine_ce_floor_for_two_classes():
 
 @pytest.mark.parametrize(("steps", "expected"), [(1280, 0.917), (2720, 0.980)])
 def test_the_threshold_after_so_many_sure_steps(steps, expected):
-    """METHODS part G."""
+    """methods.md G."""
     tau = torch.tensor(0.7)
     sure = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
     valid = torch.ones(1, 1, 2, dtype=torch.bool)
@@ -109,7 +109,7 @@ def test_the_threshold_leaves_out_absent_classes_and_padding():
 @given(st.integers(0, 10**6), st.integers(2, 6))
 @settings(max_examples=40, deadline=None)
 def test_untempered_fusion_never_changes_a_surviving_label(seed, classes):
-    """METHODS A8 row 12 and part G: where fused confidence ≥ 0.7 the decoder agrees."""
+    """methods.md A8 row 12 and part G: where fused confidence ≥ 0.7 the decoder agrees."""
     g = torch.Generator().manual_seed(seed)
     decoder = torch.randn(1, classes, 32, 32, generator=g) * 3
     cosine = [torch.rand(1, classes, 32, 32, generator=g) * 2 - 1 for _ in range(2)]
@@ -122,7 +122,7 @@ def test_untempered_fusion_never_changes_a_surviving_label(seed, classes):
 @given(st.integers(0, 10**6))
 @settings(max_examples=25, deadline=None)
 def test_inside_the_box_everything_is_the_donors(seed):
-    """METHODS part G: target, confidence, KL target and validity all come from the donor."""
+    """methods.md G: target, confidence, KL target and validity all come from the donor."""
     g = torch.Generator().manual_seed(seed)
 
     def labels():

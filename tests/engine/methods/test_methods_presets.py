@@ -1,4 +1,4 @@
-"""What every preset's step must keep to, and rows of METHODS A8 that no step by hand covers."""
+"""What every preset's step must keep to, and rows of methods.md A8 that no step by hand covers."""
 
 import copy
 
@@ -77,7 +77,7 @@ def test_padding_counts_nowhere_and_the_rest_is_averaged(preset):
 
 @pytest.mark.parametrize("row", ["plain", "composite"])
 def test_the_threshold_follows_the_map_that_is_chosen(row):
-    """METHODS A8 row 19: validity of the weak views, or as CutMix composed it."""
+    """methods.md A8 row 19: validity of the weak views, or as CutMix composed it."""
     chosen = {"method.threshold_map": row, "method.threshold": 0.0}
     method = make_method("released", 1, **chosen, **{"method.threshold_momentum": 0.5})
     left, right = halves()
@@ -104,7 +104,7 @@ def test_the_threshold_follows_the_map_that_is_chosen(row):
 
 @pytest.mark.parametrize("trains", [True, False])
 def test_the_projection_of_words_is_trained_or_not(trains):
-    """METHODS A8 row 22."""
+    """methods.md A8 row 22."""
     method = make_method("recommended", **{"model.train_text_projection": trains})
     valid = torch.ones(SIDE, SIDE, dtype=torch.bool)
     method.loss(make_batch(valid, drawn=False))[0].backward()
@@ -133,7 +133,7 @@ def test_no_map_of_many_channels_is_stretched_to_the_image(preset, monkeypatch):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_each_crop_is_encoded_once_and_the_words_are_read_once(preset, monkeypatch):
-    """METHODS A9: 12 crops of 4 + 4, 16 where donors are drawn."""
+    """methods.md A9: 12 crops of 4 + 4, 16 where donors are drawn."""
     method = make_method(preset, **{"model.train_encoder": "no"})
     crops, read = [], []
     method.student.encoder.register_forward_hook(lambda _m, args, _out: crops.append(args[0]))

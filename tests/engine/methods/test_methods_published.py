@@ -152,7 +152,7 @@ def test_a_step_of_released_is_the_published_one(literal):
 
 
 def test_a_step_of_paper_is_computed_by_hand():
-    """½[L_dl + L_p + L_t + L_al + 0.5 L_h + 0.25 L_s + 0.25 L_c], targets composed (METHODS A5)."""
+    """½[L_dl + L_p + L_t + L_al + 0.5 L_h + 0.25 L_s + 0.25 L_c] (methods.md A5)."""
     torch.manual_seed(0)
     chosen = build_settings("paper", overrides={**SIZES, "model.decoder_dim": 16})
     network = build_network(["a", "b"], chosen.model).train()

@@ -41,7 +41,7 @@ SHAPES = {
     "lunit-s8": (785, 1536, False, 0),
 }
 SMALL = {"embed_dim": 192, "depth": 3, "num_heads": 3}
-# METHODS part G.
+# methods.md G.
 CONCH_IDS = {
     "<pad>": 0,
     "<start_of_text>": 1,

@@ -189,7 +189,7 @@ def uni_parts():
 
 
 def test_unis_whole_list_of_parts():
-    """24 blocks of 14 parts, and 6 around them: METHODS A1's ViT-L/16 with layer scale."""
+    """24 blocks of 14 parts, and 6 around them: methods.md A1's ViT-L/16 with layer scale."""
     shapes = uni_parts()
     assert len(shapes) == 24 * 14 + 6
     assert shapes["pos_embed"] == (1, 197, 1024)

@@ -39,7 +39,7 @@ def test_absent_weights_say_how_to_get_them(monkeypatch, tmp_path):
 
 
 def test_a_vit_stops_at_the_deepest_tap():
-    """METHODS part G: outputs of the taps are equal whether 10 or 24 blocks exist."""
+    """methods.md G: outputs of the taps are equal whether 10 or 24 blocks exist."""
     import timm
 
     torch.manual_seed(0)
@@ -57,7 +57,7 @@ def test_a_vit_stops_at_the_deepest_tap():
 
 
 def test_released_trains_24_million_parameters():
-    """METHODS part G: ASPP 15.5, pixel head 4.7, projections 2.4, fuse 1.3, text 0.14 million."""
+    """methods.md G: ASPP 15.5, pixel head 4.7, projections 2.4, fuse 1.3, text 0.14 million."""
     settings = build_settings("released").model.model_copy(update={"encoder": "uni"})
     with torch.device("meta"):  # shapes only: 300 million random numbers would take minutes
         network = build_network(TWO, settings, encoder_weights=False)

@@ -1,4 +1,4 @@
-"""Cosines of pixels with prototypes and words, at image size. METHODS A3, A8 rows 8 and 12, G."""
+"""Cosines of pixels with prototypes and words, at image size: methods.md A3; A8, 8 and 12; G."""
 
 import math
 

@@ -8,7 +8,7 @@ from unisemalign.errors import SettingsError
 from unisemalign.model import build_text_tower
 from unisemalign.model.text import FreeVectors, PromptedText
 
-# "x x x x background" and "x x x x gland" as CONCH's tokenizer writes them (METHODS part G).
+# "x x x x background" and "x x x x gland" as CONCH's tokenizer writes them (methods.md G).
 IDS = torch.zeros(2, 127, dtype=torch.long)
 IDS[0, :7] = torch.tensor([1, 1410, 1410, 1410, 1410, 1078, 2])
 IDS[1, :7] = torch.tensor([1, 1410, 1410, 1410, 1410, 1245, 2])
@@ -75,7 +75,7 @@ def test_without_masks_padding_reaches_the_answer():
 
 
 def test_released_reads_padding_and_no_class_embedding():
-    """METHODS A8 rows 9 and 10: 128 ids, no mask, no class row; the highest id is a context."""
+    """methods.md A8 rows 9 and 10: 128 ids, no mask, no class row; the highest id is a context."""
     tower = conch_tower()
     text = PromptedText(tower, IDS, 4, "argmax", masks=False)
     ids = torch.cat([IDS, torch.zeros(2, 1, dtype=torch.long)], dim=1)

@@ -96,7 +96,7 @@ def test_the_whole_file_fits_at_full_size(entry):
 
 
 def test_conchs_text_side_is_the_published_one():
-    """METHODS A4: 12 blocks, width 768, 12 heads, 32007 tokens, 128 positions, 768 → 512."""
+    """methods.md A4: 12 blocks, width 768, 12 heads, 32007 tokens, 128 positions, 768 → 512."""
     with torch.device("meta"):
         tower = build_tower(find_published("conch"))
     assert len(tower.transformer.resblocks) == 12

@@ -1,4 +1,4 @@
-"""Who learns how fast, and when. METHODS A6: SGD, momentum 0.9, decay 1e-4, rates 1e-3 and 1e-2."""
+"""Who learns how fast, and when. methods.md A6: SGD, momentum 0.9, decay 1e-4, 1e-3 and 1e-2."""
 
 import pytest
 import torch

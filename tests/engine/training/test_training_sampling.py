@@ -1,4 +1,4 @@
-"""Which regions and slides crops come from. Source: METHODS A6."""
+"""Which regions and slides crops come from. Source: methods.md A6."""
 
 from collections import Counter
 from types import SimpleNamespace

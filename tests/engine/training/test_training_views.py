@@ -1,4 +1,4 @@
-"""Views by hand: stain, hue, boxes. Source: METHODS A6."""
+"""Views by hand: stain, hue, boxes. Source: methods.md A6."""
 
 import colorsys
 from types import SimpleNamespace

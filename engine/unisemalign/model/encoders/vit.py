@@ -11,7 +11,7 @@ from unisemalign.model.encoders.encoder import Encoder
 
 
 class ViTEncoder(Encoder):
-    """A timm vision transformer tapped after two blocks (METHODS A1).
+    """A timm vision transformer tapped after two blocks (methods.md A1).
 
     The residual stream is taken raw (no final norm), prefix tokens are dropped, and blocks after
     the deepest tap are removed: their output would never be used.

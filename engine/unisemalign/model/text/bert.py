@@ -89,7 +89,7 @@ class PromptedBert(PromptedTower):
         ``cls``: the class token, which is the first, or the mean over all tokens where the tower
         was taught so; ``eos``: the separator; ``argmax``: the highest token id.
     masks
-        Hide the padding. Off lets every pad be seen (METHODS A8 row 10).
+        Hide the padding. Off lets every pad be seen (methods.md A8 row 10).
     """
 
     def __init__(

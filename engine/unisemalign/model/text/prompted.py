@@ -1,4 +1,4 @@
-"""Class names read by CLIP's and CoCa's text transformers. Source: METHODS A4."""
+"""Class names read by CLIP's and CoCa's text transformers. Source: methods.md A4."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PromptedText(PromptedTower):
         ``cls``: the class embedding where the tower has one, else the tower's own choice;
         ``eos``: the end token; ``argmax``: the highest token id (CLIP's trick).
     masks
-        Use the tower's causal and padding masks. Off reproduces METHODS A8 row 10: padding is
+        Use the tower's causal and padding masks. Off reproduces methods.md A8 row 10: padding is
         read too, and a class embedding that is not pooled is left out, one more pad in its place.
     """
 

@@ -22,11 +22,11 @@ _CONCH_READS = {
     "x x x x background": [1, 1410, 1410, 1410, 1410, 1078, 2],
     "x x x x gland": [1, 1410, 1410, 1410, 1410, 1245, 2],
 }
-"""What the published tokenizer makes of two prompts; padding follows (METHODS G)."""
+"""What the published tokenizer makes of two prompts; padding follows (methods.md G)."""
 
 
 def write_prompts(class_words: Sequence[str], context_tokens: int) -> list[str]:
-    """Return ``x … x NAME`` for each class (METHODS A4)."""
+    """Return ``x … x NAME`` for each class (methods.md A4)."""
     return [" ".join([CONTEXT_WORD] * context_tokens + [words]) for words in class_words]
 
 

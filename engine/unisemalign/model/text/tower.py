@@ -41,7 +41,7 @@ class FreeVectors(TextTower):
 
 
 class PromptedTower(TextTower):
-    """Base of frozen towers read through learnable, class-specific contexts (CoOp, METHODS A4).
+    """Base of frozen towers read through learnable, class-specific contexts (CoOp, methods.md A4).
 
     The prompt of a class is ``x … x NAME`` with one ``x`` a context token; the embeddings at
     positions 1…M are replaced by the learnable context. Only tokens that can reach the pooled one
