@@ -3,6 +3,7 @@
 VENV ?= .venv
 DONE := $(VENV)/.installed
 LOWEST = $(subst $(VENV),.venv-lowest,$(BIN))
+PYSIDE = $(subst $(VENV),.venv-pyside,$(BIN))
 ifeq ($(OS),Windows_NT)
 PYTHON ?= python
 BIN    := $(VENV)/Scripts
@@ -25,7 +26,7 @@ WORKERS  ?= 2
 PARALLEL := --numprocesses $(WORKERS) --dist worksteal
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup system lint docs test demo format lowest package clean
+.PHONY: help setup system lint docs test demo format lowest pyside package clean
 
 help:
 	@echo "make demo    the whole loop on real and drawn tissue, with pictures (demo/)"
@@ -34,6 +35,7 @@ help:
 	@echo "make docs    the documentation's site, in site/; open site/index.html"
 	@echo "make format  put format and imports right"
 	@echo "make lowest  every test, with the oldest dependencies that pyproject.toml allows"
+	@echo "make pyside  the plugin's tests under PySide6 instead of PyQt6"
 	@echo "make package sdist and wheel in dist/; the unpacked sdist runs its own tests"
 	@echo "make setup   virtual environment in $(VENV)"
 
@@ -75,6 +77,12 @@ lowest: | system
 	@touch .venv-lowest/.installed
 	$(MAKE) test VENV=.venv-lowest
 
+# The plugin's tests with the other Qt binding.
+pyside: | system
+	$(PYTHON) -m venv .venv-pyside
+	$(PYSIDE)/python -m pip install --quiet --constraint constraints.txt --editable ".[napari,test]" pyside6-essentials
+	QT_API=pyside6 $(PYSIDE)/python -m pytest -o qt_api=pyside6 $(PARALLEL) tests/plugin
+
 # The unpacked sdist finds every test, and those that read the repository's other files pass.
 UNPACKED := build/unpacked
 package: $(DONE)
@@ -90,4 +98,4 @@ demo: $(DONE) system
 	$(BIN)/python demo/demo.py
 
 clean:
-	rm -rf $(VENV) .venv-lowest build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-lowest .venv-pyside build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -23,25 +23,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from unisemalign.geometry import Rect
-from unisemalign.project import Origin, Project, RegionState
-from unisemalign.slides.synthetic import CLASSES, draw_slide, truth
+from drawn import make_project
+
+from unisemalign.project import Project
 
 SIZE_PX, REGION_PX = 2048, 256
 POLICIES = {"passive": {}, "spinning": {"OMP_WAIT_POLICY": "ACTIVE"}}
-
-
-def make_project(folder: Path) -> Path:
-    """Draw a slide and label two regions of it; return the project's folder."""
-    slide = draw_slide(folder / "colon.tif", size_px=SIZE_PX)
-    with Project.create(folder / "study.unisem", classes=list(CLASSES)) as project:
-        name = project.add_slide(slide).name
-        for y, x in ((300, 400), (900, 1100)):
-            rect = Rect(y, x, REGION_PX, REGION_PX)
-            seen = truth(rect, size_px=SIZE_PX, seed=0)
-            project.write_labels(name, rect, seen, Origin.DRAWN, action="accept")
-            project.add_region(name, rect, state=RegionState.ACCEPTED)
-        return project.root
 
 
 def step_seconds(project: Path, folder: Path, steps: int, policy: dict[str, str]) -> float:
@@ -90,7 +77,7 @@ def main() -> None:
     result: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        project = make_project(folder)
+        project = make_project(folder, SIZE_PX, REGION_PX)
         for policy, environment in POLICIES.items():
             alone, beside = [], []
             for _ in range(given.repeats):

@@ -31,33 +31,20 @@ from typing import Any
 
 import napari
 import numpy as np
+from drawn import make_project
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_unisemalign.widgets.dock import DockWidget
 from unisemalign.geometry import Rect
-from unisemalign.project import Origin, Project, RegionState
+from unisemalign.project import Project
 from unisemalign.slides import pyramid_levels
-from unisemalign.slides.synthetic import CLASSES, draw_slide, truth
 
 SIZE_PX, REGION_PX = 6144, 512
 WINDOW_PX = (1440, 960)
 TICK_MS, MOVE_MS = 10, 16
 PATIENCE_S = 300.0
-
-
-def make_project(folder: Path) -> Path:
-    """Draw a slide and label two regions of it; return the project's folder."""
-    slide = draw_slide(folder / "colon.tif", size_px=SIZE_PX)
-    with Project.create(folder / "study.unisem", classes=list(CLASSES)) as project:
-        name = project.add_slide(slide).name
-        for y, x in ((900, 1200), (2300, 2100)):
-            rect = Rect(y, x, REGION_PX, REGION_PX)
-            seen = truth(rect, size_px=SIZE_PX, seed=0)
-            project.write_labels(name, rect, seen, Origin.DRAWN, action="accept")
-            project.add_region(name, rect, state=RegionState.ACCEPTED)
-        return project.root
 
 
 def open_window(root: Path | None) -> tuple[napari.Viewer, DockWidget | None]:
@@ -243,7 +230,7 @@ def main() -> None:
         viewer.close()
         return
     with tempfile.TemporaryDirectory() as name:
-        root = make_project(Path(name))
+        root = make_project(Path(name), SIZE_PX, REGION_PX)
         report: dict[str, Any] = {"start_s": measure_start(root, given.starts)}
         alone = measure_napari(root, given.seconds)
         report |= {"lag_ms": {"painting in napari": alone, **measure_lag(root, given.seconds)}}

@@ -5,7 +5,7 @@ set -eu
 python=$1
 shift
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
-    echo "Wanted Python 3.11 or newer, found: $("$python" --version). Use: make PYTHON=/path/to/python3.11" >&2
+    echo "Needs Python 3.11 or newer, found: $("$python" --version). Use: make PYTHON=/path/to/python3.11" >&2
     exit 1
 }
 "$python" -c 'import ensurepip, venv' 2>/dev/null || set -- "$@" python3-venv

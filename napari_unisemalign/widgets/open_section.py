@@ -174,7 +174,7 @@ class OpenWidget(SectionWidget):
     def _on_new_project(self) -> None:
         dialog = NewProjectDialog(self, on_weights=self._on_weights)
         # What was typed is kept until the project is made or given up.
-        while dialog.exec() and not self.create(dialog):
+        while dialog.exec() and not self.create_project(dialog):
             dialog.problem.say(self.error.text())
 
     def _on_weights(self, name: str = "") -> None:
@@ -184,7 +184,7 @@ class OpenWidget(SectionWidget):
         dialog.exec()
         dialog.deleteLater()
 
-    def create(self, dialog: NewProjectDialog) -> bool:
+    def create_project(self, dialog: NewProjectDialog) -> bool:
         """Make the project that ``dialog`` describes; False when that failed, which is reported."""
         loose = self.controller.session.loose_slides
         made = self.controller.opener.create_project(

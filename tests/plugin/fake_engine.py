@@ -251,10 +251,10 @@ def train(project: Project, options: list[str]) -> int:
         found.layout.cancel.unlink(missing_ok=True)
         project.set_round(found.number, state="running")
         token = CancelToken(found.layout.cancel)
-        told = ManyEvents([out, LogFileEvents(found.layout.log)])
+        events = ManyEvents([out, LogFileEvents(found.layout.log)])
         last = found.layout.checkpoint
         first = int(last.read_text()) if resume and last.exists() else 0
-        told.emit(protocol.Start(what="Training", total=steps, round=found.number, step=first))
+        events.emit(protocol.Start(what="Training", total=steps, round=found.number, step=first))
         with cancel_on_signals(token):
             try:
                 for step in range(first + 1, steps + 1):
@@ -266,15 +266,15 @@ def train(project: Project, options: list[str]) -> int:
                     time.sleep(STEP_S)
                     last.write_text(str(step))
                     loss = 2.0 / step + 0.3
-                    told.emit(
+                    events.emit(
                         protocol.Step(step=step, total=steps, loss=loss, eta_s=1.0, wait_share=0.0)
                     )
                     if step % 10 == 0:
                         at = scores(project, step, dice=1 - 1 / step)
-                        told.emit(protocol.Validation(**at.model_dump()))
+                        events.emit(protocol.Validation(**at.model_dump()))
             except CancelledError as error:
                 project.set_round(found.number, state="cancelled")
-                told.emit(protocol.Cancelled(text=str(error)))
+                events.emit(protocol.Cancelled(text=str(error)))
                 return 130
             found.layout.weights.write_bytes(b"weights")
             at = scores(project, steps, dice=0.83)
@@ -291,7 +291,7 @@ def train(project: Project, options: list[str]) -> int:
             )
             project.set_round(found.number, state="done", scores=reached)
             write_json(found.layout.scores, reached.model_dump(mode="json"))
-            told.emit(protocol.TrainDone(round=found.number, **reached.model_dump()))
+            events.emit(protocol.TrainDone(round=found.number, **reached.model_dump()))
     return 0
 
 

@@ -34,7 +34,7 @@ def _in_dialog(dock, act, press=QDialogButtonBox.StandardButton.Ok) -> list[str]
             QTest.mouseClick(dialog.buttons.button(QDialogButtonBox.StandardButton.Cancel), LEFT)
 
     dock.controller.layers.viewer.window._qt_window.show()
-    dock.scroll.ensureWidgetVisible(dock.open.classes)
+    dock.scroll_area.ensureWidgetVisible(dock.open.classes)
     QApplication.processEvents()
     QTimer.singleShot(300, work)
     QTest.mouseClick(dock.open.classes, LEFT)

@@ -100,7 +100,7 @@ def test_where_labels_come_from_is_said_and_shown(shown) -> None:
     layer = shown.controller.layers.layer(ORIGIN)
     assert not layer.visible
     button = shown.segment.toggles[ORIGIN]
-    shown.scroll.ensureWidgetVisible(button)
+    shown.scroll_area.ensureWidgetVisible(button)
     QTest.mouseClick(button, Qt.MouseButton.LeftButton)
     assert layer.visible
     seen = np.asarray(layer.data[0][rect.slices])

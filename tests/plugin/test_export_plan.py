@@ -60,7 +60,7 @@ def test_what_is_unticked_is_not_written(two, qtbot, tmp_path) -> None:
     two.export.folder.setText(str(tmp_path / "out"))
     _plan(two, qtbot)
     view = two.export.plan
-    two.scroll.ensureWidgetVisible(view)
+    two.scroll_area.ensureWidgetVisible(view)
     box = view.visualItemRect(view.item(0))
     QTest.mouseClick(view.viewport(), LEFT, pos=box.topLeft() + QPoint(10, box.height() // 2))
     assert two.export.chosen_slides() == ["b"]

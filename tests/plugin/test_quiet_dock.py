@@ -65,7 +65,7 @@ def test_typed_numbers_are_what_was_typed(seat, qtbot, address, typed, kept) -> 
     dock.train.fold.setChecked(True)
     QApplication.processEvents()
     field = dock.train.form.fields[address]
-    dock.scroll.ensureWidgetVisible(field.native)
+    dock.scroll_area.ensureWidgetVisible(field.native)
     field.native.setFocus()
     field.native.selectAll()
     QTest.keyClicks(field.native, typed)
@@ -120,21 +120,21 @@ def test_tools_are_in_reach_however_far_the_dock_is_scrolled(seat, qtbot) -> Non
     dock, _ = seat
     QTest.mouseClick(dock.review.mark, LEFT)
     dock.render_now()
-    for value in (0, dock.scroll.verticalScrollBar().maximum()):
-        dock.scroll.verticalScrollBar().setValue(value)
+    for value in (0, dock.scroll_area.verticalScrollBar().maximum()):
+        dock.scroll_area.verticalScrollBar().setValue(value)
         QApplication.processEvents()
         tools = (dock.review.accept, dock.review.skip, dock.review.next, dock.review.mark)
         brushes = (*dock.review.modes.values(), *dock.review.classes.buttons.values())
         for each in (*tools, *brushes):
             assert each.visibleRegion().boundingRect() == each.rect(), each.text()
-    assert dock.scroll.height() > 200
+    assert dock.scroll_area.height() > 200
 
 
 def test_nothing_scrolls_by_itself(seat) -> None:
     dock, _ = seat
     dock.train.fold.setChecked(True)
     QApplication.processEvents()
-    bar = dock.scroll.verticalScrollBar()
+    bar = dock.scroll_area.verticalScrollBar()
     bar.setValue(bar.maximum() // 2)
     before = bar.value()
     assert before > 0

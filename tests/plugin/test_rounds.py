@@ -41,7 +41,7 @@ def three(dock, with_model, qtbot):
 
 def _choose(dock, row: int) -> None:
     table = dock.train.table
-    dock.scroll.ensureWidgetVisible(table)
+    dock.scroll_area.ensureWidgetVisible(table)
     QApplication.processEvents()
     place = table.visualItemRect(table.item(row, 0)).center()
     QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)

@@ -30,7 +30,7 @@ def test_it_starts_after_enough_regions_and_not_before(dock, qtbot, monkeypatch)
     began = []
     session.changed.connect(lambda _: began.append(1) if session.training is not None else None)
     dock.render_now()
-    dock.scroll.ensureWidgetVisible(dock.train.by_itself)
+    dock.scroll_area.ensureWidgetVisible(dock.train.by_itself)
     assert "10 new regions" in dock.train.by_itself.text()
     _accept(dock, 0)
     box = dock.train.by_itself

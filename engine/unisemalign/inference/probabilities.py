@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import tifffile
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
@@ -17,6 +16,7 @@ from zarr.codecs import ZstdCodec
 from unisemalign.errors import DataError, SlideError
 from unisemalign.exchange.exporting import writing_project_results
 from unisemalign.exchange.run_record import about_project
+from unisemalign.exchange.tiff_levels import write_tiff_levels
 from unisemalign.geometry import Rect
 from unisemalign.inference.adapting import adapted
 from unisemalign.inference.bands import iter_bands
@@ -37,7 +37,6 @@ _SUFFIXES: dict[ProbabilityFormat, str] = {
     "ome-zarr": ".probability.ome.zarr",
 }
 _STOP_PX = 1024
-_CLASSIC_LIMIT_BYTES = 2**31
 _NOTE = "probability of each class, 0…255 = 0…1; 0 in every channel where nothing was predicted"
 
 
@@ -171,30 +170,15 @@ class _Writer:
         return levels
 
     def write_tiff(self, path: Path) -> None:
-        spacing = self._info.spacing_um
         # On disk, beside the file: a whole slide's planes do not fit into memory.
         with tempfile.TemporaryDirectory(prefix=".levels.", dir=path.parent) as folder:
             levels = self.write_zarr(Path(folder) / "levels")
-            big = int(np.prod(levels[0].shape)) > _CLASSIC_LIMIT_BYTES
-            with tifffile.TiffWriter(path, ome=True, bigtiff=big) as tiff:
-                for number, level in enumerate(levels):
-                    per_cm = 1e4 / (spacing * 2**number)
-                    options: dict[str, Any] = (
-                        {"subifds": len(levels) - 1, "metadata": self._ome_xml()}
-                        if number == 0
-                        else {"subfiletype": 1, "metadata": None}
-                    )
-                    tiff.write(
-                        _iter_tiles(level),
-                        shape=level.shape,
-                        dtype=np.uint8,
-                        tile=(BAND_PX, BAND_PX),
-                        photometric="minisblack",
-                        compression="zlib",
-                        resolution=(per_cm, per_cm),
-                        resolutionunit="CENTIMETER",
-                        **options,
-                    )
+            metadata = {
+                "Name": self._opened.name,
+                "Description": _NOTE,
+                "Channel": {"Name": [each.name for each in self._info.classes]},
+            }
+            write_tiff_levels(path, levels, metadata, self._info.spacing_um)
 
     def _bands(self) -> Iterator[tuple[Rect, NDArray[np.uint8]]]:
         opened, inference = self._opened, self._predictor.settings.inference
@@ -258,19 +242,6 @@ class _Writer:
             },
         }
 
-    def _ome_xml(self) -> dict[str, Any]:
-        spacing = self._info.spacing_um
-        return {
-            "axes": "CYX",
-            "Name": self._opened.name,
-            "Description": _NOTE,
-            "Channel": {"Name": [each.name for each in self._info.classes]},
-            "PhysicalSizeX": spacing,
-            "PhysicalSizeXUnit": "µm",
-            "PhysicalSizeY": spacing,
-            "PhysicalSizeYUnit": "µm",
-        }
-
 
 def _halved(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the mean of each two by two pixels of ``(C, Y, X)``; an odd edge counts twice."""
@@ -278,15 +249,3 @@ def _halved(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     padded = np.pad(values, ((0, 0), (0, h % 2), (0, w % 2)), mode="edge").astype(np.uint16)
     four = padded[:, ::2, ::2] + padded[:, 1::2, ::2] + padded[:, ::2, 1::2] + padded[:, 1::2, 1::2]
     return ((four + 2) // 4).astype(np.uint8)
-
-
-def _iter_tiles(level: zarr.Array[Any]) -> Iterator[NDArray[np.uint8]]:
-    channels, height, width = level.shape
-    for channel in range(channels):
-        for y in range(0, height, BAND_PX):
-            row = np.asarray(level[channel, y : y + BAND_PX], np.uint8)
-            for x in range(0, width, BAND_PX):
-                tile = np.zeros((BAND_PX, BAND_PX), np.uint8)
-                part = row[:, x : x + BAND_PX]
-                tile[: part.shape[0], : part.shape[1]] = part
-                yield tile

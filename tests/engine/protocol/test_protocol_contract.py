@@ -20,7 +20,7 @@ import pytest
 
 from tests.engine.conftest import QUICK
 from unisemalign.project import Project
-from unisemalign.protocol import LAST_KINDS, read_event, read_request
+from unisemalign.protocol import LAST_KINDS, RunScores, read_event, read_request
 
 REAL = (sys.executable, "-u", "-m", "unisemalign")
 STAND_IN = (
@@ -53,7 +53,7 @@ class Said:
         self.lines.setdefault(verb, []).extend(lines)
         for line in lines:
             values = json.loads(line)
-            shape = self.shapes.setdefault((verb, values["event"]), {})
+            shape = self.shapes.setdefault((verb, values.get("event", "file")), {})
             for name, value in values.items():
                 shape.setdefault(name, set()).update(types_of(value))
 
@@ -103,13 +103,19 @@ def serve(engine: tuple[str, ...], root: Path) -> Iterator[tuple[str, list[bytes
     child.stdout.close()
 
 
+def train(engine: tuple[str, ...], project: Project, said: Said) -> None:
+    """Train round 1; note its lines, its log, and what its files hold."""
+    steps = SETTINGS if engine == REAL else ["--set", "training.steps=20"]
+    said.note("train", run(engine, "train", project.root, "--json", *steps))
+    layout = project.layout.round(1)
+    said.note("log", layout.log.read_bytes().splitlines())
+    said.note("scores", [layout.scores.read_bytes()])
+    said.files = {path.name for path in layout.folder.iterdir()}
+
+
 def listen(engine: tuple[str, ...], project: Project, out: Path) -> Said:
     said, root = Said(), project.root
-    steps = ["--set", "training.steps=20"] if engine == STAND_IN else SETTINGS
-    said.note("train", run(engine, "train", root, "--json", *steps))
-    found = project.round(1)
-    said.note("log", found.layout.log.read_bytes().splitlines())
-    said.files = {path.name for path in found.folder.iterdir()}
+    train(engine, project, said)
     for verb, answers in serve(engine, root):
         said.note(verb, answers)
     said.note("export", run(engine, "export", root, "--out", out, "--json"))
@@ -132,6 +138,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Said, Said]:
 def test_every_line_is_a_message_of_the_protocol(both):
     for said in both:
         for verb, lines in said.lines.items():
+            if verb == "scores":
+                assert RunScores.model_validate_json(lines[0])
+                continue
             kinds = [read_event(line).event for line in lines]
             assert verb == "serve" or kinds[-1] in LAST_KINDS, verb
 
@@ -143,13 +152,38 @@ def test_the_stand_in_knows_no_other_kinds(both):
 
 
 def test_the_stand_in_says_the_same_fields_with_the_same_types(both):
-    real, stand_in = both
+    assert not differences(*both)
+
+
+def differences(real: Said, stand_in: Said) -> list[str]:
+    """Return where the stand-in says or writes other fields, or other types, than the engine."""
+    found = []
     for place, shape in stand_in.shapes.items():
         known = real.shapes[place]
         of_the_method = set() if place[1] != "step" else known.keys() - shape.keys()
-        assert shape.keys() == known.keys() - of_the_method, place
+        alone = shape.keys() ^ (known.keys() - of_the_method)
+        found += [f"{place}: '{name}' is said by one alone" for name in sorted(alone)]
         for name, types in shape.items():
-            assert types <= known[name], (place, name)
+            if not types <= known.get(name, types):
+                found.append(f"{place}: '{name}' is {types}, not {known[name]}")
+    return found
+
+
+def test_scores_of_another_shape_are_found(both, tmp_path):
+    """A table once read ``mdice`` of a round, which the stand-in alone wrote: see it caught."""
+    from tests.engine.conftest import make_study
+
+    source = Path(STAND_IN[-1]).read_text(encoding="utf-8")
+    wished = source.replace('reached.model_dump(mode="json"))', '{"mdice": 0.83})')
+    assert wished != source
+    engine = tmp_path / "wishing_engine.py"
+    engine.write_text(wished, encoding="utf-8")
+    said = Said()
+    with make_study(tmp_path) as project:
+        train((sys.executable, "-u", str(engine)), project, said)
+    found = differences(both[0], said)
+    assert "('scores', 'file'): 'mdice' is said by one alone" in found
+    assert "('scores', 'file'): 'best_val' is said by one alone" in found
 
 
 def test_the_stand_in_leaves_the_same_files_in_a_round(both):
