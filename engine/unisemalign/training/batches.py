@@ -19,7 +19,7 @@ from unisemalign.settings import Settings
 from unisemalign.slides import SpacedSlide
 from unisemalign.slides.padding import read_padded
 from unisemalign.training.areas import LabelledArea, Tissue, UnlabelledArea
-from unisemalign.training.team import ALONE, Team
+from unisemalign.training.process_group import ALONE, ProcessGroup
 from unisemalign.training.views import cutmix_box, strong_view, turned, weak_view
 
 _LABELLED, _UNLABELLED, _DONOR, _ORDER, _CUT = range(5)
@@ -36,7 +36,7 @@ class Batches:
         Crop size, views, batch sizes and seed.
     needs
         Whether unlabelled crops, and donors of their own, are needed.
-    team
+    processes
         The processes a step's crops are shared out to, in turns.
 
     Raises
@@ -46,7 +46,7 @@ class Batches:
     """
 
     def __init__(
-        self, tissue: Tissue, settings: Settings, needs: Needs, team: Team = ALONE
+        self, tissue: Tissue, settings: Settings, needs: Needs, processes: ProcessGroup = ALONE
     ) -> None:
         self._tissue = tissue
         self._settings = settings
@@ -56,8 +56,8 @@ class Batches:
                 "Choose another method with --method."
             )
         self._needs = needs
-        self._labelled = range(team.rank, settings.training.batch_labelled, team.size)
-        self._unlabelled = range(team.rank, settings.training.batch_unlabelled, team.size)
+        self._labelled = range(processes.rank, settings.training.batch_labelled, processes.size)
+        self._unlabelled = range(processes.rank, settings.training.batch_unlabelled, processes.size)
         self._by_image = settings.training.sampling == "image"
         self._slots = self._in_turns() if self._by_image else self._by_area()
         weights = np.array([a.area_px for a in tissue.unlabelled])

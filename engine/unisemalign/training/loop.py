@@ -31,7 +31,7 @@ from unisemalign.training.batches import Batches
 from unisemalign.training.checkpoint import load_checkpoint, save_checkpoint, take_over
 from unisemalign.training.compiling import compile_networks, wants_compiling
 from unisemalign.training.optimiser import build_optimiser, set_rate
-from unisemalign.training.team import ALONE, Team
+from unisemalign.training.process_group import ALONE, ProcessGroup
 from unisemalign.training.validation import Validation
 from unisemalign.training.waiting import DataWait
 
@@ -45,7 +45,7 @@ class Loop:
     round: Round
     events: Events
     cancel: CancelToken
-    team: Team
+    processes: ProcessGroup
 
     def run(self, *, resume: bool) -> RoundScores:
         """Train to the last step; return the round's scores.
@@ -56,7 +56,7 @@ class Loop:
             If it was stopped; a checkpoint is written before.
         """
         settings, training = self.settings, self.settings.training
-        device = self.team.device or choose_device(settings.device)
+        device = self.processes.device or choose_device(settings.device)
         seed_everything(settings.seed, device)
         tissue = open_tissue(self.project)
         classes = {c.name: " ".join(c.words) or c.name for c in self.project.info.classes}
@@ -79,7 +79,7 @@ class Loop:
                 step=first,
             )
         )
-        batches = Batches(tissue, settings, method.needs, self.team)
+        batches = Batches(tissue, settings, method.needs, self.processes)
         if wants_compiling(training.compile, device, training.steps - first):
             compile_networks(method.networks(), device, self.events)
         started, wait = time.monotonic(), DataWait()
@@ -97,7 +97,7 @@ class Loop:
             learned_parameters=sum(p.numel() for p in method.parameters() if p.requires_grad),
             peak_memory_mb=peak_memory_mb(device),
             needs=method.extras(),
-            before=self._before(validation) if self.team.rank == 0 else None,
+            before=self._before(validation) if self.processes.rank == 0 else None,
         )
 
     def _before(self, validation: Validation) -> RoundBefore | None:
@@ -122,7 +122,7 @@ class Loop:
         if room == 0:
             return None
         folder = self.project.layout.tokens
-        return TokenCache(folder, room, self.events, sharers=self.team.size)
+        return TokenCache(folder, room, self.events, sharers=self.processes.size)
 
     def _method(self, words: list[str], tokens: TokenCache | None) -> Method:
         """Return the method, going on from the parent round's weights where there is one."""
@@ -160,30 +160,30 @@ class Loop:
         first: int,
         wait: DataWait,
     ) -> None:
-        training, team = self.settings.training, self.team
+        training, processes = self.settings.training, self.processes
         device = validation.device
         precision = choose_precision(self.settings.precision, device)
         pace, before = Pace(training.steps, first), time.monotonic()
         for step, batch in enumerate(batches.iterate(first, training.steps), start=first):
             drawn = time.monotonic()
-            if team.told_by_leader(self.cancel.requested):
-                if team.rank == 0:
+            if processes.broadcast(self.cancel.requested):
+                if processes.rank == 0:
                     save_checkpoint(self._checkpoint, method, optimiser, step, validation.state())
                 self.cancel.request()
                 self.cancel.check()
             parts = train_step(
-                method, optimiser, self.settings, batch.to(device), step, precision, team
+                method, optimiser, self.settings, batch.to(device), step, precision, processes
             )
             wait.add(drawn - before, time.monotonic() - drawn)
             pace.advance()
             self._tell(step + 1, parts, pace, wait)
-            last, leads = step + 1 == training.steps, team.rank == 0
+            last, leads = step + 1 == training.steps, processes.rank == 0
             if leads and (last or (step + 1) % training.validate_every == 0):
                 validation.score(method, step + 1)
             if leads and (last or (step + 1) % training.checkpoint_every == 0):
                 save_checkpoint(self._checkpoint, method, optimiser, step + 1, validation.state())
             before = time.monotonic()
-        if first >= training.steps and team.rank == 0:
+        if first >= training.steps and processes.rank == 0:
             # Killed after its last checkpoint: scores are all it lacks.
             validation.score(method, first)
 
@@ -212,9 +212,9 @@ def train_step(
     batch: Batch,
     step: int,
     precision: torch.dtype,
-    team: Team = ALONE,
+    processes: ProcessGroup = ALONE,
 ) -> dict[str, float]:
-    """Take one training step; return the loss and its parts, averaged over the team.
+    """Take one training step; return the loss and its parts, averaged over the processes.
 
     Raises
     ------
@@ -222,7 +222,7 @@ def train_step(
         If the loss is not finite. No weight has moved then.
     """
     # Dropout draws from torch's generator: seeding it by step makes a resumed round identical.
-    torch.manual_seed(settings.seed * 1_000_003 + step + (team.rank << 40))
+    torch.manual_seed(settings.seed * 1_000_003 + step + (processes.rank << 40))
     method.train()
     set_rate(optimiser, settings.training, step)
     optimiser.zero_grad(set_to_none=True)
@@ -231,9 +231,9 @@ def train_step(
     loss.backward()  # type: ignore[no-untyped-call]
     # One transfer for all numbers: on a GPU each one waits for everything before it.
     numbers = torch.stack([loss.detach(), *parts.values()])
-    if team.size > 1:
+    if processes.size > 1:
         gradients = [p.grad for p in method.parameters() if p.grad is not None]
-        team.average([numbers, *gradients, *method.gathered()])
+        processes.average([numbers, *gradients, *method.gathered()])
     values = numbers.tolist()
     if not math.isfinite(values[0]):
         raise TrainingError(

@@ -28,7 +28,7 @@ from unisemalign.settings import ModelSettings, Settings, read_settings, write_s
 from unisemalign.training.checkpoint import load_checkpoint
 from unisemalign.training.loop import Loop
 from unisemalign.training.optimiser import build_optimiser
-from unisemalign.training.team import ALONE, Team, check_shares
+from unisemalign.training.process_group import ALONE, ProcessGroup, check_shares
 
 
 def train_round(
@@ -38,7 +38,7 @@ def train_round(
     resume: bool = False,
     events: Events | None = None,
     cancel: CancelToken | None = None,
-    team: Team = ALONE,
+    processes: ProcessGroup = ALONE,
 ) -> Round:
     """Train one round of a project and return it.
 
@@ -55,7 +55,7 @@ def train_round(
         Told of each step (``None``: nobody is); the round's ``log.jsonl`` is told too.
     cancel
         Stops the round at its next step, with a checkpoint.
-    team
+    processes
         The processes that share the work; all of them call this function alike.
 
     Raises
@@ -67,19 +67,19 @@ def train_round(
     CancelledError
         If it was stopped; ``resume`` goes on from there.
     """
-    if team.rank > 0:
-        return _assist(project, team)
+    if processes.rank > 0:
+        return _assist(project, processes)
     with project.lock_training():
         try:
-            found, settings = _opened(project, settings, resume, team)
+            found, settings = _opened(project, settings, resume, processes)
         except BaseException:
-            team.told_by_leader(None)
+            processes.broadcast(None)
             raise
         found.layout.cancel.unlink(missing_ok=True)
         token = cancel or CancelToken(found.layout.cancel)
         listener = SilentEvents() if events is None else events
         events = ManyEvents([listener, LogFileEvents(found.layout.log)])
-        loop = Loop(project, settings, found, events, token, team)
+        loop = Loop(project, settings, found, events, token, processes)
         return _finish(loop, resume=resume)
 
 
@@ -91,7 +91,7 @@ def _finish(loop: Loop, *, resume: bool) -> Round:
     with cancel_on_signals(loop.cancel):
         project.set_round(number, state="running")
         try:
-            loop.team.told_by_leader((number, resume))
+            loop.processes.broadcast((number, resume))
             scores = loop.run(resume=resume)
         except CancelledError as error:
             project.set_round(number, state="cancelled")
@@ -120,7 +120,7 @@ def _finish(loop: Loop, *, resume: bool) -> Round:
 
 
 def _opened(
-    project: Project, settings: Settings | None, resume: bool, team: Team
+    project: Project, settings: Settings | None, resume: bool, processes: ProcessGroup
 ) -> tuple[Round, Settings]:
     """Return the round to train, new or taken up again, and its settings."""
     for stale in project.rounds():
@@ -134,18 +134,18 @@ def _opened(
                 "--resume."
             )
         settings = read_settings(found.layout.settings)
-        check_shares(settings.training, team)
+        check_shares(settings.training, processes)
         return found, settings
     if settings is None:
         raise ProjectError("A new round needs settings, found none.")
-    check_shares(settings.training, team)
+    check_shares(settings.training, processes)
     settings = _with_towers(project, settings)
     return _start(project, settings), settings
 
 
-def _assist(project: Project, team: Team) -> Round:
+def _assist(project: Project, processes: ProcessGroup) -> Round:
     """Train beside the leader, who alone validates, writes and tells."""
-    given: tuple[int, bool] | None = team.told_by_leader(None)
+    given: tuple[int, bool] | None = processes.broadcast(None)
     if given is None:
         stopped = CancelledError("The first process of this training could not begin.")
         stopped.reported = True
@@ -154,7 +154,7 @@ def _assist(project: Project, team: Team) -> Round:
     found, token = project.round(number), CancelToken()
     settings = read_settings(found.layout.settings)
     with cancel_on_signals(token):
-        Loop(project, settings, found, SilentEvents(), token, team).run(resume=resume)
+        Loop(project, settings, found, SilentEvents(), token, processes).run(resume=resume)
     return found
 
 

@@ -51,11 +51,11 @@ def train(
     with errors_as_sentences(as_json):
         from unisemalign.runtime import SilentEvents
         from unisemalign.settings import PRESETS, build_settings
-        from unisemalign.training import gather_team, train_round
+        from unisemalign.training import join_processes, train_round
 
         with open_project(project) as opened:
-            team = gather_team()
-            events = choose_events(as_json) if team.rank == 0 else SilentEvents()
+            processes = join_processes()
+            events = choose_events(as_json) if processes.rank == 0 else SilentEvents()
             settings = None
             if not resume:
                 settings = build_settings(preset or PRESETS[0], method, overrides or [])
@@ -64,8 +64,8 @@ def train(
                 _refuse_settings()
             if hasattr(os, "nice"):
                 os.nice(10)  # the viewer and the person come first
-            done = train_round(opened, settings, resume=resume, events=events, team=team)
-        if not as_json and team.rank == 0:
+            done = train_round(opened, settings, resume=resume, events=events, processes=processes)
+        if not as_json and processes.rank == 0:
             say(_sentence(done))
 
 

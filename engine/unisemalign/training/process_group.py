@@ -2,7 +2,7 @@
 
 Every process holds the whole network and draws its share of each step's crops; gradients, batch
 norm statistics and the threshold are averaged, so that all stay the same. One process alone
-is a team of one and needs no Accelerate.
+is a group of one and needs no Accelerate.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from unisemalign.settings import TrainingSettings
 T = TypeVar("T")
 
 
-class Team(Protocol):
+class ProcessGroup(Protocol):
     """Who trains.
 
     Attributes
@@ -37,7 +37,7 @@ class Team(Protocol):
     size: int
     device: torch.device | None
 
-    def told_by_leader(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """Return the leader's ``value`` in every process; it is pickled."""
 
     def average(self, tensors: list[Tensor]) -> None:
@@ -45,12 +45,12 @@ class Team(Protocol):
 
 
 class Alone:
-    """A team of one."""
+    """A group of one."""
 
     rank, size = 0, 1
     device: torch.device | None = None
 
-    def told_by_leader(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """Return ``value``."""
         return value
 
@@ -89,7 +89,7 @@ class Launched:
         self.size = int(self._state.num_processes)
         self.device: torch.device | None = self._state.device
 
-    def told_by_leader(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """Return the leader's ``value`` in every process."""
         from accelerate.utils import broadcast_object_list
 
@@ -111,8 +111,8 @@ class Launched:
             tensor.copy_(part.view_as(tensor))
 
 
-def gather_team() -> Team:
-    """Return the team this process was launched into, or a team of one.
+def join_processes() -> ProcessGroup:
+    """Return the processes this process was launched into, or a group of one.
 
     Raises
     ------
@@ -122,16 +122,16 @@ def gather_team() -> Team:
     return Launched() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else ALONE
 
 
-def check_shares(training: TrainingSettings, team: Team) -> None:
+def check_shares(training: TrainingSettings, processes: ProcessGroup) -> None:
     """Raise :class:`SettingsError` unless a step's crops can be shared out evenly.
 
     Batch norm needs two crops of a kind in every process.
     """
     for name in ("batch_labelled", "batch_unlabelled"):
-        count = getattr(training, name)
-        if team.size > 1 and (count % team.size or count < 2 * team.size):
+        count, size = getattr(training, name), processes.size
+        if size > 1 and (count % size or count < 2 * size):
             raise SettingsError(
-                f"{team.size} processes need training.{name} to be a multiple of {team.size}, at "
-                f"least two crops each, found {count}. "
-                f"Use --set training.{name}={max(2, round(count / team.size)) * team.size}."
+                f"{size} processes need training.{name} to be a multiple of {size}, at least two "
+                f"crops each, found {count}. "
+                f"Use --set training.{name}={max(2, round(count / size)) * size}."
             )

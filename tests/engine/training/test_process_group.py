@@ -21,7 +21,7 @@ from unisemalign.training.areas import open_tissue
 from unisemalign.training.batches import Batches
 from unisemalign.training.loop import train_step
 from unisemalign.training.optimiser import build_optimiser
-from unisemalign.training.team import Alone, check_shares
+from unisemalign.training.process_group import Alone, check_shares
 
 SHARED = {**QUICK, "training.batch_labelled": 4, "training.batch_unlabelled": 4}
 
@@ -89,13 +89,13 @@ def test_the_members_stay_the_same(study):
     barrier, given = threading.Barrier(2), [None, None]
 
     def three_steps(rank):
-        team = Thread(rank, barrier, given)
+        processes = Thread(rank, barrier, given)
         method = build_method(copy.deepcopy(network), chosen)
         optimiser = build_optimiser(method.groups(), chosen.training)
-        batches = Batches(tissue, chosen, method.needs, team)
+        batches = Batches(tissue, chosen, method.needs, processes)
         with torch.enable_grad():
             parts = [
-                train_step(method, optimiser, chosen, batches.draw(k), k, torch.float32, team)
+                train_step(method, optimiser, chosen, batches.draw(k), k, torch.float32, processes)
                 for k in range(3)
             ]
         return method, parts
