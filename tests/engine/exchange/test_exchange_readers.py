@@ -90,7 +90,8 @@ def test_label_values_of_an_ome_zarr_agree(tmp_path: Path) -> None:
 
 
 def test_ome_zarr_models_accepts_an_ome_zarr(tmp_path: Path) -> None:
-    models = pytest.importorskip("ome_zarr_models", reason="needs an older pydantic than ours")
+    import ome_zarr_models as models
+
     with make(tmp_path, (40, 60), 0.5, 0.5) as project:
         (path,) = export_labels(project, tmp_path / "o", "ome-zarr")
     assert type(models.open_ome_zarr(zarr.open_group(path, mode="r"))).__name__ == "ImageLabel"

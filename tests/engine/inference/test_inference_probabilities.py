@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from ome_zarr_models import open_ome_zarr
 from typer.testing import CliRunner
 
 from tests.engine.conftest import copy_study
@@ -51,6 +52,7 @@ def test_the_highest_probability_is_the_class_of_the_map(trained, tmp_path):
     tied = values[0] == values[1]  # in 256 steps
     assert np.array_equal(best[predicted & ~tied], classes[predicted & ~tied])
     assert np.all(np.abs(values.sum(0, dtype=int)[predicted] - 255) <= 1)
+    assert type(open_ome_zarr(group)).__name__ == "Image"  # another program's models accept it
     ome = group.attrs["ome"]
     assert [each["label"] for each in ome["omero"]["channels"]] == ["stripes", "dots"]
     assert ome["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"] == [
