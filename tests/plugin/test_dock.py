@@ -86,7 +86,7 @@ def test_a_new_project_from_a_slide_already_open(make_dock, qtbot, drawn_path, t
     dialog.add_class("vessel")
     dialog._on_accept()
     assert dialog.result() == 1
-    dock.open.create(dialog)
+    dock.open.create_project(dialog)
     session = dock.controller.session
     assert [each.name for each in session.project.info.classes] == ["glass", "tissue", "vessel"]
     assert len({each.color for each in session.project.info.classes}) == 3
@@ -557,7 +557,7 @@ def test_what_the_system_says_is_put_into_words(dock, qtbot, tmp_path) -> None:
     dialog._on_accept()
     assert "is a file" in dialog.problem.text()
     dialog.folder.setText(str(tmp_path / "file" / "below"))
-    assert not dock.open.create(dialog)
+    assert not dock.open.create_project(dialog)
     assert "Check that the folder is there" in dock.open.error.text()
     dialog.add_class("Gland")
     dialog._on_accept()
