@@ -77,8 +77,8 @@ lowest: | system
 	@touch .venv-lowest/.installed
 	$(MAKE) test VENV=.venv-lowest
 
-# The plugin's tests with the other Qt binding. PySide6 6.12 ends after some thousand events: it gives back
-# None once too often (none_dealloc).
+# The plugin's tests with the other Qt binding. PySide6 6.12 ends the process after some thousand
+# events: it gives None back once too often ("deallocating None").
 pyside: | system
 	$(PYTHON) -m venv .venv-pyside
 	$(PYSIDE)/python -m pip install --quiet --constraint constraints.txt --editable ".[napari,test]" "pyside6-essentials<6.11"

@@ -1,12 +1,13 @@
 """Kills, power cuts and full disks: acts that were acknowledged and lost, or torn.
 
-    python benchmarks/faults.py --kills 100 [--cuts 40] [--full-disk 200] [--seed 0]
+    python benchmarks/faults.py --kills 100 [--cuts 40] [--full-disk 200] [--adds 100]
 
 `--kills`: a writer is killed (SIGKILL) at random moments while it draws, undoes, redoes, accepts,
 imports a mask, adds slides, exports, segments and trains. `--cuts`: the writer works on an ext4
 file system of its own (a loop device, so root is needed); at random moments it is stopped, and the
 device is copied as it is: what the system still held back is not in the copy, as after a power cut.
-`--full-disk`: acts on a small disk (tmpfs, root) with little or no room left.
+`--full-disk`: acts on a small disk (tmpfs, root) with little or no room left. `--adds`: two
+processes add the same three slides with their masks at once, and one more each.
 
 A ledger outside the project says what was begun and what was acknowledged. A project opened
 afterwards must be as the ledger says: with every acknowledged act (else `lost`), the one under way
@@ -31,12 +32,14 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from unisemalign.cli.adding import add_slides
 from unisemalign.errors import UnisemalignError
 from unisemalign.exchange import export_labels, import_mask
 from unisemalign.geometry import Rect
@@ -424,6 +427,53 @@ def full_disk(count: int, seed: int, folder: Path) -> dict[str, Any]:
     return report
 
 
+def adds(count: int, seed: int, folder: Path) -> dict[str, Any]:
+    """Let two processes add slides with masks at once, ``count`` times."""
+    report = _empty() | {"adds": 0}
+    for number in range(count):
+        here = folder / str(number)
+        masks = here / "masks"
+        masks.mkdir(parents=True)
+        names = ["s0", "s1", "s2", "mine", "yours"]
+        for name in names:
+            draw_small(here / f"{name}.png", seed + number)
+            Image.fromarray(np.ones((40, 50), np.uint8)).save(masks / f"{name}.png")
+        root = here / "study.unisem"
+        Project.create(root, classes=["background", "gland"]).close()
+        shared = [here / f"{name}.png" for name in names[:3]]
+        start = time.monotonic() + 0.05
+        children = [
+            forked(partial(_add_at, start, root, [*shared, here / f"{own}.png"], masks))
+            for own in names[3:]
+        ]
+        ended = [os.waitpid(child, 0)[1] for child in children]
+        report["stumbled"] += sum(map(bool, ended))
+        with Project.open(root) as project:
+            there = [record.name for record in project.slides()]
+            report["lost"] += len(set(names) - set(there))
+            report["torn"] += len(there) - len(set(there) & set(names))
+            for name in set(names) & set(there):
+                report["lost"] += not project.labels(name).read(Rect(0, 0, 40, 50)).all()
+                states = [region.state for region in project.regions(slide=name)]
+                report["torn"] += states != [RegionState.ACCEPTED]
+        report["acknowledged"] += 2 - sum(map(bool, ended))
+        report["adds"] += 1
+        shutil.rmtree(here)
+    return report
+
+
+def _add_at(start: float, root: Path, paths: list[Path], masks: Path) -> None:
+    time.sleep(max(0.0, start - time.monotonic()))
+    with Project.open(root) as project:
+        add_slides(project, paths, masks, Split.TRAIN, 0.5, SilentEvents())
+
+
+def draw_small(path: Path, seed: int) -> None:
+    """Write a PNG of 40 × 50 pixels."""
+    pixels = np.random.default_rng(seed).integers(0, 255, (40, 50, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
 def _empty() -> dict[str, Any]:
     counted = dict.fromkeys(("acknowledged", "lost", "torn", "not_repeated", "stumbled"), 0)
     return {**counted, "examples": []}
@@ -434,14 +484,15 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--cuts", type=int, default=0)
     parser.add_argument("--full-disk", type=int, default=0)
+    parser.add_argument("--adds", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    jobs = {"kills": kills, "cuts": cuts, "full_disk": full_disk}
+    jobs = {"kills": kills, "cuts": cuts, "full_disk": full_disk, "adds": adds}
     for name, job in jobs.items():
         count = getattr(given, name)
         if not count:
             continue
-        if name != "kills" and (not hasattr(os, "geteuid") or os.geteuid() != 0):
+        if name in {"cuts", "full_disk"} and (not hasattr(os, "geteuid") or os.geteuid() != 0):
             sys.stderr.write(f"--{name.replace('_', '-')} needs root, to mount a disk.\n")
             continue
         with tempfile.TemporaryDirectory() as folder:

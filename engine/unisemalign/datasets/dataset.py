@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from unisemalign.exchange import import_mask
@@ -51,6 +51,8 @@ class DataSet:
         and F1 mean something.
     remark
         What a reader of the scores has to know; empty where there is nothing.
+    captions
+        Name of a sample → a sentence on what it shows.
     """
 
     labelled: tuple[Sample, ...]
@@ -66,6 +68,7 @@ class DataSet:
     shown: int = 1
     objects: bool = True
     remark: str = ""
+    captions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tag(self) -> str:
@@ -86,7 +89,8 @@ class DataSet:
     def partition(self) -> str:
         """The partition as text: what a run that is there already was trained and chosen on."""
         parts = (self.labelled, self.unlabelled, self.val)
-        return json.dumps([[sample.name for sample in part] for part in parts])
+        listed: list[object] = [[sample.name for sample in part] for part in parts]
+        return json.dumps([*listed, dict(self.captions)] if self.captions else listed)
 
     def tests_digest(self) -> str:
         """Return a hash of the test images and their masks: scores are of these and no others."""
@@ -165,3 +169,5 @@ class DataSet:
             record = project.add_slide(sample.image, spacing_um=self.spacing_um, split=split)
             if labels and sample.mask is not None:
                 import_mask(project, record.name, sample.mask, values=self.values)
+            if caption := self.captions.get(sample.name):
+                project.set_captions({record.name: caption})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from typing import NamedTuple
 from unisemalign.datasets.dataset import FOREGROUND, DataSet, Sample
 from unisemalign.datasets.partitions import Names, draw_partition, read_splits
 from unisemalign.errors import DataError
+from unisemalign.exchange import read_captions
 
 
 class Parts(NamedTuple):
@@ -36,7 +38,8 @@ def read_dataset(name: str, folder: Path, fraction: int) -> DataSet:
     name
         A name in :data:`READERS`.
     folder
-        As it is published.
+        As it is published. A file ``captions.csv`` beside it (columns ``slide`` and ``caption``)
+        gives sentences, to methods that read them.
     fraction
         Per cent of the images that are labelled, where the data set leaves a choice.
 
@@ -48,6 +51,8 @@ def read_dataset(name: str, folder: Path, fraction: int) -> DataSet:
     if name not in READERS:
         raise DataError(f"A benchmark needs one of {', '.join(READERS)}, found '{name}'.")
     found = READERS[name](folder, fraction)
+    if (table := folder / "captions.csv").is_file():
+        found = replace(found, captions=read_captions(table))
     uses = {"training": (*found.labelled, *found.unlabelled), "val": found.val}
     for use, samples in uses.items():
         seen = {sample.image for sample in samples}

@@ -2,6 +2,7 @@
 
 from unisemalign.exchange.annotation_xml import import_xml
 from unisemalign.exchange.areas import area_by_class
+from unisemalign.exchange.captions import import_captions, read_captions
 from unisemalign.exchange.changes import Changes, count_changes
 from unisemalign.exchange.exporting import Format, export_labels, plan_export
 from unisemalign.exchange.geojson import geojson_classes, import_geojson
@@ -35,6 +36,7 @@ __all__ = [
     "export_tissue",
     "find_convention",
     "geojson_classes",
+    "import_captions",
     "import_geojson",
     "import_labels",
     "import_mask",
@@ -45,5 +47,6 @@ __all__ = [
     "level_0_shape",
     "plan_export",
     "planned_sentence",
+    "read_captions",
     "read_ledger",
 ]

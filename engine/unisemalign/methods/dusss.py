@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -78,8 +79,8 @@ class PixelHead(nn.Module):
 class DuSSS(Method):
     """A mean teacher whose targets are met halfway by a mask that the class words draw.
 
-    A crop's words are the classes that its labels hold. The student is deployed: it needs no
-    words.
+    A crop's words are its slide's caption, or else the classes that its labels hold. The student
+    is deployed: it needs no words.
     """
 
     def __init__(self, network: Network, settings: Settings) -> None:
@@ -95,7 +96,8 @@ class DuSSS(Method):
         self.distance = nn.Parameter(torch.tensor([1e-2, 0.0]))
         """a and b of D_u = aW + b."""
         self.log_temperature = nn.Parameter(torch.tensor(self.own.mask_temperature).log())
-        self.needs = Needs(unlabelled=True, strong_views=1)
+        self.needs = Needs(unlabelled=True, strong_views=1, captions=True)
+        self._sentences: dict[str, Tensor] = {}
 
     def after_step(self) -> None:
         """Count the step, and let the teacher follow."""
@@ -177,14 +179,44 @@ class DuSSS(Method):
         again = self.crops(strong)
         theirs = Embedded(*(part[n:] for part in crops))
         within = _both_ways(self.similarity(theirs, again) / self.log_temperature.exp())
-        present = torch.stack([(batch.labels == c).flatten(1).any(1) for c in range(len(words[0]))])
-        texts = _of_classes(words, present.T.to(deep.dtype))
-        mine = Embedded(*(part[:n] for part in crops))
+        kept, texts, same = self._words_of(batch, words)
+        mine = Embedded(*(part[kept] for part in crops))
         across = self.similarity(mine, texts) / self.log_temperature.exp()
-        # A crop with the same words is no negative.
-        same = (present.T[:, None] == present.T[None]).all(2)
-        same.fill_diagonal_(False)
         return 0.5 * within + 0.5 * _both_ways(across.masked_fill(same, float("-inf")))
+
+    def _words_of(self, batch: Batch, words: Embedded) -> tuple[Tensor, Embedded, Tensor]:
+        """Return which crops have words, those words, and whose are the same: no negatives.
+
+        Labelled crops without a caption have the words of their classes; unlabelled ones, none.
+        """
+        n, count = len(batch.images), len(words.unit)
+        present = torch.stack([(batch.labels == c).flatten(1).any(1) for c in range(count)]).T
+        of_classes = _of_classes(words, present.to(words.unit.dtype))
+        read = self.student.semantic.text.reads_sentences
+        captions = (batch.captions if read else None) or ("",) * n
+        keys: list[object] = [
+            caption or tuple(present[k].tolist()) for k, caption in enumerate(captions[:n])
+        ]
+        keys += [caption for caption in captions[n:] if caption]
+        kept = [k for k, caption in enumerate(captions) if k < n or caption]
+        said = [k for k in kept if captions[k]]
+        parts = of_classes
+        if said:
+            spoken = self.texts(self._read([captions[k] for k in said]).float())
+            own = [k for k in kept if not captions[k]]
+            order = torch.tensor([*own, *said], device=present.device).argsort()
+            both = zip(of_classes, spoken, strict=True)
+            parts = Embedded(*(torch.cat([mine[own], theirs])[order] for mine, theirs in both))
+        same = torch.tensor([[a == b for b in keys] for a in keys], device=present.device)
+        same.fill_diagonal_(False)
+        return torch.tensor(kept, device=present.device), parts, same
+
+    def _read(self, captions: Sequence[str]) -> Tensor:
+        """Return what the frozen text tower makes of captions ``(N, dim)``; each is read once."""
+        text = self.student.semantic.text
+        if new := [each for each in dict.fromkeys(captions) if each not in self._sentences]:
+            self._sentences.update(zip(new, text.sentences(new), strict=True))
+        return torch.stack([self._sentences[each] for each in captions])
 
     def similarity(self, one: Embedded, two: Embedded) -> Tensor:
         """Return ŝ = 1 − (1 − cos)·exp(−λ·D_u/D_s) ``(N, M)`` (eq. 3–6).

@@ -50,8 +50,8 @@ class Batch:
     donor
         The donors when they were drawn on their own; ``None``: the batch reversed.
     captions
-        A sentence for each labelled crop, then for each unlabelled one; ``None`` for a method that
-        needs none.
+        A sentence for each labelled crop, then for each unlabelled one, "" where its slide has
+        none; ``None`` for a method that needs none.
     """
 
     images: Tensor
@@ -86,7 +86,7 @@ class Needs:
     drawn_donor
         CutMix donors drawn on their own, not the batch reversed.
     captions
-        A sentence for each crop's slide.
+        A sentence for each crop's slide, where there is one: class words stand in.
     """
 
     unlabelled: bool = False
@@ -151,11 +151,28 @@ class Method(Counted, ABC):
         said = {
             "unlabelled tissue": needs.unlabelled,
             f"{needs.strong_views} strong views of a crop": needs.strong_views > 1,
-            "a sentence for each slide": needs.captions,
+            "captions, or class words in their place": needs.captions,
             f"{len(students)} networks that learn": len(students) > 1,
             "an averaged teacher" if others == 1 else f"{others} averaged teachers": others > 0,
         }
         return tuple(words for words, needed in said.items() if needed)
+
+    def missing_captions(self, captioned: int) -> str:
+        """Return a sentence where captions are needed and cannot be read; "" where they can.
+
+        ``captioned`` is how many areas to learn from have one.
+        """
+        if not captioned:
+            return (
+                "No slide has a caption: the words of the classes that a crop holds stand in. Give "
+                "sentences with: unisemalign add PROJECT --captions FILE.csv"
+            )
+        if not self.networks()[0].semantic.text.reads_sentences:
+            return (
+                "The slides' captions are not read: the project's text tower reads no words. Make "
+                "the project with --text minilm, or another tower, to use them."
+            )
+        return ""
 
     def networks(self) -> list[Network]:
         """Return every network in here, students and teachers, each once."""

@@ -22,7 +22,7 @@ from unisemalign.runtime.files import write_atomically
 from unisemalign.settings import Settings
 from unisemalign.settings.tree import validate_settings
 
-_CLASSES = TypeAdapter(Annotated[dict[str, str], Len(1, 254)])
+_CLASSES: TypeAdapter[dict[str, str]] = TypeAdapter(Annotated[dict[str, str], Len(1, 254)])
 
 
 def trained_state(module: nn.Module) -> dict[str, Tensor]:

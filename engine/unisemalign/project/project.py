@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from shlex import quote
@@ -49,7 +49,7 @@ from unisemalign.project.records import (
 )
 from unisemalign.project.region_table import RegionTable
 from unisemalign.project.round_table import RoundTable
-from unisemalign.project.slide_table import SlideTable
+from unisemalign.project.slide_table import MAX_CAPTION, SlideTable
 from unisemalign.project.tissue import TissueStore
 from unisemalign.protocol import PROJECT_FILE, ProjectLayout, RoundScores
 from unisemalign.runtime.files import explaining_full_disk, flush_folder, make_folder, part_beside
@@ -483,6 +483,27 @@ class Project:
         """Change what a slide is for, and its regions that were for the same."""
         self._slides.set_split(self.slide(name), Split(split))
         return self.slide(name)
+
+    def set_captions(self, captions: Mapping[str, str]) -> None:
+        """Keep a sentence on what each of these slides shows: name → caption; all or none.
+
+        An empty one takes the caption away.
+
+        Raises
+        ------
+        DataError
+            For a caption of more than 2000 characters.
+        ProjectError
+            For a slide that is not in the project.
+        """
+        for name, caption in captions.items():
+            if len(caption) > MAX_CAPTION:
+                raise DataError(
+                    f"The caption of slide '{name}' needs at most {MAX_CAPTION} characters, found "
+                    f"{len(caption)}. Shorten it."
+                )
+        ids = {self.slide(name).id: caption for name, caption in captions.items()}
+        self._slides.set_captions(ids)
 
     # Labels
 

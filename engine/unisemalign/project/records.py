@@ -52,6 +52,8 @@ class SlideRecord:
         How the file is opened: which of its images, and whether a colour profile is applied.
     remarks
         Sentences on the file that a person was told when it was added, and is to see beside it.
+    caption
+        A sentence on what the slide shows; "" where nobody wrote one.
     """
 
     id: int
@@ -62,6 +64,7 @@ class SlideRecord:
     split: Split
     opening: Opening = field(default=Opening())
     remarks: tuple[str, ...] = ()
+    caption: str = ""
 
 
 @dataclass(frozen=True)

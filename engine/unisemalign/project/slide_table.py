@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,11 @@ CREATE TABLE IF NOT EXISTS slide_openings (
     remarks TEXT NOT NULL
 )
 """
+_CAPTIONS = """
+CREATE TABLE IF NOT EXISTS slide_captions (slide_id INTEGER PRIMARY KEY, caption TEXT NOT NULL)
+"""
+MAX_CAPTION = 2000
+"""Characters of a caption."""
 _BEFORE = Opening(series=None, profile=False)
 """How slides were opened that were added before this was noted."""
 
@@ -102,9 +107,22 @@ class SlideTable:
                 (split.value, record.id, record.split.value),
             )
 
+    def set_captions(self, captions: Mapping[int, str]) -> None:
+        """Keep a sentence for each slide, by its id, all or none; an empty one is forgotten."""
+        with self._database.transaction() as connection:
+            connection.execute(_CAPTIONS)
+            for slide_id, caption in captions.items():
+                connection.execute("DELETE FROM slide_captions WHERE slide_id = ?", (slide_id,))
+                if caption:
+                    connection.execute(
+                        "INSERT INTO slide_captions VALUES (?, ?)", (slide_id, caption)
+                    )
+
     def remove(self, record: SlideRecord) -> None:
         """Forget a slide and its regions; its file is left alone."""
         with self._database.transaction() as connection:
+            connection.execute(_CAPTIONS)
+            connection.execute("DELETE FROM slide_captions WHERE slide_id = ?", (record.id,))
             connection.execute("DELETE FROM regions WHERE slide_id = ?", (record.id,))
             connection.execute("DELETE FROM slides WHERE id = ?", (record.id,))
             connection.execute(_OPENINGS)
@@ -134,13 +152,11 @@ class SlideTable:
             split=kept.split,
             opening=opening,
             remarks=remarks,
+            caption=self._caption(row["id"]),
         )
 
     def _opening(self, slide_id: int) -> tuple[Opening, tuple[str, ...]]:
-        there = self._database.rows(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'slide_openings'"
-        )
-        if not there:
+        if not self._holds("slide_openings"):
             return _BEFORE, ()
         found = self._database.rows(
             "SELECT series, profile, remarks FROM slide_openings WHERE slide_id = ?", (slide_id,)
@@ -150,6 +166,23 @@ class SlideTable:
         series = found[0]["series"]
         series = series if isinstance(series, int) and series >= 0 else None
         return Opening(series, bool(found[0]["profile"])), _sentences(found[0]["remarks"])
+
+    def _caption(self, slide_id: int) -> str:
+        """Return a slide's sentence; "" where there is none, or something else stands there."""
+        if not self._holds("slide_captions"):
+            return ""
+        found = self._database.rows(
+            "SELECT caption FROM slide_captions WHERE slide_id = ?", (slide_id,)
+        )
+        caption = found[0]["caption"] if found else ""
+        return caption[:MAX_CAPTION] if isinstance(caption, str) else ""
+
+    def _holds(self, table: str) -> bool:
+        return bool(
+            self._database.rows(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)
+            )
+        )
 
 
 def _sentences(stored: Any) -> tuple[str, ...]:

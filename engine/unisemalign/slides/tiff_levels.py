@@ -20,7 +20,7 @@ from unisemalign.slides.tiles import TiledLevel, UndecodableError, next_key
 # What tifffile and its codecs raise for a torn directory or pixels that cannot be decoded.
 UNREADABLE = (
     *(ValueError, RuntimeError, OSError, IndexError, KeyError, TypeError),
-    *(struct.error, tifffile.TiffFileError),
+    *(struct.error, tifffile.TiffFileError, ArithmeticError, MemoryError),
 )
 _RAW_TILE_YX = (64, 8192)  # long runs: a read costs more than the bytes
 LARGEST_PIECE_BYTES = 2**30
@@ -118,6 +118,8 @@ class _RawLevel:
         y, x = row * h, column * w
         h, w = min(h, self.shape_yx[0] - y), min(w, self.shape_yx[1] - x)
         pixel_bytes = samples * self._dtype.itemsize
+        if self._page.rowsperstrip < 1:
+            raise UndecodableError("the file says that its strips have no rows")
         data = bytearray()
         line = y
         while line < y + h:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,12 +47,13 @@ class MemorySlide(SpacedSlide):
 
 @dataclass(frozen=True)
 class LabelledArea:
-    """One accepted region of a training slide."""
+    """One accepted region of a training slide, and that slide's caption ("": it has none)."""
 
     slide: SpacedSlide
     labels: LabelStore
     rect: Rect
     closed: tuple[Rect, ...] = ()
+    caption: str = ""
 
     def read_targets(self, rect: Rect) -> NDArray[np.uint8]:
         """Return class indices ``(h, w)`` of ``rect``; 255 outside the region or unlabelled."""
@@ -74,6 +74,7 @@ class UnlabelledArea:
     tissue: TissueMask
     closed: tuple[Rect, ...]
     area_px: float
+    caption: str = ""
 
     def draw(self, side: int, rng: np.random.Generator, *, tissue_alone: bool = True) -> Rect:
         """Return a square of ``side`` px that holds tissue and no held-out pixel, if one is found.
@@ -101,15 +102,17 @@ class UnlabelledArea:
 
 @dataclass(frozen=True)
 class Tissue:
-    """Everything a round may learn from, opened once.
-
-    ``captions`` holds a sentence for each slide that has one, by its name.
-    """
+    """Everything a round may learn from, opened once."""
 
     labelled: tuple[LabelledArea, ...]
     unlabelled: tuple[UnlabelledArea, ...]
     n_classes: int
-    captions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def captioned(self) -> int:
+        """How many areas have a caption."""
+        captions = [each.caption for each in self.labelled]
+        return sum(map(bool, [*captions, *(each.caption for each in self.unlabelled)]))
 
 
 def open_tissue(project: Project) -> Tissue:
@@ -142,10 +145,12 @@ def open_tissue(project: Project) -> Tissue:
             r.rect for r in regions if r.state == RegionState.ACCEPTED and r.split == Split.TRAIN
         ]
         held_out = tuple(r.rect for r in regions if r.split != Split.TRAIN)
-        labelled += [LabelledArea(slide, store, rect, held_out) for rect in accepted]
+        labelled += [
+            LabelledArea(slide, store, rect, held_out, record.caption) for rect in accepted
+        ]
         free_px = mask.fraction(Rect(0, 0, *slide.shape_yx)) * area
         left_px = free_px - sum(r.area for r in accepted) - sum(r.area for r in held_out)
-        here = UnlabelledArea(slide, mask, held_out, max(left_px, 1.0))
+        here = UnlabelledArea(slide, mask, held_out, max(left_px, 1.0), record.caption)
         (unlabelled if left_px > 0.02 * area else covered).append(here)
     if not any((a.labels.read(a.rect) > 0).any() for a in labelled):
         raise DataError(

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from unisemalign.errors import DataError
 from unisemalign.geometry import Rect
 from unisemalign.methods import Batch, Needs, Unlabelled
 from unisemalign.metrics import IGNORE
@@ -38,11 +37,6 @@ class Batches:
         Whether unlabelled crops, and donors of their own, are needed.
     processes
         The processes a step's crops are shared out to, in turns.
-
-    Raises
-    ------
-    DataError
-        If captions are needed and no slide has one.
     """
 
     def __init__(
@@ -50,11 +44,6 @@ class Batches:
     ) -> None:
         self._tissue = tissue
         self._settings = settings
-        if needs.captions and not tissue.captions:
-            raise DataError(
-                "This method needs a caption, a sentence for each training slide, found none. "
-                "Choose another method with --method."
-            )
         self._needs = needs
         self._labelled = range(processes.rank, settings.training.batch_labelled, processes.size)
         self._unlabelled = range(processes.rank, settings.training.batch_unlabelled, processes.size)
@@ -88,8 +77,9 @@ class Batches:
         labelled = [self._labelled_crop(step, k) for k in self._labelled]
         images = torch.stack([image for image, _ in labelled])
         labels = torch.stack([target for _, target in labelled])
+        captions = self._captions(step) if self._needs.captions else None
         if not self._needs.unlabelled:
-            return Batch(images, labels)
+            return Batch(images, labels, captions=captions)
         boxes = torch.stack(
             [
                 torch.stack(
@@ -107,7 +97,19 @@ class Batches:
             self._unlabelled_crops(step, _UNLABELLED),
             boxes,
             self._unlabelled_crops(step, _DONOR) if self._needs.drawn_donor else None,
+            captions,
         )
+
+    def _captions(self, step: int) -> tuple[str, ...]:
+        """Return the captions of a batch's crops, labelled ones first."""
+        labelled = [self._labelled_area(step, k).caption for k in self._labelled]
+        if not self._needs.unlabelled:
+            return tuple(labelled)
+        there = [
+            self._unlabelled_area(step, _UNLABELLED, k, self._rng(step, _UNLABELLED, k, 0)).caption
+            for k in self._unlabelled
+        ]
+        return (*labelled, *there)
 
     def place(self, step: int) -> int:
         """Return which batch ``step`` uses: its own, or one of a few in shuffled turns."""
@@ -133,9 +135,7 @@ class Batches:
         return np.random.default_rng([self._settings.seed, *key])
 
     def _labelled_crop(self, step: int, k: int) -> tuple[Tensor, Tensor]:
-        batch = self._settings.training.batch_labelled
-        place = self._turn(_LABELLED, step, k, batch, len(self._slots))
-        area = self._tissue.labelled[self._slots[place]]
+        area = self._labelled_area(step, k)
         rng = self._rng(step, _LABELLED, k, 0)
         views = self._settings.views
         side = self._drawn_side(rng)
@@ -144,6 +144,20 @@ class Batches:
         pixels, targets = turned([pixels, targets], views, rng)
         return weak_view(pixels, views, rng), torch.from_numpy(targets).long()
 
+    def _labelled_area(self, step: int, k: int) -> LabelledArea:
+        batch = self._settings.training.batch_labelled
+        place = self._turn(_LABELLED, step, k, batch, len(self._slots))
+        return self._tissue.labelled[self._slots[place]]
+
+    def _unlabelled_area(
+        self, step: int, stream: int, k: int, rng: np.random.Generator
+    ) -> UnlabelledArea:
+        """Return where crop ``k`` is drawn; by area that is the first number drawn of ``rng``."""
+        count, batch = len(self._weights), self._settings.training.batch_unlabelled
+        if self._by_image:
+            return self._tissue.unlabelled[self._turn(stream, step, k, batch, count)]
+        return self._tissue.unlabelled[int(rng.choice(count, p=self._weights))]
+
     def _unlabelled_crops(self, step: int, stream: int) -> Unlabelled:
         crops = [self._unlabelled_crop(step, stream, k) for k in self._unlabelled]
         weak, strong, valid = (torch.stack(parts) for parts in zip(*crops, strict=True))
@@ -151,13 +165,8 @@ class Batches:
 
     def _unlabelled_crop(self, step: int, stream: int, k: int) -> tuple[Tensor, Tensor, Tensor]:
         views, rng = self._settings.views, self._rng(step, stream, k, 0)
-        count, batch = len(self._weights), self._settings.training.batch_unlabelled
-        if self._by_image:
-            area = self._tissue.unlabelled[self._turn(stream, step, k, batch, count)]
-            rect = area.draw(self._drawn_side(rng), rng, tissue_alone=False)
-        else:
-            area = self._tissue.unlabelled[int(rng.choice(count, p=self._weights))]
-            rect = area.draw(self._drawn_side(rng), rng)
+        area = self._unlabelled_area(step, stream, k, rng)
+        rect = area.draw(self._drawn_side(rng), rng, tissue_alone=not self._by_image)
         pixels, inside = self._resized(area, rect)
         pixels, inside = turned([pixels, inside], views, rng)
         weak = weak_view(pixels, views, rng)

@@ -79,6 +79,8 @@ class Loop:
                 step=first,
             )
         )
+        if method.needs.captions and (missing := method.missing_captions(tissue.captioned)):
+            self.events.emit(Message(text=missing))
         batches = Batches(tissue, settings, method.needs, self.processes)
         if wants_compiling(training.compile, device, training.steps - first):
             compile_networks(method.networks(), device, self.events)

@@ -61,6 +61,7 @@ def test_onnx_says_what_it_needs(trained, tmp_path, monkeypatch):
 
 def test_a_bioimageio_package_passes_the_networks_own_test(trained, tmp_path):
     from bioimageio import core
+
     path = export_model(trained, None, "bioimageio", tmp_path / "out", **MINE)
     summary = core.test_model(path)
     assert summary.status == "passed", summary.display()

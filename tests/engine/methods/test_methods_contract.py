@@ -4,6 +4,7 @@ import copy
 import math
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,11 @@ from typer.testing import CliRunner
 from tests.engine.conftest import QUICK
 from tests.engine.methods.drawn import SMALL, batch_for, sure_method
 from unisemalign.cli.app import app
-from unisemalign.errors import DataError
 from unisemalign.geometry import Rect
 from unisemalign.methods import Needs, build_method
 from unisemalign.model import build_network, load_network, save_network
 from unisemalign.model.checkpoints import trained_state
-from unisemalign.project import Project
+from unisemalign.project import Project, Split
 from unisemalign.settings import METHODS, build_settings
 from unisemalign.training.areas import open_tissue
 from unisemalign.training.batches import Batches
@@ -213,10 +213,21 @@ def _whole(project):
     return Rect(0, 0, *project.slide("b").shape_yx)
 
 
-def test_a_method_that_needs_captions_says_so_where_there_are_none(study):
+def test_captions_reach_the_crops_of_their_slides(study):
     chosen = settings_of("supervised")
-    with pytest.raises(DataError, match="needs a caption.*found none.*--method"):
-        Batches(open_tissue(study), chosen, Needs(captions=True))
+    needs = Needs(unlabelled=True, strong_views=1, captions=True)
+    study.set_captions({record.name: f"It is {record.name}." for record in study.slides()})
+    tissue = open_tissue(study)
+    assert tissue.captioned == len(tissue.labelled) + len(tissue.unlabelled)
+    batches = Batches(tissue, chosen, needs)
+    said = {caption for step in range(6) for caption in batches.draw(step).captions}
+    assert said == {f"It is {each.name}." for each in study.slides(Split.TRAIN)}
+    plain = Batches(tissue, chosen, replace(needs, captions=False)).draw(0)
+    drawn = batches.draw(0)
+    assert torch.equal(plain.unlabelled.weak, drawn.unlabelled.weak)  # the same crops
+    first = batches._unlabelled_area(0, 1, 0, batches._rng(0, 1, 0, 0))
+    assert len(drawn.captions) == len(drawn.images) + len(drawn.unlabelled.weak)
+    assert first.caption in said
 
 
 # A method from outside.

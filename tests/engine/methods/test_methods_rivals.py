@@ -1,9 +1,11 @@
 """The losses of the methods UniSemAlign is compared with: one case by hand each."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from tests.engine.methods.drawn import SMALL, batch_for, make_batch, sure_method
@@ -16,6 +18,7 @@ from unisemalign.methods.losses import entropy, sample_dice, squared_dice
 from unisemalign.methods.mpamatch import alike, drawn_to
 from unisemalign.methods.unisemalign import PseudoLabels
 from unisemalign.model import build_network
+from unisemalign.model.text import TextTower
 from unisemalign.model.xnet import frequencies
 from unisemalign.settings import build_settings
 
@@ -537,3 +540,59 @@ def test_the_words_own_mask_trains_no_student():
     moved = [p.grad for p in alone.student.decoder.parameters() if p.grad is not None]
     assert not any(g.abs().sum() > 0 for g in moved)
     assert alone.pixels.squeeze.weight.grad.abs().sum() > 0
+
+
+class SpokenTower(TextTower):
+    """Class vectors, and a vector a sentence that depends on it alone."""
+
+    reads_sentences = True
+
+    def __init__(self, n_classes: int, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.vectors = nn.Parameter(torch.randn(n_classes, dim))
+        self.read: list[str] = []
+
+    def sentences(self, texts):
+        self.read += texts
+        seeds = [sum(map(ord, each)) for each in texts]
+        return torch.stack(
+            [torch.randn(self.dim, generator=torch.Generator().manual_seed(s)) for s in seeds]
+        )
+
+    def forward(self):
+        return self.vectors
+
+
+def test_dusss_reads_captions_where_there_are_some():
+    """Labelled crops 0 and 1, unlabelled 2 and 3: captions of 0 and 3; 1 has its classes' words."""
+    method = method_of("dusss")
+    text = SpokenTower(2, method.student.semantic.text.dim)
+    method.student.semantic.text = text
+    batch = replace(make_batch(), captions=("Glands.", "", "", "Fat."))
+    words = method.texts(text())
+    kept, said, same = method._words_of(batch, words)
+    assert kept.tolist() == [0, 1, 3]
+    assert text.read == ["Glands.", "Fat."]
+    spoken = method.texts(text.sentences(["Glands.", "Fat."]))
+    assert torch.allclose(said.unit[[0, 2]], spoken.unit)
+    present = torch.stack([(batch.labels[1] == c).any() for c in range(2)]).float()
+    mean = F.normalize((present / present.sum()) @ words.unit, dim=0)
+    assert torch.allclose(said.unit[1], mean, atol=1e-6)
+    assert not same.any()
+    twice = replace(batch, captions=("Fat.", "", "", "Fat."))
+    assert method._words_of(twice, words)[2].tolist() == [
+        [False, False, True],
+        [False, False, False],
+        [True, False, False],
+    ]
+    assert text.read.count("Fat.") == 2  # once by the test: each caption is read once
+    loss, _ = method.loss(batch)
+    assert torch.isfinite(loss)
+    assert method.missing_captions(4) == ""
+    assert "no slide has a caption" in method.missing_captions(0).lower()
+
+
+def test_words_that_are_not_read_are_said():
+    method = method_of("dusss")
+    assert "reads no words" in method.missing_captions(3)

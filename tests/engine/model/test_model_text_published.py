@@ -67,7 +67,8 @@ def load(entry, path, **options):
 @pytest.mark.parametrize("entry", TOWERS, ids=lambda e: e.name)
 def test_every_tower_loads_its_publishers_file_and_keeps_the_contract(entry, tmp_path):
     small = shrunk(entry)
-    text = load(small, file_of(small, tmp_path))
+    path = file_of(small, tmp_path)
+    text = load(small, path)
     vectors = text()
     assert vectors.shape == (2, text.dim) == (2, small.arguments["output_dim"])
     assert vectors.isfinite().all()
@@ -75,9 +76,15 @@ def test_every_tower_loads_its_publishers_file_and_keeps_the_contract(entry, tmp
     vectors.sum().backward()
     assert text.context.grad.abs().sum() > 0
     assert all(not p.requires_grad for p in text.tower.parameters())
+    bare = load(small, tmp_path / path.name, context_tokens=0)
+    assert text.reads_sentences
+    read = text.sentences(["gland", "background gland", "background"])
+    assert not read.requires_grad
+    assert torch.allclose(read[[2, 0]], bare(), atol=1e-4)  # without contexts, beside any others
     with torch.no_grad():
         text.context += torch.randn(text.context.shape)
         assert not torch.allclose(text(), vectors, atol=1e-5)
+        assert torch.equal(text.sentences(["gland"]), text.sentences(["gland"]))
 
 
 @pytest.mark.parametrize("entry", TOWERS, ids=lambda e: e.name)

@@ -89,7 +89,9 @@ def new(
 
 def add(
     project: ProjectPath,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Slides or folders.")],
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="PATH…", help="Slides or folders.")
+    ] = None,
     masks: Annotated[
         Path | None,
         typer.Option(help="Folder with a mask, GeoJSON or XML of the same name for each slide."),
@@ -109,31 +111,52 @@ def add(
         bool, typer.Option("--profile/--no-profile", help="Apply colour profiles (ICC).")
     ] = True,
     mapping: ClassMap = None,
+    captions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="Columns slide and caption: a sentence on what a slide shows, also of slides "
+            "that are there already.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add slides, and masks that label them, to a project."""
+    """Add slides, masks that label them, and sentences on them to a project."""
+    if not paths and captions is None:
+        raise typer.BadParameter(
+            "Adding needs a slide, a folder of slides or --captions, found none of them. Example: "
+            "unisemalign add study.unisem SLIDE…"
+        )
     with errors_as_sentences(as_json):
         from unisemalign.cli.adding import add_slides
         from unisemalign.cli.importing import parse_mapping
+        from unisemalign.exchange import import_captions, read_captions
         from unisemalign.protocol import AddDone, AddedSlide
 
+        if captions is not None:
+            read_captions(captions)  # before anything is added
+        events, sentences = choose_events(as_json), 0
         with open_project(project) as opened:
             added = add_slides(
                 opened,
-                paths,
+                paths or [],
                 masks,
                 split,
                 spacing_um,
-                choose_events(as_json),
+                events,
                 series=series,
                 profile=profile,
                 mapping=parse_mapping(mapping or []),
             )
+            if captions is not None:
+                sentences = import_captions(opened, captions, events)
         labelled = sum(1 for each in added if each["labelled"])
         if as_json:
             say_done(AddDone(slides=tuple(AddedSlide(**each) for each in added)))
         else:
             say(f"Added {len(added)} slides ({labelled} labelled) for {split.value}.")
+            if captions is not None:
+                say(f"{sentences} slides have a caption.")
 
 
 def import_labels(

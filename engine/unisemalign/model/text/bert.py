@@ -125,6 +125,13 @@ class PromptedBert(PromptedTower):
         vectors: Tensor = tower.head(pooled)
         return vectors
 
+    def _reading(self, token_ids: Tensor) -> PromptedBert:
+        tower: Any = self.tower
+        pad = self._pad_id
+        return PromptedBert(tower, token_ids, 0, self.pooling, masks=True, pad_id=pad).to(
+            token_ids.device
+        )
+
     def _pooled_at(self, ids: Tensor, lengths: Tensor) -> Tensor:
         if self.pooling == "cls":
             return torch.zeros_like(lengths)

@@ -89,7 +89,9 @@ def build_text_tower(
     check_contexts(ids, context_tokens, name)
     if tower is model:
         del tower.visual  # a plain CLIP holds its text parts at the root
-    return PromptedText(tower, ids, context_tokens, pooling, masks=masks)
+    text = PromptedText(tower, ids, context_tokens, pooling, masks=masks)
+    text.read_ids = tokenizer
+    return text
 
 
 def _by_repository(name: str) -> Published | None:

@@ -69,6 +69,9 @@ class PromptedText(PromptedTower):
         vectors: Tensor = pooled
         return vectors
 
+    def _reading(self, token_ids: Tensor) -> PromptedText:
+        return PromptedText(self.tower, token_ids, 0, "cls", masks=True).to(token_ids.device)
+
     def _kept_ids(self) -> Tensor:
         ids: Tensor = self.token_ids
         return ids[:, : self.kept_columns]

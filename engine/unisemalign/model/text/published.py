@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,4 +100,5 @@ def load_text(
     else:
         text = PromptedText(tower.eval(), ids, context_tokens, pooling, masks=masks)
     text.weights_sha256 = digest
+    text.read_ids = partial(read_prompts, entry, weights=found)
     return text

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from unisemalign.errors import WeightsError
 
 Pooling = Literal["cls", "eos", "argmax"]
 
@@ -18,6 +21,12 @@ class TextTower(nn.Module):
 
     dim: int
     weights_sha256: str | None = None
+    reads_sentences: bool = False
+    """Whether :meth:`sentences` answers."""
+
+    def sentences(self, texts: Sequence[str]) -> Tensor:
+        """Return ``(N, dim)`` of any sentences, as the published tower reads them; no gradient."""
+        raise NotImplementedError
 
     def forward(self) -> Tensor:
         """Return ``(C, dim)``, not normalised; gradients reach what is learnable."""
@@ -76,6 +85,26 @@ class PromptedTower(TextTower):
         self.register_buffer("token_ids", token_ids, persistent=False)
         self.context = nn.Parameter(torch.randn(len(token_ids), context_tokens, width) / width**0.5)
         self._pad_id = pad_id
+        self.read_ids: Callable[[Sequence[str]], Tensor] | None = None
+        """Makes token ids of sentences: the tower's tokenizer."""
+
+    @property
+    def reads_sentences(self) -> bool:  # type: ignore[override]
+        """Whether its tokenizer is at hand."""
+        return self.read_ids is not None
+
+    @torch.no_grad()
+    def sentences(self, texts: Sequence[str]) -> Tensor:
+        """Return ``(N, dim)`` of sentences, read without learned contexts."""
+        if self.read_ids is None:
+            raise WeightsError("Reading sentences needs the tower's tokenizer, found none.")
+        ids = self.read_ids(texts).to(self.context.device)
+        vectors: Tensor = self._reading(ids)()
+        return vectors
+
+    def _reading(self, token_ids: Tensor) -> PromptedTower:
+        """Return a tower of the same parts that reads other ids, without contexts."""
+        raise NotImplementedError
 
     def _lengths(self, ids: Tensor) -> Tensor:
         """Return ``(C,)``: tokens up to the last that is no padding, which is the end token."""
