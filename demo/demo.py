@@ -48,15 +48,23 @@ from viewer import has_display, photograph, show_project
 from unisemalign.project import Region
 
 MARK = ".unisemalign-demo"
+STEP_S, SEGMENTING_S, AFTERWARDS_S = 0.55, 25.0, 30.0
+"""Seconds of a training step; of segmenting and scoring after a round; of the pictures at the end:
+on two cores of 2.x GHz, one of them at work for somebody else (docs/experiments.md)."""
 
 
 def run_demo(plan: Plan) -> dict[str, Any]:
     """Run the loop once and return the report."""
     started, busy = time.monotonic(), _cpu_seconds()
     _clear(plan.out)
+    say(f"Two rounds of {plan.steps} steps: {expected_minutes(plan)} on two cores.")
     album = start_project(plan)
+    began = time.monotonic()
     before = run_round(plan)
     say_round(before)
+    rounds_left = 2 if plan.control else 1
+    left = rounds_left * (time.monotonic() - began) + AFTERWARDS_S
+    say(f"About {max(1, round(left / 60))} min more.")
     album.show_prediction(before)
 
     ranked = run_queue(plan)
@@ -77,6 +85,13 @@ def run_demo(plan: Plan) -> dict[str, Any]:
     report["seconds_cpu"] = round(_cpu_seconds() - busy, 1)
     say_report(plan, report)
     return report
+
+
+def expected_minutes(plan: Plan) -> str:
+    """Say how long the demo takes, from what was measured; the first round says it better."""
+    rounds = 3 if plan.control else 2
+    seconds = rounds * (plan.steps * STEP_S + SEGMENTING_S) + AFTERWARDS_S
+    return f"about {max(1, round(seconds / 60))} min"
 
 
 def start_project(plan: Plan) -> Album:

@@ -127,6 +127,7 @@ class Controller(QObject):
             "accept_and_next": self.reviewer.accept_and_next,
             "skip": self.reviewer.skip,
             "next_region": self.reviewer.next_region,
+            "previous_region": self.reviewer.previous_region,
             "mark_region": self.reviewer.mark_region,
             **{
                 f"class_{number}": partial(self.layers.paint_class, number)

@@ -116,6 +116,26 @@ class Reviewer(QObject):
             self._session.accept()
             self.next_region()
 
+    def accept_sure(self) -> None:
+        """Accept every region of the list that the model is sure of."""
+        with self._errors.reporting("review"):
+            count = self._session.accept_sure()
+            show_info(f"{count} regions accepted as predicted. Undo takes all of them back.")
+
+    def previous_region(self) -> None:
+        """Open the region before the open one in the list, from its end again after the first."""
+        with self._errors.reporting("review"):
+            if self._session.project is None:
+                raise ProjectError(NEED_PROJECT)
+            waiting = self._session.queue()
+            if not waiting:
+                self._errors.report("review", NOTHING_TO_REVIEW)
+                return
+            edit = self._session.edit
+            ids = [region.id for region in waiting]
+            here = ids.index(edit.region.id) if edit and edit.region.id in ids else 0
+            self._session.open_region(ids[here - 1])
+
     def skip(self) -> None:
         """Leave the region unlabelled."""
         with self._errors.reporting("review"):

@@ -13,6 +13,7 @@ KEYS: Mapping[str, str] = {
     "Shift-C": "accept_and_next",
     "K": "skip",
     "N": "next_region",
+    "Shift-N": "previous_region",
     "R": "mark_region",
     "T": "toggle_prediction",
     "U": "toggle_uncertainty",
@@ -24,6 +25,7 @@ KEYS: Mapping[str, str] = {
 KEYS_IN_WORDS: Mapping[str, str] = {
     "S": "segment what the window shows",
     "N": "next region",
+    "Shift+N": "the region before in the list",
     "R": "mark a region in the middle of the view",
     "C": "accept",
     "Shift+C": "accept, and on to the next region",

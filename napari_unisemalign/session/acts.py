@@ -25,27 +25,32 @@ class Act(Protocol):
 
 @dataclass(frozen=True)
 class LabelAct:
-    """Labels were written, as one act of the journal.
+    """Labels were written, as one act of the journal or several.
 
     Attributes
     ----------
     verb
-        ``accept`` or ``import``.
+        ``accept``, ``accept sure`` or ``import``.
     undo_newest, redo_newest
         Take back the newest act of the journal, and carry out the one taken back last again.
+    times
+        Of how many acts of the journal it is made: one a slide.
     """
 
     verb: str
     undo_newest: Callable[[], None]
     redo_newest: Callable[[], None]
+    times: int = 1
 
     def undo(self) -> None:
         """Take the labels back."""
-        self.undo_newest()
+        for _ in range(self.times):
+            self.undo_newest()
 
     def redo(self) -> None:
         """Write the labels again."""
-        self.redo_newest()
+        for _ in range(self.times):
+            self.redo_newest()
 
 
 @dataclass(frozen=True)

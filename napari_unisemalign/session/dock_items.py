@@ -28,13 +28,25 @@ class SlideItem:
 
 @dataclass(frozen=True)
 class QueueItem:
-    """One line of the review list."""
+    """One region to look at.
+
+    Attributes
+    ----------
+    title, place, reason
+        Its slide; slide, size and place; and why it is worth a look.
+    begun, current
+        Whether it was begun, and whether it is under the brush.
+    round
+        Whose prediction its picture shows; −1: nobody's.
+    """
 
     region_id: int
     title: str
+    place: str
     reason: str
     begun: bool
     current: bool
+    round: int
 
 
 @dataclass(frozen=True)
@@ -114,10 +126,12 @@ def queue_item(region: Region, session: Session) -> QueueItem:
     begun = region.state is RegionState.REVIEW
     reason = (region.reason or ("begun" if begun else "")).replace(" %", "\u00a0%")
     current = session.edit is not None and session.edit.region.id == region.id
-    title = (
+    place = (
         f"{region.slide} · {region.rect.h} × {region.rect.w} at {region.rect.y}, {region.rect.x}"
     )
-    return QueueItem(region.id, title, reason, begun, current)
+    number = session.prediction_round(region.slide)
+    shown = -1 if number is None else number
+    return QueueItem(region.id, region.slide, place, reason, begun, current, shown)
 
 
 def round_item(each: Round, session: Session) -> RoundItem:

@@ -47,6 +47,7 @@ class DockState:
     slides: tuple[SlideItem, ...]
     loose_slides: bool
     queue: tuple[QueueItem, ...]
+    sure: int
     queue_note: str
     looked_note: str
     rounds: tuple[RoundItem, ...]
@@ -89,6 +90,7 @@ def resolve_state(session: Session) -> DockState:
         slides=tuple(slide_item(each, session) for each in slides),
         loose_slides=bool(session.loose_slides),
         queue=tuple(queue_item(region, session) for region in queue),
+        sure=len(session.sure_regions()),
         queue_note=queue_note(session, queue),
         looked_note=looked_note(session),
         rounds=tuple(round_item(each, session) for each in rounds),

@@ -93,7 +93,8 @@ class Session(SessionActs):
         self._open_slides = {}
         if self._drafts is not None:
             self._drafts.close()
-        self._history, self._keeping, self._undone_drafts = History(), None, {}
+        self._history, self._keeping = History(), None
+        self._undone_drafts, self._sure = {}, {}
         self._project = self._records = self._drafts = self._slide = self._edit = None
         self._segmenting = self._training = None
         self._curve, self._area = Curve(), {}

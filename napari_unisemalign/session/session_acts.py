@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from napari_unisemalign.session.acts import Act, LabelAct, RegionAct
 from napari_unisemalign.session.change import Change
 from napari_unisemalign.session.region_edit import Pixels, RegionEdit
 from napari_unisemalign.session.session_regions import SessionRegions
-from unisemalign.errors import DataError
-from unisemalign.project import JournalEntry, LabelEdit, Region, RegionState, Split
+from unisemalign.errors import DataError, ProjectError
+from unisemalign.project import JournalEntry, LabelEdit, Origin, Region, RegionState, Split
+
+SURE_SHARE = 0.9
+SURE_CONFIDENCE = round(255 * SURE_SHARE)
+"""From which on a pixel counts as sure, of 255."""
+SURE = 0.98
+"""Share of a region's pixels that must be sure."""
 
 
 class SessionActs(SessionRegions):
@@ -34,6 +42,61 @@ class SessionActs(SessionRegions):
         self._labels_written(region.slide)
         self._history.add(self._label_act("accept"))
         return region
+
+    def sure_regions(self) -> list[Region]:
+        """Return regions to look at in which the model doubts hardly a pixel, none overlapping.
+
+        Not begun, predicted in every pixel of tissue, :data:`SURE` of those at
+        :data:`SURE_CONFIDENCE` or above.
+        """
+        found: list[Region] = []
+        for region in self.queue():
+            if region.state is not RegionState.PREDICTED or not self._is_sure(region):
+                continue
+            if not any(
+                region.slide == other.slide and region.rect.intersect(other.rect).area
+                for other in found
+            ):
+                found.append(region)
+        return found
+
+    def _is_sure(self, region: Region) -> bool:
+        """Tell whether the newest prediction is sure of a region; read once a round."""
+        number = self.prediction_round(region.slide)
+        if number is None:
+            return False
+        key = (region.id, number)
+        if key not in self._sure:
+            store = self.prediction(region.slide)
+            confidence = None if store is None else store.read(region.rect, "confidence")
+            there = np.zeros(0, np.uint8) if confidence is None else confidence[confidence > 0]
+            enough = there.size >= region.rect.area / 2  # the rest is glass
+            self._sure[key] = bool(enough and (there >= SURE_CONFIDENCE).mean() >= SURE)
+        return self._sure[key]
+
+    def accept_sure(self) -> int:
+        """Accept what the model says of :meth:`sure_regions`, all at once; return how many.
+
+        One undo takes all of them back.
+        """
+        project, regions = self._writable(), self.sure_regions()
+        if not regions:
+            raise ProjectError(
+                f"No region of the list needs so little: the model must be {100 * SURE_SHARE:.0f} "
+                f"% sure of {100 * SURE:.0f} % of its pixels. Look at them one by one with Next."
+            )
+        slides = list(dict.fromkeys(region.slide for region in regions))
+        for name in slides:
+            edits = [
+                LabelEdit(each.rect, self._predicted(each), Origin.ACCEPTED, regions=(each,))
+                for each in regions
+                if each.slide == name
+            ]
+            project.accept(name, edits, action="accept sure", round=regions[0].round)
+            self._labels_written(name)
+        act = LabelAct("accept sure", self._undo_labels, self._redo_labels, times=len(slides))
+        self._history.add(act)
+        return len(regions)
 
     def skip(self) -> None:
         """Leave the region under the brush unlabelled, and do not offer it again.

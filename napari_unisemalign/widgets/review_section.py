@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
 from napari.layers import Labels
+from numpy.typing import NDArray
 from qtpy.compat import isalive
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QListWidget,
     QListWidgetItem,
     QMenu,
     QPushButton,
@@ -22,10 +23,12 @@ from qtpy.QtWidgets import (
 from napari_unisemalign.actions.controller import Controller
 from napari_unisemalign.actions.review import FIRST_SIDE_PX
 from napari_unisemalign.canvas.tidying import TIDYING
-from napari_unisemalign.session.dock_items import QueueItem
 from napari_unisemalign.session.dock_state import DockState
+from napari_unisemalign.session.session_acts import SURE, SURE_SHARE
+from napari_unisemalign.session.thumbnails import draw_thumbnail
 from napari_unisemalign.widgets.buttons import ActionButton, button_row
 from napari_unisemalign.widgets.class_buttons import ClassButtonsWidget
+from napari_unisemalign.widgets.film_strip import FilmStripWidget
 from napari_unisemalign.widgets.section import SectionWidget
 from napari_unisemalign.widgets.sentence import SentenceWidget
 
@@ -79,8 +82,8 @@ class ReviewWidget(SectionWidget):
         self.hold = QCheckBox("Hold out")
         self.hold.setToolTip("Keep this region for measuring: it is never trained on.")
         self.hold.clicked.connect(controller.reviewer.hold_out)
-        self.queue = QListWidget()
-        self.queue.setWordWrap(True)
+        self.sure = ActionButton("", controller.reviewer.accept_sure)
+        self.queue = FilmStripWidget(self._thumbnail)
         self.queue.setToolTip("Regions worth a look, the most doubtful first. Press one.")
         self.queue.itemClicked.connect(self._on_queue_clicked)
         self.note = SentenceWidget(dim=True)
@@ -89,7 +92,6 @@ class ReviewWidget(SectionWidget):
         self.keys.setText("?")
         self.keys.setToolTip("List the keys (?).")
         self.tools = QWidget()
-        self._queue_shown: tuple[QueueItem, ...] | None = None
         self._layer: Labels | None = None
         self._build()
 
@@ -126,6 +128,7 @@ class ReviewWidget(SectionWidget):
         self.rows.addWidget(self.title)
         self.rows.addWidget(self.hold)
         self.rows.addWidget(self.queue)
+        self.rows.addWidget(self.sure)
         self.rows.addWidget(self.note)
         self.rows.addWidget(self.looked)
 
@@ -163,19 +166,19 @@ class ReviewWidget(SectionWidget):
         self.note.say(state.queue_note)
         self.looked.say(state.looked_note)
         self.queue.setVisible(bool(state.queue))
-        if state.queue == self._queue_shown:
-            return
-        self._queue_shown = state.queue
-        self.queue.clear()
-        for each in state.queue:
-            mark = "▶ " if each.current else ("✎ " if each.begun else "")
-            item = QListWidgetItem(f"{mark}{each.title}\n{each.reason}")
-            item.setData(Qt.ItemDataRole.UserRole, each.region_id)
-            item.setSizeHint(QSize(10, 52))
-            item.setToolTip(each.reason)
-            self.queue.addItem(item)
-            item.setSelected(each.current)
-        self.queue.setFixedHeight(8 + 52 * min(3, max(1, len(state.queue))))
+        self.queue.show_items(state.queue)
+        self.sure.setVisible(state.sure > 0 and state.can.mark.possible)
+        self.sure.setText(f"Accept {state.sure} sure of {len(state.queue)}")
+        self.sure.setToolTip(
+            f"Accept the prediction in the {state.sure} regions of this list in which the model is "
+            f"{100 * SURE_SHARE:.0f} % sure of {100 * SURE:.0f} % of the pixels or more. Undo "
+            f"takes all of them back."
+        )
+
+    def _thumbnail(self, region_id: int) -> NDArray[np.uint8] | None:
+        session = self.controller.session
+        found = next((each for each in session.queue() if each.id == region_id), None)
+        return None if found is None else draw_thumbnail(session, found)
 
     def _follow_layer(self) -> None:
         """Keep the class and mode buttons in step with the layer, whoever changes it."""
