@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_unisemalign.actions.error_reporter import ErrorReporter
+from napari_unisemalign.actions.persons import own_name
 from napari_unisemalign.actions.recent import remember_project
 from napari_unisemalign.canvas.layer_manager import LayerManager
 from napari_unisemalign.canvas.slide_layer import METADATA_KEY
@@ -46,6 +47,7 @@ class Opener:
     def _remember(self) -> None:
         if self._session.project is not None:
             remember_project(self._session.project.root)
+            self._session.set_person(own_name())
 
     def set_classes(self, classes: Sequence[ClassInfo]) -> bool:
         """Rename, recolour, add or take away classes; return whether that could be done."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from napari.utils.notifications import show_info
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject
 
 from napari_unisemalign.actions.error_reporter import ErrorReporter
+from napari_unisemalign.actions.persons import remember_name
 from napari_unisemalign.actions.segment import Segmenter
 from napari_unisemalign.canvas.layer_manager import LayerManager
 from napari_unisemalign.canvas.tidying import tidy
@@ -21,7 +24,7 @@ from napari_unisemalign.session.permissions import (
 from napari_unisemalign.session.session import Session
 from unisemalign.errors import ProjectError
 from unisemalign.geometry import Rect
-from unisemalign.project import RegionState
+from unisemalign.project import Region, RegionState
 
 KEEP_MS = 400
 """Strokes are written so long after the first that is not on disk, whatever follows it."""
@@ -91,6 +94,9 @@ class Reviewer(QObject):
                 raise ProjectError(NEED_PROJECT)
             current = None if session.edit is None else session.edit.region.id
             waiting = [region for region in session.queue() if region.id != current]
+            if session.reader:
+                self._next_reading(waiting)
+                return
             fresh = [region for region in waiting if region.state is RegionState.PREDICTED]
             review = session.round_to_review()
             if fresh or (waiting and review is None):
@@ -104,6 +110,14 @@ class Reviewer(QObject):
                 session.set_ranking(True)
                 self._segmenter.give_way()
                 server.request("queue", self._on_queue_event, count=QUEUE_COUNT)
+
+    def _next_reading(self, waiting: Sequence[Region]) -> None:
+        """Open what the second reader has not answered yet, or say that nothing is left."""
+        if waiting:
+            self._session.open_region(waiting[0].id)
+        elif self._session.edit is None:
+            show_info(f"Nothing waits for {self._session.reader} any more.")
+            self._session.read_as("")
 
     def accept(self) -> None:
         """Stand behind the region under the brush."""
@@ -121,6 +135,21 @@ class Reviewer(QObject):
         with self._errors.reporting("review"):
             count = self._session.accept_sure()
             show_info(f"{count} regions accepted as predicted. Undo takes all of them back.")
+
+    def accept_and_send(self, person: str, reader: str) -> None:
+        """Accept the open region and send it to a second reader; ``person`` is one's own name."""
+        with self._errors.reporting("review"):
+            self._session.set_person(person)
+            remember_name(person)
+            self._session.accept_and_send(reader)
+
+    def read_as(self, person: str) -> None:
+        """Show ``person`` what was sent to them, and nothing else; "": all again."""
+        with self._errors.reporting("review"):
+            if person:
+                self._session.set_person(person)
+                remember_name(person)
+            self._session.read_as(person)
 
     def previous_region(self) -> None:
         """Open the region before the open one in the list, from its end again after the first."""

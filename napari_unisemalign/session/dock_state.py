@@ -24,6 +24,7 @@ from napari_unisemalign.session.notes import (
     looked_note,
     measure_note,
     queue_note,
+    reading_note,
     region_title,
     segment_note,
 )
@@ -50,6 +51,8 @@ class DockState:
     sure: int
     queue_note: str
     looked_note: str
+    reading_note: str
+    reader: str
     rounds: tuple[RoundItem, ...]
     region_title: str
     region_held: bool
@@ -71,7 +74,7 @@ def resolve_state(session: Session) -> DockState:
     slides = () if records is None else records.slides()
     rounds = () if records is None else records.rounds()
     newest = None if records is None else records.latest_round()
-    queue = () if records is None else records.queue()
+    queue = tuple(session.queue())
     shown = session.prediction_round()
     on_show = session.shown_prediction()
     guess = None if newest is not None else session.guess_note()
@@ -93,6 +96,8 @@ def resolve_state(session: Session) -> DockState:
         sure=len(session.sure_regions()),
         queue_note=queue_note(session, queue),
         looked_note=looked_note(session),
+        reading_note=reading_note(session),
+        reader=session.reader,
         rounds=tuple(round_item(each, session) for each in rounds),
         region_title=region_title(session),
         region_held=begun and session.edit is not None and is_held_out(session.edit.region),

@@ -125,3 +125,21 @@ def is_held_out(region: Region) -> bool:
 def _sentence(text: str) -> str:
     text = text.strip().replace(" %", "\u00a0%")
     return "" if not text else text[0].upper() + text[1:].rstrip(".") + "."
+
+
+def reading_note(session: Session) -> str:
+    """Return what waits for whom, and how far first and second readers agree."""
+    records = session.read_records()
+    readings = () if records is None else records.second_readings()
+    said = []
+    for reader in dict.fromkeys(each.reader for each in readings):
+        theirs = [each for each in readings if each.reader == reader]
+        waiting = sum(not each.answered for each in theirs)
+        agreed = [each.agreement for each in theirs if each.answered and each.agreement is not None]
+        parts = [f"{waiting} waiting"] if waiting else []
+        if agreed:
+            mean = 100 * sum(agreed) / len(agreed)
+            regions = f"{len(agreed)} region{'s' if len(agreed) > 1 else ''}"
+            parts.append(f"agreement {mean:.1f}\u00a0% of the pixels in {regions}")
+        said.append(f"{reader}: {', '.join(parts)}")
+    return f"Second reader {'; '.join(said)}." if said else ""

@@ -19,6 +19,7 @@ from unisemalign.project import (
     Region,
     RegionState,
     Round,
+    SecondReading,
     SlideRecord,
     Split,
 )
@@ -99,6 +100,20 @@ class ProjectRecords:
     def regions(self) -> tuple[Region, ...]:
         """Return every region, oldest first."""
         return self._kept("regions", Change.REGIONS, lambda: tuple(self._project.regions()))
+
+    def second_readings(self) -> tuple[SecondReading, ...]:
+        """Return what was sent to second readers, in that order."""
+        return self._kept(
+            "readings", Change.REGIONS, lambda: tuple(self._project.second_readings())
+        )
+
+    def waiting_for(self, reader: str) -> dict[int, SecondReading]:
+        """Return what waits for a second reader: number of the region → reading."""
+        return {
+            each.region_id: each
+            for each in self.second_readings()
+            if each.reader == reader and not each.answered
+        }
 
     def queue(self) -> tuple[Region, ...]:
         """Return the regions to look at: begun ones first, then the model's doubts, worst first.

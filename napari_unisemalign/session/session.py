@@ -95,6 +95,7 @@ class Session(SessionActs):
             self._drafts.close()
         self._history, self._keeping = History(), None
         self._undone_drafts, self._sure = {}, {}
+        self._reader = ""
         self._project = self._records = self._drafts = self._slide = self._edit = None
         self._segmenting = self._training = None
         self._curve, self._area = Curve(), {}
@@ -122,6 +123,10 @@ class Session(SessionActs):
             return
 
     # -- classes ------------------------------------------------------------------------------
+
+    def set_person(self, name: str) -> None:
+        """Say who edits from now on: the name is kept with every edit of the labels."""
+        self._writable().person = name
 
     def set_classes(self, classes: Sequence[ClassInfo]) -> None:
         """Rename, recolour, add or take away classes; it can be taken back.

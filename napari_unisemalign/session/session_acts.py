@@ -10,6 +10,7 @@ from napari_unisemalign.session.region_edit import Pixels, RegionEdit
 from napari_unisemalign.session.session_regions import SessionRegions
 from unisemalign.errors import DataError, ProjectError
 from unisemalign.project import JournalEntry, LabelEdit, Origin, Region, RegionState, Split
+from unisemalign.project.names import check_person
 
 SURE_SHARE = 0.9
 SURE_CONFIDENCE = round(255 * SURE_SHARE)
@@ -22,7 +23,10 @@ class SessionActs(SessionRegions):
     """Decides about the region under the brush; takes acts back and does them again, in order."""
 
     def accept(self) -> Region:
-        """Stand behind the labels under the brush: write them, with the origin of each pixel."""
+        """Stand behind the labels under the brush: write them, with the origin of each pixel.
+
+        A second reader answers with it: as they are, the labels are agreed with.
+        """
         edit = self._open_edit("Accept")
         if not edit.values.any():
             raise DataError(
@@ -36,12 +40,53 @@ class SessionActs(SessionRegions):
                 f"{count} classes. Paint over it with one of them, then press Accept."
             )
         region = edit.region
-        labels = LabelEdit(region.rect, edit.values, edit.resolve_origin(), regions=(region,))
-        self._writable().accept(region.slide, [labels], action="accept", round=region.round)
+        if self.reader and (reading := self.records.waiting_for(self.reader).get(region.id)):
+            before = self._newest_id()
+            self._writable().answer_reading(reading.id, edit.values)
+            done = "second reading"
+        else:
+            before, done = -1, "accept"
+            labels = LabelEdit(region.rect, edit.values, edit.resolve_origin(), regions=(region,))
+            self._writable().accept(region.slide, [labels], action=done, round=region.round)
         self._drop_draft(region.id)
         self._labels_written(region.slide)
-        self._history.add(self._label_act("accept"))
+        if self._newest_id() > before:
+            self._history.add(self._label_act(done))
         return region
+
+    def accept_and_send(self, reader: str) -> Region:
+        """Accept the region under the brush and ask a second reader to look at it.
+
+        Raises
+        ------
+        DataError
+            For a name that is none, or one's own. Nothing is then accepted.
+        """
+        name, project = check_person(reader), self._writable()
+        if name == project.person:
+            raise DataError(
+                f"A second reader needs to be somebody else than '{name}', who sends the region. "
+                f"Give another name."
+            )
+        region = self.accept()
+        project.send_to_reader(region.id, name)
+        self._tell(Change.REGIONS)
+        return region
+
+    def read_as(self, reader: str) -> None:
+        """Show a second reader what was sent to them, and nothing else; "": show all again."""
+        if reader:
+            reader = check_person(reader)
+            if not self.records.waiting_for(reader):
+                raise ProjectError(
+                    f"A second reading needs a region that was sent to '{reader}', found none that "
+                    f"waits. Press Accept and send… on a region first."
+                )
+        self.close_region()
+        self._reader = reader
+        self._tell(Change.REGIONS | Change.EDIT)
+        if reader:
+            self.open_region(self.queue()[0].id)
 
     def sure_regions(self) -> list[Region]:
         """Return regions to look at in which the model doubts hardly a pixel, none overlapping.
@@ -104,6 +149,10 @@ class SessionActs(SessionRegions):
         What was painted stays its draft.
         """
         before = self._open_edit("Skip").region
+        if self.reader:
+            raise ProjectError(
+                "A second reader agrees or corrects: press Accept, or leave the region with Next."
+            )
         self.save_draft()
         after = self._writable().set_region(before.id, state=RegionState.SKIPPED)
         self._edit = None

@@ -60,6 +60,7 @@ class SessionState:
         self._round_on_show: int | None = None
         self._compared_round: int | None = None
         self._change_note = ""
+        self._reader = ""
 
     # -- what is open -------------------------------------------------------------------------
 
@@ -235,9 +236,23 @@ class SessionState:
         return self._open_slides[name]
 
     def queue(self) -> list[Region]:
-        """Return the regions to look at: begun ones first, then the model's doubts, worst first."""
+        """Return the regions to look at: begun ones first, then the model's doubts, worst first.
+
+        While a second reader reads: those that were sent to them, and no others.
+        """
         records = self.read_records()
-        return [] if records is None else list(records.queue())
+        if records is None:
+            return []
+        if not self._reader:
+            return list(records.queue())
+        sent = records.waiting_for(self._reader)
+        regions = {region.id: region for region in records.regions()}
+        return [regions[region_id] for region_id in sent if region_id in regions]
+
+    @property
+    def reader(self) -> str:
+        """The second reader who reads now; "" where nobody does."""
+        return self._reader
 
     # -- rounds and predictions ---------------------------------------------------------------
 

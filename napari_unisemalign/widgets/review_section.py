@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unisemalign.actions.controller import Controller
+from napari_unisemalign.actions.persons import own_name
 from napari_unisemalign.actions.review import FIRST_SIDE_PX
 from napari_unisemalign.canvas.tidying import TIDYING
 from napari_unisemalign.session.dock_state import DockState
@@ -29,6 +30,7 @@ from napari_unisemalign.session.thumbnails import draw_thumbnail
 from napari_unisemalign.widgets.buttons import ActionButton, button_row
 from napari_unisemalign.widgets.class_buttons import ClassButtonsWidget
 from napari_unisemalign.widgets.film_strip import FilmStripWidget
+from napari_unisemalign.widgets.person_dialog import PersonDialog
 from napari_unisemalign.widgets.section import SectionWidget
 from napari_unisemalign.widgets.sentence import SentenceWidget
 
@@ -86,6 +88,10 @@ class ReviewWidget(SectionWidget):
         self.queue = FilmStripWidget(self._thumbnail)
         self.queue.setToolTip("Regions worth a look, the most doubtful first. Press one.")
         self.queue.itemClicked.connect(self._on_queue_clicked)
+        self.send = ActionButton("Accept and send…", self._on_send)
+        self.send.setToolTip("Accept this region, and ask a second reader to look at it.")
+        self.read = ActionButton("Read as second reader…", self._on_read)
+        self.readings = SentenceWidget(dim=True)
         self.note = SentenceWidget(dim=True)
         self.looked = SentenceWidget(dim=True)
         self.keys = QToolButton()
@@ -131,6 +137,8 @@ class ReviewWidget(SectionWidget):
         self.rows.addWidget(self.sure)
         self.rows.addWidget(self.note)
         self.rows.addWidget(self.looked)
+        self.rows.addLayout(button_row(self.send, self.read))
+        self.rows.addWidget(self.readings)
 
     def follow(self, state: DockState) -> None:
         """Show ``state``."""
@@ -157,7 +165,21 @@ class ReviewWidget(SectionWidget):
             self.skip.setToolTip("Leave this region; it is not offered again.")
         self.accept.setVisible(editing)
         self.skip.setVisible(editing)
-        self.hold.setVisible(editing)
+        reading = bool(state.reader)
+        self.skip.setVisible(editing and not reading)
+        self.send.setVisible(editing and not reading)
+        self.read.setVisible(bool(state.reading_note))
+        self.read.setText(
+            f"Stop reading as {state.reader}" if reading else "Read as second reader…"
+        )
+        self.read.setToolTip(
+            "Show all regions again."
+            if reading
+            else "See only what was sent to you: agree, or correct it and accept."
+        )
+        self.readings.say(state.reading_note)
+        self.accept.setText("Agree (C)" if reading else "Accept (C)")
+        self.hold.setVisible(editing and not reading)
         self.hold.setChecked(state.region_held)
         self._follow_queue(state)
         self._follow_layer()
@@ -174,6 +196,34 @@ class ReviewWidget(SectionWidget):
             f"{100 * SURE_SHARE:.0f} % sure of {100 * SURE:.0f} % of the pixels or more. Undo "
             f"takes all of them back."
         )
+
+    def _on_send(self) -> None:
+        session = self.controller.session
+        records = session.read_records()
+        known = () if records is None else records.second_readings()
+        dialog = PersonDialog(
+            "The second reader sees only what was sent to them, and agrees or corrects. How far "
+            "both agree is counted in pixels.",
+            own_name(),
+            list(dict.fromkeys(each.reader for each in reversed(known))),
+            self,
+        )
+        if dialog.exec():
+            person, reader = dialog.person.text(), dialog.reader.currentText()
+            self.controller.reviewer.accept_and_send(person, reader)
+
+    def _on_read(self) -> None:
+        if self.controller.session.reader:
+            self.controller.reviewer.read_as("")
+            return
+        dialog = PersonDialog(
+            "You see the regions that were sent to you, and nothing else. Press Agree where they "
+            "are right, or correct them first.",
+            own_name(),
+            parent=self,
+        )
+        if dialog.exec():
+            self.controller.reviewer.read_as(dialog.person.text())
 
     def _thumbnail(self, region_id: int) -> NDArray[np.uint8] | None:
         session = self.controller.session

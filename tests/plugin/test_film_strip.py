@@ -1,4 +1,4 @@
-"""The strip of regions: pictures, mouse and keys along it, and accepting what the model is sure of."""
+"""The strip of regions: pictures, mouse and keys along it; accepting what the model is sure of."""
 
 from __future__ import annotations
 

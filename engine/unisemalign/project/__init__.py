@@ -14,6 +14,7 @@ from unisemalign.project.records import (
     Region,
     RegionState,
     Round,
+    SecondReading,
     SlideRecord,
 )
 from unisemalign.project.tissue import TissueChange, TissueStore, corrected
@@ -38,6 +39,7 @@ __all__ = [
     "Region",
     "RegionState",
     "Round",
+    "SecondReading",
     "SlideRecord",
     "Split",
     "TissueChange",

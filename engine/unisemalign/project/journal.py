@@ -30,7 +30,13 @@ CREATE TABLE IF NOT EXISTS edit_regions (
     after TEXT
 )
 """
-"""Made when it is first needed: projects of earlier releases have none."""
+_EDIT_PERSONS = """
+CREATE TABLE IF NOT EXISTS edit_persons (
+    edit_id INTEGER PRIMARY KEY REFERENCES journal (id) ON DELETE CASCADE,
+    person TEXT NOT NULL
+)
+"""
+"""Both made when they are first needed: projects of earlier releases have none."""
 _ON_THE_WAY = ("pending", "undoing", "redoing")
 
 
@@ -123,6 +129,15 @@ class Journal:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.person = ""
+        """Who makes the edits from now on; "" where nobody says."""
+
+    def persons(self) -> dict[int, str]:
+        """Return who made an edit: its id → name; those of nobody's name are left out."""
+        if not self._database.rows("SELECT 1 FROM sqlite_master WHERE name = 'edit_persons'"):
+            return {}
+        rows = self._database.rows("SELECT edit_id, person FROM edit_persons")
+        return {r["edit_id"]: r["person"] for r in rows if isinstance(r["person"], str)}
 
     def entries(self, limit: int) -> list[JournalEntry]:
         """Return the newest ``limit`` edits, newest first."""
@@ -155,7 +170,7 @@ class Journal:
     def stage(self, edit: StagedEdit) -> int:
         """Write an edit of an act down that has not begun; return its id."""
         with self._database.transaction() as connection:
-            return _stage(connection, edit)
+            return self._stage(connection, edit)
 
     def drop_staged(self) -> None:
         """Forget the edits of an act that has not begun."""
@@ -170,7 +185,7 @@ class Journal:
     def begin(self, edit: StagedEdit, wish: RegionWish) -> Act:
         """Write an act of one edit down as ``pending``."""
         with self._database.transaction() as connection:
-            return self._start(connection, [(_stage(connection, edit), wish)])
+            return self._start(connection, [(self._stage(connection, edit), wish)])
 
     def turn(self, from_state: str, to_state: str, *, newest: bool) -> Act | None:
         """Move the newest (or oldest) act of one state to another; ``None`` if there is none."""
@@ -259,6 +274,13 @@ class Journal:
         except UnreadableEditError:
             return 0
         return max(int(each.max(initial=0)) for each in sides)
+
+    def _stage(self, connection: sqlite3.Connection, edit: StagedEdit) -> int:
+        edit_id = _stage(connection, edit)
+        if self.person:
+            connection.execute(_EDIT_PERSONS)
+            connection.execute("INSERT INTO edit_persons VALUES (?, ?)", (edit_id, self.person))
+        return edit_id
 
     def _start(
         self, connection: sqlite3.Connection, staged: Sequence[tuple[int, RegionWish]]

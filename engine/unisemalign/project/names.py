@@ -1,4 +1,4 @@
-"""Names of slides: readable, unique, and safe as names of files on every system."""
+"""Names: of slides, safe as names of files on every system; and of persons."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-from unisemalign.errors import ProjectError
+from unisemalign.errors import DataError, ProjectError
 
 _MAX_BYTES = 180
+_LONGEST_PERSON = 200
 _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
@@ -52,3 +53,20 @@ def check_name(name: str) -> str:
             f"The project is damaged: take project.sqlite from a backup."
         )
     return name
+
+
+def check_person(name: str) -> str:
+    """Return a person's name without blanks around it.
+
+    Raises
+    ------
+    DataError
+        For a name that is empty, longer than 200 characters or not printable.
+    """
+    plain = " ".join(name.split())
+    if not 1 <= len(plain) <= _LONGEST_PERSON or not plain.isprintable():
+        raise DataError(
+            f"A person's name needs 1 to {_LONGEST_PERSON} printable characters, found "
+            f"{plain[:_LONGEST_PERSON]!r}. Write it another way."
+        )
+    return plain

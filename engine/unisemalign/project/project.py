@@ -36,7 +36,7 @@ from unisemalign.project.info import (
 from unisemalign.project.journal import Journal, RegionWish, UnreadableEditError
 from unisemalign.project.labels import LabelStore, check_rect
 from unisemalign.project.locks import ProcessLock
-from unisemalign.project.names import unique_name
+from unisemalign.project.names import check_person, unique_name
 from unisemalign.project.predictions import PredictionStore, remove_predictions
 from unisemalign.project.records import (
     JournalEntry,
@@ -45,10 +45,12 @@ from unisemalign.project.records import (
     RegionState,
     Round,
     RoundState,
+    SecondReading,
     SlideRecord,
 )
 from unisemalign.project.region_table import RegionTable
 from unisemalign.project.round_table import RoundTable
+from unisemalign.project.second_readings import ReadingTable, compare
 from unisemalign.project.slide_table import MAX_CAPTION, SlideTable
 from unisemalign.project.tissue import TissueStore
 from unisemalign.protocol import PROJECT_FILE, ProjectLayout, RoundScores
@@ -91,6 +93,7 @@ class Project:
         self._regions = RegionTable(database)
         self._rounds = RoundTable(database, self.layout.round_folder)
         self._journal = Journal(database)
+        self._readings = ReadingTable(database)
         self._label_stores: dict[str, LabelStore] = {}
         self._editing = self._process_lock(
             "editing",
@@ -620,6 +623,70 @@ class Project:
         ids = [region_id for entry in done for region_id in self._journal.regions_of(entry)]
         known = {each.id: each for each in self.regions(slide=name)}
         return [known[region_id] for region_id in ids]
+
+    @property
+    def person(self) -> str:
+        """Who edits: the name is kept with every edit of the labels; "" where nobody said."""
+        return self._journal.person
+
+    @person.setter
+    def person(self, name: str) -> None:
+        self._journal.person = check_person(name) if name else ""
+
+    def edit_persons(self) -> dict[int, str]:
+        """Return who made an edit: id of its :class:`JournalEntry` → name, where one was said."""
+        return self._journal.persons()
+
+    def send_to_reader(self, region_id: int, reader: str) -> SecondReading:
+        """Ask ``reader`` to look at an accepted region; :attr:`person` sends it.
+
+        Raises
+        ------
+        DataError
+            For a name that is empty, too long or the sender's own.
+        ProjectError
+            If the region is not accepted.
+        """
+        region, reader = self.region(region_id), check_person(reader)
+        if reader == self.person:
+            raise DataError(
+                f"A second reader needs to be somebody else than '{self.person}', who sends it. "
+                f"Give another name."
+            )
+        if region.state is not RegionState.ACCEPTED:
+            raise ProjectError(
+                f"A second reader needs an accepted region, found region {region_id} "
+                f"'{region.state.value}'. Accept it first."
+            )
+        return self._readings.send(region_id, reader, self.person)
+
+    def second_readings(self) -> list[SecondReading]:
+        """Return what was sent to second readers, in that order, answered or not."""
+        return self._readings.all()
+
+    def answer_reading(self, reading_id: int, values: NDArray[np.uint8]) -> SecondReading:
+        """Keep a second reader's labels of a region, and how far they agree with the first's.
+
+        Pixels that differ become ``corrected``; one :meth:`undo` takes them back, the answer stays.
+        After a kill the same call can be repeated.
+
+        Parameters
+        ----------
+        reading_id
+            Which reading.
+        values
+            ``(h, w)`` uint8 of the region, 0…C: the first reader's where the second one agrees.
+        """
+        reading = self._readings.get(reading_id)
+        region = self.region(reading.region_id)
+        labels = self.labels(region.slide)
+        before, origin = labels.read(region.rect), labels.read_origin(region.rect)
+        same, edit = compare(region, before, origin, values)
+        noted = 1.0 if reading.agreement is None else reading.agreement
+        self._readings.note_agreement(reading_id, min(noted, same))
+        if edit is not None:
+            self.accept(region.slide, [edit], action="second reading", round=region.round)
+        return self._readings.answer(reading_id)
 
     def _region_on(self, name: str, region_id: int) -> Region:
         region = self.region(region_id)

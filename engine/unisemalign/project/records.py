@@ -112,6 +112,29 @@ class Round:
 
 
 @dataclass(frozen=True)
+class SecondReading:
+    """An accepted region that was sent to a second reader.
+
+    Attributes
+    ----------
+    sent_by, reader
+        Names of the person who sent it and of the one who is asked.
+    agreement
+        Share of the pixels that either of them labelled and that have the same class for both,
+        0…1; ``None`` while nobody has answered.
+    answered
+        Whether the reader agreed or corrected.
+    """
+
+    id: int
+    region_id: int
+    sent_by: str
+    reader: str
+    agreement: float | None
+    answered: bool
+
+
+@dataclass(frozen=True)
 class JournalEntry:
     """One edit of the labels: what, where, when, from which round.
 

@@ -15,6 +15,7 @@ _Id = Annotated[int, Field(ge=1, lt=2**63)]
 _Side = Annotated[int, Field(ge=1, lt=2**31)]
 _Corner = Annotated[int, Field(ge=0, lt=2**31)]
 _Number = Annotated[int, Field(ge=0, lt=2**31)]
+_Name = Annotated[str, Field(max_length=200)]
 _Text = Annotated[str, Field(max_length=100_000)]
 
 
@@ -51,6 +52,17 @@ class RegionRow(Row):
     score: float | None
     reason: _Text
     round: _Number | None
+
+
+class ReadingRow(Row):
+    """A row of ``second_readings``."""
+
+    id: _Id
+    region_id: _Id
+    sent_by: _Name
+    reader: _Name
+    answered_at: float | None
+    agreement: float | None = Field(ge=0, le=1)
 
 
 class RoundRow(Row):
