@@ -262,6 +262,24 @@ class LedgerDone(Done):
     lines: tuple[LedgerRow, ...]
 
 
+class ReadingRow(ProtocolModel):
+    """A second reading: ``agreement`` is a share of pixels, ``None`` while nobody answered."""
+
+    slide: str
+    region: int
+    sent_by: str
+    reader: str
+    answered: bool
+    agreement: Share | None
+
+
+class ReadingsDone(Done):
+    """What was sent to second readers, and how far they agree."""
+
+    verb: Literal["readings"] = "readings"
+    readings: tuple[ReadingRow, ...]
+
+
 class EvaluateDone(Done, SplitScores):
     """A round was scored on the regions of a split."""
 
@@ -412,12 +430,16 @@ AnyDone = Annotated[
     InfoDone
     | NewDone
     | AddDone
+    | ImportDone
     | RelocateDone
     | TissueDone
     | SegmentDone
     | GuessDone
     | QueueDone
     | TrainDone
+    | RoundsDone
+    | LedgerDone
+    | ReadingsDone
     | EvaluateDone
     | ExportDone
     | RecoverDone
@@ -436,12 +458,16 @@ RESULTS: tuple[type[Done], ...] = (
     InfoDone,
     NewDone,
     AddDone,
+    ImportDone,
     RelocateDone,
     TissueDone,
     SegmentDone,
     GuessDone,
     QueueDone,
     TrainDone,
+    RoundsDone,
+    LedgerDone,
+    ReadingsDone,
     EvaluateDone,
     ExportDone,
     RecoverDone,

@@ -5,10 +5,13 @@ import sqlite3
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from unisemalign.cli.app import app
 from unisemalign.errors import DataError, ProjectError
 from unisemalign.geometry import Rect
 from unisemalign.project import LabelEdit, Origin, Project, RegionState
+from unisemalign.protocol import read_event
 
 RECT = Rect(0, 0, 20, 10)
 
@@ -111,3 +114,21 @@ def test_edits_of_nobody_have_no_person(project, tmp_path):
     project.person = "A. First"
     project.accept("a", [edit], action="accept")
     assert list(project.edit_persons().values()) == ["A. First"]
+
+
+def test_the_verb_says_who_agrees(project, region):
+    line = ["readings", str(project.root)]
+    assert "Nothing was sent" in CliRunner().invoke(app, line).output
+    first = project.send_to_reader(region.id, "B. Second")
+    values = project.labels("a").read(RECT)
+    values[15:] = 2
+    project.answer_reading(first.id, values)
+    project.send_to_reader(region.id, "C. Third")
+    said = CliRunner().invoke(app, line).output.splitlines()
+    assert said == [
+        f"a, region {region.id}: B. Second, sent by A. First: 50.0 % agree.",
+        f"a, region {region.id}: C. Third, sent by A. First: waits.",
+        "Agreement: 50.0 % of the pixels, mean of 1 regions.",
+    ]
+    done = read_event(CliRunner().invoke(app, [*line, "--json"]).output.strip())
+    assert [each.agreement for each in done.readings] == [0.5, None]

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ from unisemalign.metrics import SCORE_NAMES, Scores
 from unisemalign.project import Project
 from unisemalign.protocol.events import KINDS
 from unisemalign.protocol.requests import REQUESTS
-from unisemalign.protocol.results import RESULTS
+from unisemalign.protocol.results import RESULTS, AnyDone, Done
 from unisemalign.runtime.files import write_json
 
 _NAME = re.compile(r"\w+\.\w+|\.locks")
@@ -118,8 +119,14 @@ def test_every_kind_and_every_verb_has_a_model_of_its_own():
     assert sorted({*kinds, "done"}) == sorted([*kinds, "done"])
     verbs = [kind.model_fields["verb"].default for kind in RESULTS]
     assert len(set(verbs)) == len(verbs)
+    assert set(RESULTS) == set(_below(Done)) - {Done}
+    assert set(get_args(get_args(AnyDone)[0])) == set(RESULTS)  # each can be read again
     assert {"segment", "guess", "queue"} <= set(verbs) & set(REQUESTS)
     assert {kind.model_fields["verb"].default for kind in REQUESTS.values()} == set(REQUESTS)
+
+
+def _below(model):
+    return [model, *(found for each in model.__subclasses__() for found in _below(each))]
 
 
 def test_every_field_of_a_request_says_what_it_needs():

@@ -1,4 +1,4 @@
-"""``rounds`` and ``ledger``: which model is in use, what changed, and what it cost."""
+"""``rounds``, ``ledger``, ``readings``: models and what changed, what it cost, who agrees."""
 
 from __future__ import annotations
 
@@ -153,3 +153,36 @@ def _dice(each: ListedRound) -> str:
     interval = each.mdice_interval
     inside = "" if interval is None else f" ({percent(interval[0])}…{percent(interval[1])})"
     return f"Dice {percent(each.mdice)}{inside}"
+
+
+def readings(project: ProjectPath, as_json: AsJson = False) -> None:
+    """List what was sent to second readers, and how far they agree with the first ones."""
+    with errors_as_sentences(as_json):
+        from unisemalign.protocol import ReadingRow, ReadingsDone
+
+        with open_project(project) as opened:
+            slides = {region.id: region.slide for region in opened.regions()}
+            found = tuple(
+                ReadingRow(
+                    slide=slides.get(each.region_id, ""),
+                    region=each.region_id,
+                    sent_by=each.sent_by,
+                    reader=each.reader,
+                    answered=each.answered,
+                    agreement=each.agreement if each.answered else None,
+                )
+                for each in opened.second_readings()
+            )
+        if as_json:
+            return say_done(ReadingsDone(readings=found))
+        for each in found:
+            agreed = "waits" if each.agreement is None else f"{100 * each.agreement:.1f} % agree"
+            say(f"{each.slide}, region {each.region}: {each.reader}, sent by "
+                f"{each.sent_by or 'nobody named'}: {agreed}.")  # fmt: skip
+        answered = [each.agreement for each in found if each.agreement is not None]
+        if answered:
+            mean = 100 * sum(answered) / len(answered)
+            say(f"Agreement: {mean:.1f} % of the pixels, mean of {len(answered)} regions.")
+        elif not found:
+            say("Nothing was sent to a second reader: press Accept and send… in the dock.")
+    return None
