@@ -48,9 +48,9 @@ from viewer import has_display, photograph, show_project
 from unisemalign.project import Region
 
 MARK = ".unisemalign-demo"
-STEP_S, SEGMENTING_S, AFTERWARDS_S = 0.55, 25.0, 30.0
+STEP_S, SEGMENTING_S, AFTERWARDS_S = 1.2, 25.0, 30.0
 """Seconds of a training step; of segmenting and scoring after a round; of the pictures at the end:
-on two cores of 2.x GHz, one of them at work for somebody else (docs/experiments.md)."""
+on two cores, one of them at work for somebody else (docs/experiments.md)."""
 
 
 def run_demo(plan: Plan) -> dict[str, Any]:

@@ -1,3 +1,8 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +16,8 @@ from unisemalign.settings import (
     read_settings,
     write_settings,
 )
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_default_is_recommended_unisemalign():
@@ -77,3 +84,11 @@ def test_a_round_without_its_settings_is_told(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(SettingsError, match="needs every setting of its round|not valid TOML"):
         read_settings(path)
+
+
+def test_figures_of_the_methods_are_those_of_the_kept_runs():
+    done = subprocess.run([sys.executable, ROOT / "tools" / "method_figures.py", "--check"])
+    assert done.returncode == 0, "python tools/method_figures.py"
+    for name, known in METHODS.items():
+        assert re.search(r"GlaS \(colon glands\) \d\d\.\d", known.measured), name
+        assert known.explained == f"{known.sentence} {known.measured}"

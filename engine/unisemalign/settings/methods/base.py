@@ -23,13 +23,10 @@ class MethodSettings(SettingsModel):
     unlabelled_weights
         The settings that weigh unlabelled tissue. With all of them at 0 the method is its labelled
         losses alone: the contract test of the methods holds that.
-    measured
-        What it reached where all methods were compared alike (docs/experiments.md), in a sentence.
     """
 
     network: ClassVar[str] = "plain"
     unlabelled_weights: ClassVar[tuple[str, ...]] = ()
-    measured: ClassVar[str] = ""
 
     name: str = ""
     temperature: Annotated[float, Gt(0.0), Le(10.0)] = Field(

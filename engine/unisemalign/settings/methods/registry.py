@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
 
 from unisemalign.settings.methods.base import MethodSettings
 from unisemalign.settings.methods.corrmatch import CorrMatchSettings
@@ -42,9 +46,29 @@ class KnownMethod:
         return (self.settings.__doc__ or "").strip().partition("\n")[0]
 
     @property
+    def measured(self) -> str:
+        """What it reached where all methods were compared alike, in a sentence; "" if it was not.
+
+        From ``measured.json``, which ``tools/method_figures.py`` writes out of the kept scores.
+        """
+        kept = _read_measured()
+        sets = kept["mdice"].get(self.settings.model_fields["name"].default, {})
+        if not sets:
+            return ""
+        listed = "; ".join(f"{kept['titles'][name]} {value}" for name, value in sets.items())
+        return f"Held-out mDice after {kept['steps']} steps, all methods alike: {listed}."
+
+    @property
     def explained(self) -> str:
         """What it does, and what it reached where all methods were compared, in two sentences."""
-        return f"{self.sentence} {self.settings.measured}".strip()
+        return f"{self.sentence} {self.measured}".strip()
+
+
+@cache
+def _read_measured() -> dict[str, Any]:
+    text = files("unisemalign.settings.methods").joinpath("measured.json").read_text("utf-8")
+    kept: dict[str, Any] = json.loads(text)
+    return kept
 
 
 METHODS: dict[str, KnownMethod] = {}
