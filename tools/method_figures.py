@@ -2,8 +2,9 @@
 
     python tools/method_figures.py [--check]
 
-Reads ``benchmarks/methods/SET/RUN/scores.json`` (of `unisemalign benchmark table`) and writes ``engine/unisemalign/settings/methods/measured.json``, which the dock's sentence on a
-method and `benchmark`'s page read. ``--check`` writes nothing and fails where the file is another.
+Reads ``benchmarks/methods/SET/RUN/scores.json`` (of `unisemalign benchmark table`) and writes
+``engine/unisemalign/settings/methods/measured.json``, which the dock's sentence on a method reads.
+``--check`` writes nothing and fails where the file is another.
 """
 
 from __future__ import annotations
