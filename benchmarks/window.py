@@ -11,6 +11,10 @@ while segmenting the 99th within 50 ms of idle's; painting is compared with napa
 dock and a project's slide on show, each in a process of its own, the median of `--starts`. Budget:
 3 s more.
 
+`acts_ms`: a project of 100 slides and 300 regions opened, and the longest time the window answered
+nothing meanwhile (budget 100 ms); from the press of the mouse to the brush's mark; from
+Accept-and-next to the next region under the brush (`acts.py`).
+
 Needs a display, or a virtual one, whose software drawing takes a core's time of its own:
 
     xvfb-run -a -s "-screen 0 1600x1100x24" python benchmarks/window.py [--seconds 15] [--json]
@@ -31,6 +35,7 @@ from typing import Any
 
 import napari
 import numpy as np
+from acts import make_large_project, measure_acts
 from drawn import make_project
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtTest import QTest
@@ -233,11 +238,17 @@ def main() -> None:
         root = make_project(Path(name), SIZE_PX, REGION_PX)
         report: dict[str, Any] = {"start_s": measure_start(root, given.starts)}
         alone = measure_napari(root, given.seconds)
+        viewer, dock = open_window(root)
+        if dock is None:
+            raise SystemExit("No dock.")
+        report |= {"acts_ms": measure_acts(viewer, dock, make_large_project(Path(name)))}
+        viewer.close()
         report |= {"lag_ms": {"painting in napari": alone, **measure_lag(root, given.seconds)}}
     if given.json:
         print(json.dumps(report))
         return
     print(f"start                      {report['start_s']} s")
+    print(f"acts                       {report['acts_ms']} ms")
     for part, found in report["lag_ms"].items():
         print(f"{part:26} {found}")
 

@@ -157,7 +157,10 @@ class ProjectRecords:
     def labelled_values(self) -> frozenset[int]:
         """Return the label values that occur on training slides."""
         found: set[int] = set()
+        classes = len(self._project.info.classes)
         for record in self.slides():
+            if len(found) == classes:  # of many slides, few have to be read
+                break
             if record.split is Split.TRAIN:
                 found |= self._values_of(record.name)
         return frozenset(found)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from psygnal import Signal
@@ -234,6 +235,18 @@ class SessionState:
                 self._tell(Change.SLIDES)  # its file is gone: the list says so
                 raise
         return self._open_slides[name]
+
+    @contextmanager
+    def borrowed_slide(self, name: str) -> Iterator[SpacedSlide]:
+        """Lend a slide for as long as the block runs; one that was not open is closed again."""
+        if name in self._open_slides:
+            yield self._open_slides[name]
+            return
+        slide = self._writable().open_slide(name)
+        try:
+            yield slide
+        finally:
+            slide.slide.close()
 
     def queue(self) -> list[Region]:
         """Return the regions to look at: begun ones first, then the model's doubts, worst first.

@@ -25,9 +25,9 @@ def draw_thumbnail(session: Session, region: Region) -> NDArray[np.uint8] | None
         return None
     factor = max(1.0, max(region.rect.shape) / SIDE_PX)
     try:
-        slide = session.spaced_slide(region.slide)
-        coarse = SpacedSlide(slide.slide, slide.spacing_um * factor)
-        tissue = coarse.read(region.rect.scaled(1 / factor), [])
+        with session.borrowed_slide(region.slide) as slide:
+            coarse = SpacedSlide(slide.slide, slide.spacing_um * factor)
+            tissue = coarse.read(region.rect.scaled(1 / factor), [])
         store = session.prediction(region.slide)
         classes = None if store is None else store.read(region.rect, "class")
     except UnisemalignError:

@@ -51,6 +51,8 @@ class FilmStripWidget(QListWidget):
         self.setHorizontalScrollMode(QListView.ScrollMode.ScrollPerPixel)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setFixedHeight(_CELL.height() + 22)
+        bar = self.horizontalScrollBar()
+        bar.valueChanged.connect(lambda _value: self._soon.start(_BETWEEN_MS))
 
     def show_items(self, items: tuple[QueueItem, ...]) -> None:
         """Show these regions; pictures come one after the other."""
@@ -74,12 +76,13 @@ class FilmStripWidget(QListWidget):
         self._soon.start(_BETWEEN_MS)
 
     def _draw_next(self) -> None:
-        """Draw the first picture that is missing, and come back for the next."""
+        """Draw the first picture in sight that is missing, and come back for the next."""
         if not isalive(self):
             return
+        seen = self.viewport().rect()
         for place, each in enumerate(self._shown or ()):
             key = (each.region_id, each.round)
-            if key in self._icons:
+            if key in self._icons or not self.visualItemRect(self.item(place)).intersects(seen):
                 continue
             pixels = self._draw(each.region_id)
             self._icons[key] = _blank() if pixels is None else _icon(pixels)

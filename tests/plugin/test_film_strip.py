@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from qtpy.QtCore import QSize, Qt
@@ -132,11 +134,20 @@ def test_what_the_model_is_sure_of_is_accepted_at_once_and_taken_back(strip) -> 
     assert len(session.project.regions(state=RegionState.ACCEPTED)) == 2
 
 
-def test_a_moved_slide_has_no_picture_and_nothing_stumbles(strip, tmp_path, qtbot) -> None:
+def test_a_moved_slide_has_no_picture_and_nothing_stumbles(strip, tmp_path, monkeypatch) -> None:
     session = strip.controller.session
     region = session.queue()[0]
-    path = session.project.slide(region.slide).path
-    opened = session._open_slides.pop(region.slide)
-    opened.slide.close()
-    path.rename(path.with_suffix(".gone"))
+    kept = session._open_slides.pop(region.slide)
+    gone = replace(session.project.slide(region.slide), path=tmp_path / "gone.tif")
+    monkeypatch.setattr(session.project, "slide", lambda _name: gone)
     assert draw_thumbnail(session, region) is None
+    session._open_slides[region.slide] = kept
+
+
+def test_a_picture_opens_no_slide_for_good(strip) -> None:
+    session = strip.controller.session
+    region = session.queue()[0]
+    kept = session._open_slides.pop(region.slide)
+    assert draw_thumbnail(session, region) is not None
+    assert region.slide not in session._open_slides
+    session._open_slides[region.slide] = kept
