@@ -56,6 +56,11 @@ class Opener:
         project = self._session.project
         return project is not None and project.info.classes == tuple(classes)
 
+    def merge_classes(self, value: int, into: int) -> None:
+        """Make every label of one class one of another."""
+        with self._errors.reporting("open"):
+            self._session.merge_classes(value, into)
+
     def show_slide(self, name: str) -> None:
         """Show a slide of the project; deleted layers of the one on show come back."""
         with self._errors.reporting("open"):

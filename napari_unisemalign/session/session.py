@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from napari_unisemalign.session.acts import ClassesAct, History
+from napari_unisemalign.session.acts import ClassesAct, History, LabelAct
 from napari_unisemalign.session.change import Change
 from napari_unisemalign.session.curve import Curve
 from napari_unisemalign.session.drafts import Drafts
@@ -14,7 +14,15 @@ from napari_unisemalign.session.records import ProjectRecords
 from napari_unisemalign.session.remarks import Remarks
 from napari_unisemalign.session.session_acts import SessionActs
 from unisemalign.errors import UnisemalignError
-from unisemalign.project import ClassInfo, Project, Region, RegionState, SlideRecord, Split
+from unisemalign.project import (
+    ClassInfo,
+    Project,
+    Region,
+    RegionState,
+    SlideRecord,
+    Split,
+    merge_classes,
+)
 
 
 class Session(SessionActs):
@@ -151,6 +159,24 @@ class Session(SessionActs):
             if edit is not None:
                 self.open_region(edit.region.id)
         self.refresh_area()
+
+    def merge_classes(self, value: int, into: int) -> None:
+        """Make every label of one class one of another; it can be taken back as a whole.
+
+        Strokes that are not accepted yet keep the class they were painted with.
+        """
+        project, edit = self._writable(), self.edit
+        self.close_region()
+        try:
+            slides = merge_classes(project, value, into)
+        finally:
+            self._tell(Change.LABELS | Change.REGIONS)
+            self.labels_changed.emit()
+            if edit is not None:
+                self.open_region(edit.region.id)
+        if slides:
+            act = LabelAct("merge classes", self._undo_labels, self._redo_labels, times=slides)
+            self._history.add(act)
 
     # -- slides -------------------------------------------------------------------------------
 

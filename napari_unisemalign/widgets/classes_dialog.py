@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qtpy.QtWidgets import QDialog, QDialogButtonBox, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QDialogButtonBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_unisemalign.widgets.class_row import ClassRowWidget
 from napari_unisemalign.widgets.colors import ERROR
@@ -35,6 +44,12 @@ class ClassesDialog(QDialog):
         self.add = QPushButton("Add a class")
         self.add.setAutoDefault(False)
         self.add.clicked.connect(lambda: self.add_class("", self._free_color()))
+        self.merged, self.into = QComboBox(), QComboBox()
+        self.merged.addItem("merge no class")
+        self.merged.addItems([each.name for each in classes])
+        self.into.addItems([each.name for each in classes])
+        self.merged.setToolTip("Every label of this class becomes one of the other. Undo helps.")
+        self.into.setToolTip("The class that takes them.")
         self.problem = SentenceWidget(color=ERROR)
         self.buttons = QDialogButtonBox(
             QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
@@ -50,6 +65,12 @@ class ClassesDialog(QDialog):
         outer.addWidget(note)
         outer.addLayout(self._class_rows)
         outer.addWidget(self.add)
+        merging = QHBoxLayout()
+        merging.addWidget(QLabel("Merge"))
+        merging.addWidget(self.merged, 1)
+        merging.addWidget(QLabel("into"))
+        merging.addWidget(self.into, 1)
+        outer.addLayout(merging)
         outer.addWidget(self.problem)
         outer.addWidget(self.buttons)
         for each in classes:
@@ -75,6 +96,11 @@ class ClassesDialog(QDialog):
             elif name:
                 found.append(ClassInfo(name=name, color=row.color, words=(name,)))
         return found
+
+    def merge(self) -> tuple[int, int] | None:
+        """Return the label values of the class to merge and of the one that takes it."""
+        value = self.merged.currentIndex()
+        return (value, self.into.currentIndex() + 1) if value > 0 else None
 
     def _free_color(self) -> str:
         used = [row.color for row in self.rows]
@@ -105,5 +131,7 @@ class ClassesDialog(QDialog):
             self.problem.say("A class has no name. Give it one, or press Cancel.")
         elif len(set(named)) < len(named):
             self.problem.say("Two classes have the same name. Give each its own.")
+        elif self.merge() is not None and len(set(self.merge() or ())) == 1:
+            self.problem.say("A class cannot be merged into itself. Choose another one.")
         else:
             self.accept()

@@ -206,6 +206,8 @@ class OpenWidget(SectionWidget):
         # What was typed is kept until it is taken or given up.
         while dialog.exec():
             if self.controller.opener.set_classes(dialog.classes()):
+                if (merge := dialog.merge()) is not None:
+                    self.controller.opener.merge_classes(*merge)
                 break
             dialog.problem.say(self.error.text())
         dialog.deleteLater()

@@ -10,7 +10,8 @@ from qtpy.QtWidgets import QApplication, QDialogButtonBox
 
 from napari_unisemalign.canvas.overlays import EDITING, PREDICTION
 from napari_unisemalign.widgets.classes_dialog import ClassesDialog
-from unisemalign.project import Project
+from unisemalign.geometry import Rect
+from unisemalign.project import LabelEdit, Origin, Project
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -147,3 +148,40 @@ def test_the_engine_learns_of_new_classes(painting, qtbot) -> None:
     info = controller.session.project.info.classes
     controller.opener.set_classes([info[0].changed(name="other", color=info[0].color), *info[1:]])
     qtbot.waitUntil(lambda: server.ready and server._process is not first)
+
+
+def test_a_class_is_merged_into_another_and_taken_back(dock, qtbot) -> None:
+    session = dock.controller.session
+    project = session.project
+    rects = [Rect(0, 0, 64, 64), Rect(600, 0, 64, 64)]  # chunks of their own
+    for rect, value in zip(rects, (1, 2), strict=True):
+        values = np.full(rect.shape, value, np.uint8)
+        edit = LabelEdit(rect, values, Origin.DRAWN, regions=(rect,))
+        project.accept(session.slide, [edit], action="accept")
+    session.rounds_changed()
+    names = project.info.class_names
+
+    def choose(dialog) -> None:
+        for box, name in ((dialog.merged, names[1]), (dialog.into, names[0])):
+            box.setFocus()
+            QTest.keyClicks(box, name)
+            assert box.currentText() == name
+
+    assert _in_dialog(dock, choose) == []
+    labels = project.labels(session.slide)
+    assert (labels.read(rects[1]) == 1).all()
+    assert (labels.read_origin(rects[1]) == Origin.DRAWN).all()
+    assert project.info.class_names == names
+    assert dock.review.undo.text() == "Undo merge classes"
+    QTest.mouseClick(dock.review.undo, LEFT)
+    dock.render_now()
+    assert (labels.read(rects[0]) == 1).all()
+    assert (labels.read(rects[1]) == 2).all()
+
+
+def test_a_class_is_not_merged_into_itself(dock) -> None:
+    def choose(dialog) -> None:
+        dialog.merged.setFocus()
+        QTest.keyClicks(dialog.merged, dialog.into.currentText())
+
+    assert "into itself" in _in_dialog(dock, choose)[0]

@@ -5,6 +5,7 @@ from unisemalign.project.edits import LabelEdit
 from unisemalign.project.first_guess import NO_CLASS, FirstGuess, GuessNote
 from unisemalign.project.info import ClassInfo, ProjectInfo
 from unisemalign.project.labels import LabelStore
+from unisemalign.project.merging import merge_classes
 from unisemalign.project.names import safe_name
 from unisemalign.project.predictions import PredictionStore
 from unisemalign.project.project import Project
@@ -45,5 +46,6 @@ __all__ = [
     "TissueChange",
     "TissueStore",
     "corrected",
+    "merge_classes",
     "safe_name",
 ]
