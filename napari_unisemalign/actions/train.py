@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, Signal
@@ -18,11 +19,15 @@ from napari_unisemalign.session.change import Change
 from napari_unisemalign.session.curve import Curve, grown_curve
 from napari_unisemalign.session.dock_state import resolve_state
 from napari_unisemalign.session.next_step import accepted_since
+from napari_unisemalign.session.permissions import NEED_PROJECT
 from napari_unisemalign.session.progress import TrainingProgress
 from napari_unisemalign.session.session import Session
 from napari_unisemalign.session.training_choice import TrainingChoice
 from unisemalign.errors import ProjectError
 from unisemalign.runtime import read_log
+
+if TYPE_CHECKING:
+    from unisemalign.exchange import LedgerLine
 
 REGIONS_FOR_A_ROUND = 10
 """Newly accepted regions after which a round starts by itself, where a person asked for that."""
@@ -71,6 +76,24 @@ class Trainer(QObject):
             self._start(self.choice.options())
             if self._session.project is not None:
                 remember_choice(self.choice, self._session.project.root)
+
+    def read_ledger(self) -> list[LedgerLine]:
+        """Return what each round cost and brought; nothing where it cannot be read."""
+        lines: list[LedgerLine] = []
+        with self._errors.reporting("train"):
+            if self._session.project is None:
+                raise ProjectError(NEED_PROJECT)
+            from unisemalign.exchange import read_ledger
+
+            lines += read_ledger(self._session.project)
+        return lines
+
+    def save_ledger(self, path: Path, lines: Sequence[LedgerLine]) -> None:
+        """Write the ledger as CSV."""
+        with self._errors.reporting("train"):
+            from unisemalign.exchange import write_ledger
+
+            write_ledger(path, lines)
 
     def set_starts_by_itself(self, on: bool) -> None:
         """Start a round whenever enough regions are new, or no longer."""

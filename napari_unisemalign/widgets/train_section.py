@@ -26,6 +26,7 @@ from napari_unisemalign.session.permissions import Permission
 from napari_unisemalign.widgets.buttons import ActionButton
 from napari_unisemalign.widgets.curve_plot import CurveWidget
 from napari_unisemalign.widgets.durations import duration
+from napari_unisemalign.widgets.ledger_dialog import LedgerDialog
 from napari_unisemalign.widgets.section import SectionWidget
 from napari_unisemalign.widgets.sentence import SentenceWidget
 from napari_unisemalign.widgets.settings_form import SettingsForm
@@ -70,6 +71,10 @@ class TrainWidget(SectionWidget):
         self.compare = ActionButton("What changed", self._on_compare)
         self.compare.setCheckable(True)
         self.use = ActionButton("Use", self._on_use)
+        self.ledger = ActionButton("Ledger…", self._on_ledger)
+        self.ledger.setToolTip(
+            "Minutes, regions and pixels you gave, beside the Dice of each round."
+        )
         self.changed = SentenceWidget(dim=True)
         self._rounds_shown: tuple[RoundItem, ...] | None = None
         self._prepare_table()
@@ -83,7 +88,7 @@ class TrainWidget(SectionWidget):
         self.rows.addWidget(self.fold)
         self.rows.addWidget(self.settings)
         self.rows.addWidget(self.table)
-        self.add_row(self.show_round, self.compare, self.use)
+        self.add_row(self.show_round, self.compare, self.use, self.ledger)
         self.rows.addWidget(self.changed)
         self.rows.addWidget(self.measure)
         self._on_fold(False)
@@ -103,6 +108,11 @@ class TrainWidget(SectionWidget):
                 rows.addRow(self.method_note)
         self.form.method.changed.connect(self._say_method)
         self._say_method()
+
+    def _on_ledger(self) -> None:
+        lines = self.controller.trainer.read_ledger()
+        if lines:
+            LedgerDialog(lines, self.controller.trainer.save_ledger, self).exec()
 
     def _say_method(self) -> None:
         self.method_note.say(METHODS[str(self.form.method.value)].explained)
@@ -176,7 +186,7 @@ class TrainWidget(SectionWidget):
     def _follow_chosen(self) -> None:
         chosen = self._chosen()
         buttons = (self.show_round, self.compare, self.use)
-        for button in buttons:
+        for button in (*buttons, self.ledger):
             button.setVisible(bool(self._rounds_shown))
         if chosen is None:
             for button in buttons:

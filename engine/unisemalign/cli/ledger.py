@@ -1,27 +1,14 @@
-"""The ledger of a project as a file: CSV, or a page with its curves."""
+"""The ledger of a project as a page with its curves."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
-from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
 
 from unisemalign.benchmark.curve import draw_curves
 from unisemalign.benchmark.page import fill_page, html_table, write_page
-from unisemalign.exchange import LedgerLine, ledger_csv
-from unisemalign.runtime.results import writing_results
-
-
-def write_csv(path: Path, lines: Sequence[LedgerLine]) -> None:
-    """Write the ledger as CSV; :class:`DataError` where something else lies there."""
-    note = {"version": version("napari-unisemalign"), "created": date.today().isoformat()}
-    with (
-        writing_results(path.parent, [path.name]) as results,
-        results.replaced(path.name, note) as part,
-    ):
-        part.write_text(ledger_csv(lines), encoding="utf-8")
+from unisemalign.exchange import LedgerLine
 
 
 def write_ledger_page(path: Path, project: str, lines: Sequence[LedgerLine]) -> None:

@@ -7,7 +7,7 @@ from unisemalign.exchange.changes import Changes, count_changes
 from unisemalign.exchange.exporting import Format, export_labels, plan_export
 from unisemalign.exchange.geojson import geojson_classes, import_geojson
 from unisemalign.exchange.importing import check_labels, import_labels, is_mask
-from unisemalign.exchange.ledger import LedgerLine, ledger_csv, read_ledger
+from unisemalign.exchange.ledger import LedgerLine, ledger_csv, read_ledger, write_ledger
 from unisemalign.exchange.masks import (
     MaskConvention,
     check_mask,
@@ -49,4 +49,5 @@ __all__ = [
     "planned_sentence",
     "read_captions",
     "read_ledger",
+    "write_ledger",
 ]

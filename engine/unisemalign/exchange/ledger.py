@@ -6,9 +6,13 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
 from itertools import pairwise
+from pathlib import Path
 
 from unisemalign.project import FIRST_ROUND, JournalEntry, Project, Round
+from unisemalign.runtime.results import writing_results
 
 BREAK_S = 300.0
 """A pause longer than this between two acts is no work on the labels: it is not counted."""
@@ -66,6 +70,16 @@ def read_ledger(project: Project) -> list[LedgerLine]:
         begun = each.created
     since = _line(project, acts, begun, float("inf"), None)
     return [*lines, since] if since.minutes or since.regions or since.pixels else lines
+
+
+def write_ledger(path: Path, lines: Sequence[LedgerLine]) -> None:
+    """Write the ledger as CSV; :class:`DataError` where something else lies there."""
+    note = {"version": version("napari-unisemalign"), "created": date.today().isoformat()}
+    with (
+        writing_results(path.parent, [path.name]) as results,
+        results.replaced(path.name, note) as part,
+    ):
+        part.write_text(ledger_csv(lines), encoding="utf-8")
 
 
 def ledger_csv(lines: Sequence[LedgerLine]) -> str:

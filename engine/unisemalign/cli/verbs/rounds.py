@@ -74,10 +74,11 @@ def ledger(
             lines = read_ledger(opened)
             name = opened.root.name
         if csv is not None or page is not None:
-            from unisemalign.cli.ledger import write_csv, write_ledger_page
+            from unisemalign.cli.ledger import write_ledger_page
+            from unisemalign.exchange import write_ledger
 
             if csv is not None:
-                write_csv(csv, lines)
+                write_ledger(csv, lines)
             if page is not None:
                 write_ledger_page(page, name, lines)
         if as_json:
