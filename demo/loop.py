@@ -33,6 +33,7 @@ from unisemalign.project import LabelEdit, Origin, Project, Region, RegionState,
 from unisemalign.protocol import Done, Event, Failed, Progress, ProjectLayout, Step, read_event
 from unisemalign.runtime import read_log
 
+
 def say(text: str = "") -> None:
     """Print a line at once."""
     sys.stdout.write(text + "\n")

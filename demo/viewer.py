@@ -13,6 +13,7 @@ from loop import say
 from PIL import Image
 from tissue import DRAWN, HERE, Plan
 
+
 def has_display() -> bool:
     """Whether a window can be shown to a person."""
     if sys.platform in {"win32", "darwin"}:
