@@ -64,7 +64,7 @@ class WeightsError(UnisemalignError):
 
 
 class TrainingError(UnisemalignError):
-    """A round cannot go on: its numbers have left the realm of numbers."""
+    """A round cannot go on: its loss became NaN or infinite."""
 
 
 class MessageError(UnisemalignError):

@@ -25,6 +25,9 @@ UNDO_SENTENCES = {
     "import": "Take back the labels that were imported last.",
     "use round": "Use the round of before again.",
     "class edit": "Take back the last change of the classes.",
+    "accept sure": "Take back the regions that were accepted at once.",
+    "second reading": "Take back the second reader's corrections; the agreement stays.",
+    "merge classes": "Take the merged class out again.",
 }
 REDO_SENTENCES = {
     "accept": "Accept again what was taken back.",
@@ -33,6 +36,9 @@ REDO_SENTENCES = {
     "import": "Import again the labels that were taken back.",
     "use round": "Use the other round again.",
     "class edit": "Change the classes again.",
+    "accept sure": "Accept these regions at once again.",
+    "second reading": "Make the second reader's corrections again.",
+    "merge classes": "Merge the classes again.",
 }
 
 
@@ -109,7 +115,9 @@ def resolve_permissions(
         train=_train_permission(session),
         resume=_resume_permission(session, trained),
         export=_export_permission(session),
-        import_labels=_on_slide(session, "Read this slide's labels from a mask or GeoJSON file."),
+        import_labels=_on_slide(
+            session, "Read this slide's labels from a mask, GeoJSON, ImageScope or ASAP file."
+        ),
         edit_classes=_classes_permission(session),
     )
 
@@ -120,7 +128,9 @@ def _segment_all_permission(session: Session, newest: Round | None) -> Permissio
     if segmentation_occupies(session):
         return Permission(False, "A segmentation runs. Wait for it, or press Cancel.")
     if newest is None:
-        return Permission(False, "All slides need a trained model, there is none yet. Press Train.")
+        return Permission(
+            False, "All slides need a trained model, found none. Press Start in Train."
+        )
     if not session.records.slides():
         return Permission(False, NEED_SLIDE)
     return Permission(

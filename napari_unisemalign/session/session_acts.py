@@ -12,11 +12,12 @@ from unisemalign.errors import DataError, ProjectError
 from unisemalign.project import JournalEntry, LabelEdit, Origin, Region, RegionState, Split
 from unisemalign.project.names import check_person
 
-SURE_SHARE = 0.9
-SURE_CONFIDENCE = round(255 * SURE_SHARE)
-"""From which on a pixel counts as sure, of 255."""
-SURE = 0.98
-"""Share of a region's pixels that must be sure."""
+SURE_CONFIDENCE = 0.9
+"""From which on a pixel counts as sure."""
+SURE_PIXEL_SHARE = 0.98
+"""Share of a region's predicted pixels that must be sure."""
+LEAST_PREDICTED = 0.5
+"""Share of a region that must be predicted; the rest is glass."""
 
 
 class SessionActs(SessionRegions):
@@ -91,8 +92,8 @@ class SessionActs(SessionRegions):
     def sure_regions(self) -> list[Region]:
         """Return regions to look at in which the model doubts hardly a pixel, none overlapping.
 
-        Not begun, predicted in every pixel of tissue, :data:`SURE` of those at
-        :data:`SURE_CONFIDENCE` or above.
+        Not begun; :data:`LEAST_PREDICTED` of their pixels predicted, and :data:`SURE_PIXEL_SHARE`
+        of those at :data:`SURE_CONFIDENCE` or above.
         """
         found: list[Region] = []
         for region in self.queue():
@@ -115,8 +116,10 @@ class SessionActs(SessionRegions):
             store = self.prediction(region.slide)
             confidence = None if store is None else store.read(region.rect, "confidence")
             there = np.zeros(0, np.uint8) if confidence is None else confidence[confidence > 0]
-            enough = there.size >= region.rect.area / 2  # the rest is glass
-            self._sure[key] = bool(enough and (there >= SURE_CONFIDENCE).mean() >= SURE)
+            enough = there.size >= LEAST_PREDICTED * region.rect.area
+            self._sure[key] = bool(
+                enough and (there >= 255 * SURE_CONFIDENCE).mean() >= SURE_PIXEL_SHARE
+            )
         return self._sure[key]
 
     def accept_sure(self) -> int:
@@ -127,8 +130,9 @@ class SessionActs(SessionRegions):
         project, regions = self._writable(), self.sure_regions()
         if not regions:
             raise ProjectError(
-                f"No region of the list needs so little: the model must be {100 * SURE_SHARE:.0f} "
-                f"% sure of {100 * SURE:.0f} % of its pixels. Look at them one by one with Next."
+                f"Accepting at once needs a region where the model is "
+                f"{100 * SURE_CONFIDENCE:.0f} % sure of {100 * SURE_PIXEL_SHARE:.0f} % of the "
+                f"predicted pixels, found none in the list. Look at them one by one with Next region (N)."
             )
         slides = list(dict.fromkeys(region.slide for region in regions))
         for name in slides:

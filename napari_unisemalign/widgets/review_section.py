@@ -25,7 +25,7 @@ from napari_unisemalign.actions.persons import own_name
 from napari_unisemalign.actions.review import FIRST_SIDE_PX
 from napari_unisemalign.canvas.tidying import TIDYING
 from napari_unisemalign.session.dock_state import DockState
-from napari_unisemalign.session.session_acts import SURE, SURE_SHARE
+from napari_unisemalign.session.session_acts import SURE_CONFIDENCE, SURE_PIXEL_SHARE
 from napari_unisemalign.session.thumbnails import draw_thumbnail
 from napari_unisemalign.widgets.buttons import ActionButton, button_row
 from napari_unisemalign.widgets.class_buttons import ClassButtonsWidget
@@ -193,8 +193,8 @@ class ReviewWidget(SectionWidget):
         self.sure.setText(f"Accept {state.sure} sure of {len(state.queue)}")
         self.sure.setToolTip(
             f"Accept the prediction in the {state.sure} regions of this list in which the model is "
-            f"{100 * SURE_SHARE:.0f} % sure of {100 * SURE:.0f} % of the pixels or more. Undo "
-            f"takes all of them back."
+            f"{100 * SURE_CONFIDENCE:.0f} % sure of {100 * SURE_PIXEL_SHARE:.0f} % of the "
+            f"predicted pixels or more. Undo takes all of them back."
         )
 
     def _on_send(self) -> None:

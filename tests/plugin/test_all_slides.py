@@ -104,4 +104,4 @@ def test_cancel_stops_them_all_though_the_slide_is_done_first(three, qtbot, monk
 def test_without_a_model_the_button_says_so(dock) -> None:
     dock.render_now()
     assert not dock.segment.all.isEnabled()
-    assert "Press Train" in dock.segment.all.toolTip()
+    assert "Press Start in Train" in dock.segment.all.toolTip()

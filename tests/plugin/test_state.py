@@ -168,3 +168,20 @@ def test_a_project_without_slides(tmp_path) -> None:
     session.open(tmp_path / "p")
     assert "Press Open slide…" in resolve_state(session).next_step
     session.close()
+
+
+def test_every_act_has_a_sentence_on_both_ways() -> None:
+    """Each verb that the session gives an act, wherever it is written."""
+    import re
+    from pathlib import Path
+
+    import napari_unisemalign.session as room
+    from napari_unisemalign.session.permissions import REDO_SENTENCES, UNDO_SENTENCES
+
+    source = "\n".join(path.read_text("utf-8") for path in Path(room.__file__).parent.glob("*.py"))
+    given = (
+        r'(?:_label_act\(|LabelAct\(|RegionAct\(|action=|verb: str = |done = (?:-1, )?)"([a-z ]+)"'
+    )
+    verbs = set(re.findall(given, source)) | set(re.findall(r'before, done = -1, "(\w+)"', source))
+    assert {"accept", "accept sure", "second reading", "merge classes", "skip"} <= verbs
+    assert verbs <= UNDO_SENTENCES.keys() == REDO_SENTENCES.keys()

@@ -13,7 +13,7 @@ from unisemalign.settings import InferenceSettings
 from unisemalign.slides import SpacedSlide, TissueMask
 
 COARSEST = 2
-"""Working pixels across a pixel of the coarsest answer: beyond, the network is lost."""
+"""Working pixels across a pixel of the coarsest answer: accuracy collapses beyond."""
 
 
 def coarse_factor(downsample: float) -> int:

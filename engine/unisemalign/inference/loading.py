@@ -60,7 +60,7 @@ def load_predictor(
 
 
 def identify(network: bytes, settings: Settings, where: torch.device) -> str:
-    """Return what tells a network, used in this way, from any other: for :class:`Predictor`.
+    """Return a hash of weights and inference settings, for :class:`Predictor`.
 
     ``network`` holds, or stands for, all that was learned.
     """

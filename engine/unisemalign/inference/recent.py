@@ -1,4 +1,4 @@
-"""What the encoder said of the last windows: a head that learned on relabels a view without it."""
+"""In-memory cache of encoder features for recent windows."""
 
 from __future__ import annotations
 

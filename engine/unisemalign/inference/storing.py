@@ -62,7 +62,7 @@ class FinishedBands:
     model
         Who predicts now.
     mask_of
-        Returns what tells the tissue mask that a band's labels depend on. A band that was
+        Returns a digest of the tissue mask around a band. A band that was
         labelled under another one is not finished.
 
     Attributes

@@ -244,7 +244,8 @@ def _sentences(error: ValidationError, above: str = "") -> str:
         if item["type"] == "extra_forbidden":
             lines.append(f"Unknown setting '{place}'. See 'unisemalign info --settings'.")
         elif item["type"] == "value_error":
-            lines.append(f"{item['ctx']['error']}.".capitalize())
+            sentence = f"{item['ctx']['error']}."
+            lines.append(f"Setting '{place}': {sentence}" if place else sentence)
         else:
             wanted = item["msg"][0].lower() + item["msg"][1:]
             lines.append(f"Setting '{place}': {wanted}, found {item['input']!r}.")

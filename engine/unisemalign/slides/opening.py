@@ -171,8 +171,8 @@ def _tifffile_serves(path: Path, vendor: str) -> bool:
     """Tell whether tifffile reads a TIFF at least as well as OpenSlide, which knows it too.
 
     Of OME-TIFF and generic TIFF it knows more codecs. Aperio's JPEG and JPEG 2000 (RGB) tiles give
-    the same pixels five times as fast; empty tiles of coarser levels only OpenSlide fills from the
-    finer one.
+    the same pixels about four times as fast; empty tiles of coarser levels only OpenSlide fills
+    from the finer one.
     """
     try:
         with tifffile.TiffFile(path) as file:

@@ -17,7 +17,7 @@ class DataWait:
         self._told = False
 
     def add(self, waited_s: float, worked_s: float) -> None:
-        """Add one step. The first one's wait is no sign: nothing could be drawn beforehand."""
+        """Add one step. The first wait is ignored: nothing was prefetched."""
         self.waited_s += waited_s
         if self._steps:
             self._later_s += waited_s
