@@ -132,7 +132,8 @@ class SessionActs(SessionRegions):
             raise ProjectError(
                 f"Accepting at once needs a region where the model is "
                 f"{100 * SURE_CONFIDENCE:.0f} % sure of {100 * SURE_PIXEL_SHARE:.0f} % of the "
-                f"predicted pixels, found none in the list. Look at them one by one with Next region (N)."
+                f"predicted pixels, found none in the list. Look at them one by one with Next "
+                f"region (N)."
             )
         slides = list(dict.fromkeys(region.slide for region in regions))
         for name in slides:
