@@ -107,7 +107,7 @@ def resolve_permissions(
         segment_all=_segment_all_permission(session, newest),
         live=_on_slide(session, LIVE),
         name_clusters=_or_else(segmenting, naming),
-        mark=_on_slide(session, "Make a region in the middle of the view and label it."),
+        mark=_mark_permission(session),
         next_region=_next_region_permission(session, queue),
         edit=region,
         undo=_undo_permission(session),
@@ -152,6 +152,12 @@ def _on_slide(session: Session, what: str) -> Permission:
     if session.project is None:
         return Permission(False, NEED_PROJECT)
     return Permission(True, what) if session.slide is not None else Permission(False, NEED_SLIDE)
+
+
+def _mark_permission(session: Session) -> Permission:
+    if session.reader:
+        return Permission(False, "A second reader looks at what was sent, and at nothing else.")
+    return _on_slide(session, "Make a region in the middle of the view and label it.")
 
 
 def _or_else(act: Permission, what: str) -> Permission:

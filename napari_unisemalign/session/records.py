@@ -26,6 +26,11 @@ from unisemalign.project import (
 
 T = TypeVar("T")
 
+SURE_CONFIDENCE = 0.9
+"""From which on a pixel counts as sure."""
+SURE_PIXEL_SHARE = 0.98
+"""Share of a region's predicted pixels that must be sure."""
+
 IN_TABLES = Change.SLIDES | Change.REGIONS | Change.LABELS | Change.ROUNDS
 """What another process can change in the project's tables."""
 
@@ -236,6 +241,22 @@ class ProjectRecords:
             Change.PREDICTION | Change.ROUNDS | Change.GUESS | Change.REGIONS,
             lambda: bool((newest[1].read(region.rect, "class") > 0).mean() >= LEAST_PREDICTED),
         )
+
+    def is_sure(self, region: Region) -> bool:
+        """Tell whether the newest prediction doubts hardly a pixel of a region."""
+        newest = self.prediction(region.slide)
+        if newest is None:
+            return False
+
+        def read() -> bool:
+            confidence = newest[1].read(region.rect, "confidence")
+            there = confidence[confidence > 0]
+            enough = there.size >= LEAST_PREDICTED * region.rect.area
+            sure = there >= 255 * SURE_CONFIDENCE
+            return bool(enough and sure.mean() >= SURE_PIXEL_SHARE)
+
+        concerns = Change.PREDICTION | Change.ROUNDS | Change.GUESS | Change.REGIONS
+        return self._kept(f"sure of region {region.id}", concerns, read)
 
     def _values_of(self, slide: str) -> frozenset[int]:
         if slide not in self._labelled:

@@ -102,7 +102,7 @@ class Session(SessionActs):
         if self._drafts is not None:
             self._drafts.close()
         self._history, self._keeping = History(), None
-        self._undone_drafts, self._sure = {}, {}
+        self._undone_drafts = {}
         self._reader = ""
         self._project = self._records = self._drafts = self._slide = self._edit = None
         self._segmenting = self._training = None

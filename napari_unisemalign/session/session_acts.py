@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from napari_unisemalign.session.acts import Act, LabelAct, RegionAct
 from napari_unisemalign.session.change import Change
+from napari_unisemalign.session.records import SURE_CONFIDENCE, SURE_PIXEL_SHARE
 from napari_unisemalign.session.region_edit import Pixels, RegionEdit
 from napari_unisemalign.session.session_regions import SessionRegions
 from unisemalign.errors import DataError, ProjectError
 from unisemalign.project import JournalEntry, LabelEdit, Origin, Region, RegionState, Split
 from unisemalign.project.names import check_person
-
-SURE_CONFIDENCE = 0.9
-"""From which on a pixel counts as sure."""
-SURE_PIXEL_SHARE = 0.98
-"""Share of a region's predicted pixels that must be sure."""
-LEAST_PREDICTED = 0.5
-"""Share of a region that must be predicted; the rest is glass."""
+from unisemalign.project.second_readings import check_reader
 
 
 class SessionActs(SessionRegions):
@@ -63,12 +56,8 @@ class SessionActs(SessionRegions):
         DataError
             For a name that is none, or one's own. Nothing is then accepted.
         """
-        name, project = check_person(reader), self._writable()
-        if name == project.person:
-            raise DataError(
-                f"A second reader needs to be somebody else than '{name}', who sends the region. "
-                f"Give another name."
-            )
+        project = self._writable()
+        name = check_reader(reader, project.person)
         region = self.accept()
         project.send_to_reader(region.id, name)
         self._tell(Change.REGIONS)
@@ -92,12 +81,12 @@ class SessionActs(SessionRegions):
     def sure_regions(self) -> list[Region]:
         """Return regions to look at in which the model doubts hardly a pixel, none overlapping.
 
-        Not begun; :data:`LEAST_PREDICTED` of their pixels predicted, and :data:`SURE_PIXEL_SHARE`
+        Not begun; half of their pixels predicted at least, and :data:`SURE_PIXEL_SHARE`
         of those at :data:`SURE_CONFIDENCE` or above.
         """
         found: list[Region] = []
         for region in self.queue():
-            if region.state is not RegionState.PREDICTED or not self._is_sure(region):
+            if region.state is not RegionState.PREDICTED or not self.records.is_sure(region):
                 continue
             if not any(
                 region.slide == other.slide and region.rect.intersect(other.rect).area
@@ -105,22 +94,6 @@ class SessionActs(SessionRegions):
             ):
                 found.append(region)
         return found
-
-    def _is_sure(self, region: Region) -> bool:
-        """Tell whether the newest prediction is sure of a region; read once a round."""
-        number = self.prediction_round(region.slide)
-        if number is None:
-            return False
-        key = (region.id, number)
-        if key not in self._sure:
-            store = self.prediction(region.slide)
-            confidence = None if store is None else store.read(region.rect, "confidence")
-            there = np.zeros(0, np.uint8) if confidence is None else confidence[confidence > 0]
-            enough = there.size >= LEAST_PREDICTED * region.rect.area
-            self._sure[key] = bool(
-                enough and (there >= 255 * SURE_CONFIDENCE).mean() >= SURE_PIXEL_SHARE
-            )
-        return self._sure[key]
 
     def accept_sure(self) -> int:
         """Accept what the model says of :meth:`sure_regions`, all at once; return how many.
@@ -137,8 +110,15 @@ class SessionActs(SessionRegions):
             )
         slides = list(dict.fromkeys(region.slide for region in regions))
         for name in slides:
+            labels = project.labels(name)
             edits = [
-                LabelEdit(each.rect, self._predicted(each), Origin.ACCEPTED, regions=(each,))
+                LabelEdit(
+                    each.rect,
+                    self._predicted(each),
+                    Origin.ACCEPTED,
+                    only=labels.read(each.rect) == 0,  # what a person labelled stays
+                    regions=(each,),
+                )
                 for each in regions
                 if each.slide == name
             ]

@@ -17,8 +17,6 @@ class SessionRounds(SessionState):
     def __init__(self) -> None:
         super().__init__()
         self._history = History()
-        self._sure: dict[tuple[int, int], bool] = {}
-        """Region and round → whether the prediction there is sure."""
 
     def use_round(self, number: int) -> None:
         """Go back, or forward, to a round; newer ones are set aside. It can be taken back."""
@@ -44,7 +42,6 @@ class SessionRounds(SessionState):
 
     def predicted(self) -> None:
         """Note that pixels of a prediction were written; the open region shows them."""
-        self._sure.clear()
         self._tell(Change.PREDICTION)
         self._show_prediction()
 

@@ -25,7 +25,7 @@ from napari_unisemalign.actions.persons import own_name
 from napari_unisemalign.actions.review import FIRST_SIDE_PX
 from napari_unisemalign.canvas.tidying import TIDYING
 from napari_unisemalign.session.dock_state import DockState
-from napari_unisemalign.session.session_acts import SURE_CONFIDENCE, SURE_PIXEL_SHARE
+from napari_unisemalign.session.records import SURE_CONFIDENCE, SURE_PIXEL_SHARE
 from napari_unisemalign.session.thumbnails import draw_thumbnail
 from napari_unisemalign.widgets.buttons import ActionButton, button_row
 from napari_unisemalign.widgets.class_buttons import ClassButtonsWidget

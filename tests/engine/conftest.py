@@ -48,6 +48,16 @@ def label_region(project: Project, slide: str, rect: Rect, truth: np.ndarray) ->
     project.add_region(slide, rect, state=RegionState.ACCEPTED)
 
 
+class ListEvents:
+    """Keeps every event in ``events``."""
+
+    def __init__(self):
+        self.events = []
+
+    def emit(self, event):
+        self.events.append(event)
+
+
 def make_study(tmp_path: Path) -> Project:
     """Make a project with a part-labelled slide, an unlabelled one, and one held out."""
     project = Project.create(tmp_path / "s.unisem", classes=["stripes", "dots"], spacing_um=0.5)

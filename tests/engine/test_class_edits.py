@@ -91,8 +91,6 @@ def test_growing_keeps_what_was_learned(trained):
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_method_goes_on_with_one_class_more(study, method):
     quick = {**QUICK, "training.steps": 1}
-    if method == "dusss":
-        pytest.skip("its words are captions of whole images")
     train_round(study, build_settings(method=method, overrides=quick))
     study.set_classes([*study.info.classes, NEW])
     label(study, 3)

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_unisemalign.session.thumbnails import SIDE_PX, draw_thumbnail
 from unisemalign.geometry import Rect
-from unisemalign.project import Origin, Region, RegionState, Split
+from unisemalign.project import LabelEdit, Origin, Region, RegionState, Split
 from unisemalign.project.colors import rgb
 
 RECTS = [Rect(0, 0, 128, 128), Rect(0, 200, 128, 96), Rect(200, 0, 128, 128)]
@@ -110,6 +110,10 @@ def test_a_click_opens_a_region_and_keys_move_along(strip) -> None:
 
 def test_what_the_model_is_sure_of_is_accepted_at_once_and_taken_back(strip) -> None:
     session, button = strip.controller.session, strip.review.sure
+    labels = session.project.labels(session.slide)
+    mine = Rect(RECTS[1].y, RECTS[1].x, 20, 20)  # a person labelled a corner before
+    edit = LabelEdit(mine, np.ones(mine.shape, np.uint8), Origin.DRAWN)
+    session.project.accept(session.slide, [edit], action="accept")
     assert button.text() == "Accept 2 sure of 3"
     strip.scroll_area.ensureWidgetVisible(button)
     QApplication.processEvents()
@@ -117,8 +121,9 @@ def test_what_the_model_is_sure_of_is_accepted_at_once_and_taken_back(strip) -> 
     strip.render_now()
     accepted = session.project.regions(state=RegionState.ACCEPTED)
     assert {each.rect for each in accepted} == set(RECTS[1:])
-    labels = session.project.labels(session.slide)
-    for rect in RECTS[1:]:
+    assert (labels.read(mine) == 1).all()
+    assert (labels.read_origin(mine) == Origin.DRAWN).all()
+    for rect in (Rect(RECTS[1].y + 20, RECTS[1].x, 108, 96), RECTS[2]):
         assert (labels.read(rect) == 2).all()
         assert (labels.read_origin(rect) == Origin.ACCEPTED).all()
     assert not labels.read(RECTS[0]).any()
@@ -127,7 +132,8 @@ def test_what_the_model_is_sure_of_is_accepted_at_once_and_taken_back(strip) -> 
     QTest.mouseClick(strip.review.undo, Qt.MouseButton.LeftButton)
     strip.render_now()
     assert not session.project.regions(state=RegionState.ACCEPTED)
-    assert not any(labels.read(rect).any() for rect in RECTS)
+    assert (labels.read(RECTS[1]) > 0).sum() == mine.area
+    assert not labels.read(RECTS[2]).any()
     assert button.text() == "Accept 2 sure of 3"
     QTest.mouseClick(strip.review.redo, Qt.MouseButton.LeftButton)
     strip.render_now()

@@ -9,6 +9,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDialogButtonBox
 
 from napari_unisemalign.actions import own_settings
+from napari_unisemalign.actions.persons import own_name
 from napari_unisemalign.widgets.person_dialog import PersonDialog
 from unisemalign.geometry import Rect
 from unisemalign.project import Origin
@@ -101,6 +102,7 @@ def test_the_second_reader_sees_only_that_agrees_and_corrects(sent) -> None:
     assert review.queue.count() == 2
     assert review.accept.text() == "Agree (C)"
     assert not review.skip.isVisibleTo(dock)
+    assert not review.mark.isEnabled()
     first = session.edit.region
     assert (dock.controller.layers.editing().data == 1).all()  # the first reader's labels
     _press(dock, review.accept)
@@ -139,3 +141,9 @@ def test_one_cannot_read_ones_own_region_again(dock, qtbot) -> None:
     assert "somebody else than 'A. First'" in dock.review.error.text()
     assert session.edit is not None  # nothing was accepted
     assert not session.project.second_readings()
+
+
+@pytest.mark.parametrize("content", [None, [], {"name": 3}, {"name": "x" * 500}, {"name": "a\x1b"}])
+def test_an_odd_file_of_ones_own_name_is_none(content) -> None:
+    own_settings.write_own("person.json", content)
+    assert own_name() == ""

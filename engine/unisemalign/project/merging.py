@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 
@@ -42,9 +43,10 @@ def merge_classes(project: Project, value: int, into: int) -> int:
         )
     changed = 0
     for record in project.slides():
-        edits = list(_edits(project, record.name, value, into))
-        if edits:
-            project.accept(record.name, edits, action="merge classes")
+        edits = _edits(project, record.name, value, into)
+        first = next(edits, None)
+        if first is not None:  # the rest is read as it is written: a slide's labels may be many
+            project.accept(record.name, chain([first], edits), action="merge classes")
             changed += 1
     return changed
 

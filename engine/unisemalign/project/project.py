@@ -50,7 +50,7 @@ from unisemalign.project.records import (
 )
 from unisemalign.project.region_table import RegionTable
 from unisemalign.project.round_table import RoundTable
-from unisemalign.project.second_readings import ReadingTable, compare
+from unisemalign.project.second_readings import ReadingTable, check_reader, compare
 from unisemalign.project.slide_table import MAX_CAPTION, SlideTable
 from unisemalign.project.tissue import TissueStore
 from unisemalign.protocol import PROJECT_FILE, ProjectLayout, RoundScores
@@ -647,12 +647,7 @@ class Project:
         ProjectError
             If the region is not accepted.
         """
-        region, reader = self.region(region_id), check_person(reader)
-        if reader == self.person:
-            raise DataError(
-                f"A second reader needs to be somebody else than '{self.person}', who sends it. "
-                f"Give another name."
-            )
+        region, reader = self.region(region_id), check_reader(reader, self.person)
         if region.state is not RegionState.ACCEPTED:
             raise ProjectError(
                 f"A second reader needs an accepted region, found region {region_id} "

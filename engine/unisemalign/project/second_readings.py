@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from unisemalign.errors import DataError, ProjectError
 from unisemalign.project.database import Database
 from unisemalign.project.edits import LabelEdit
+from unisemalign.project.names import check_person
 from unisemalign.project.records import Origin, Region, SecondReading
 from unisemalign.project.rows import ReadingRow, SoundRows, read_row
 
@@ -79,6 +80,17 @@ class ReadingTable:
                 "UPDATE second_readings SET answered_at = ? WHERE id = ?", (time.time(), reading_id)
             )
         return self.get(reading_id)
+
+
+def check_reader(reader: str, sender: str) -> str:
+    """Return a second reader's name; :class:`DataError` for what is none, or the sender's own."""
+    name = check_person(reader)
+    if name == sender:
+        raise DataError(
+            f"A second reader needs to be somebody else than '{sender}', who sends the region. "
+            f"Give another name."
+        )
+    return name
 
 
 def compare(

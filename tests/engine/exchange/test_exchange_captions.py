@@ -5,19 +5,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from tests.engine.conftest import ListEvents
 from unisemalign.cli.app import app
 from unisemalign.errors import DataError, ProjectError
 from unisemalign.exchange import import_captions, read_captions
 from unisemalign.project import Project
 from unisemalign.runtime import SilentEvents
-
-
-class ListEvents:
-    def __init__(self):
-        self.events = []
-
-    def emit(self, event):
-        self.events.append(event)
 
 
 @pytest.fixture

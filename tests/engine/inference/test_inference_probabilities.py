@@ -9,21 +9,13 @@ import zarr
 from ome_zarr_models import open_ome_zarr
 from typer.testing import CliRunner
 
-from tests.engine.conftest import copy_study
+from tests.engine.conftest import ListEvents, copy_study
 from unisemalign.cli.app import app
 from unisemalign.errors import CancelledError, DataError, SlideError
 from unisemalign.geometry import Rect
 from unisemalign.inference import export_probabilities, load_predictor, segment_slide
 from unisemalign.protocol import Message
 from unisemalign.runtime import CancelToken
-
-
-class ListEvents:
-    def __init__(self):
-        self.events = []
-
-    def emit(self, event):
-        self.events.append(event)
 
 
 @pytest.fixture

@@ -127,10 +127,8 @@ class PromptedBert(PromptedTower):
 
     def _reading(self, token_ids: Tensor) -> PromptedBert:
         tower: Any = self.tower
-        pad = self._pad_id
-        return PromptedBert(tower, token_ids, 0, self.pooling, masks=True, pad_id=pad).to(
-            token_ids.device
-        )
+        text = PromptedBert(tower, token_ids, 0, "cls", masks=True, pad_id=self._pad_id)
+        return text.to(token_ids.device)
 
     def _pooled_at(self, ids: Tensor, lengths: Tensor) -> Tensor:
         if self.pooling == "cls":
