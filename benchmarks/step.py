@@ -45,10 +45,10 @@ from unisemalign.runtime import SilentEvents
 from unisemalign.runtime.device import choose_device, choose_precision, seed_everything
 from unisemalign.settings import Settings, build_settings
 from unisemalign.slides import synthetic
-from unisemalign.training.areas import open_tissue
 from unisemalign.training.batches import Batches
 from unisemalign.training.loop import train_step
 from unisemalign.training.optimiser import build_optimiser as build_product_optimiser
+from unisemalign.training.tissue import open_tissue
 
 KINDS = ("literal", "released", "ours", "cached")
 WORDS = ("background", "gland")

@@ -1,1 +1,1 @@
-"""napari-unisemalign: the review seat of the unisemalign engine."""
+"""napari-unisemalign: the napari dock of the unisemalign engine."""

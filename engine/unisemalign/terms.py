@@ -32,14 +32,17 @@ Exported = Literal["class", "confidence", "disagreement", "origin", "probability
 ProbabilityFormat = Literal["ome-tiff", "ome-zarr"]
 """What an export of probabilities writes."""
 
+Hardware = Literal["workstation", "laptop", "gpu"]
+"""Kinds of computer, the one that the field defaults are for first."""
+
 MIN_CLUSTERS, MAX_CLUSTERS = 2, 30
 """Of a first guess."""
 
 MAX_REGIONS = 1000
 """Regions that are ranked at a time."""
 
-MIN_REGION_PX, MAX_REGION_PX = 32, 4096
-"""Side of a ranked region, in working pixels."""
+MIN_REGION_PX, MAX_REGION_PX = 16, 4096
+"""Side of a region, in working pixels. A larger one could not be painted without stutter."""
 
 MAX_SEED = 2**32 - 1
 MAX_PATCH_PX = 1_000_000
@@ -47,3 +50,8 @@ MAX_PATCH_PX = 1_000_000
 
 MAX_ROUND = 2**31 - 1
 """Number of a round."""
+
+
+def score_text(value: float | None) -> str:
+    """Return a score of 0…1 in per cent, or a dash where it is not defined."""
+    return "–" if value is None else f"{100 * value:.2f}"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from napari.components import ViewerModel
+from napari.layers import Labels
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QCoreApplication, QObject, Qt
 from qtpy.QtWidgets import QApplication
@@ -120,6 +121,25 @@ class Controller(QObject):
         if self.layers.toggle(role) is None:
             show_info(f"There is no {role} to show yet: press View in Segment first.")
 
+    def undo(self) -> None:
+        """Take back the last stroke on the tissue while it is corrected, else the last act."""
+        if (layer := self._tissue_on_hand()) is not None:
+            layer.undo()
+        else:
+            self.reviewer.undo()
+
+    def redo(self) -> None:
+        """Do again what was taken back."""
+        if (layer := self._tissue_on_hand()) is not None:
+            layer.redo()
+        else:
+            self.reviewer.redo()
+
+    def _tissue_on_hand(self) -> Labels | None:
+        """Return the tissue's layer while it is the active one."""
+        layer = self.tissue.layer
+        return layer if layer is self.viewer.layers.selection.active else None
+
     def _bind_keys(self) -> None:
         acts: dict[str, Callable[[], None]] = {
             "segment_view": self.segmenter.segment_view,
@@ -136,6 +156,8 @@ class Controller(QObject):
             "toggle_prediction": partial(self.toggle, PREDICTION),
             "toggle_uncertainty": partial(self.toggle, UNCERTAINTY),
             "train": self.trainer.start,
+            "undo": self.undo,
+            "redo": self.redo,
         }
         bind_keys(self.viewer, acts)
         self.layers.set_up_new_layers(lambda layer: bind_keys(layer, acts))

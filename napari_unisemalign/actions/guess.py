@@ -57,7 +57,10 @@ class Guesser(QObject):
         with self._errors.reporting("segment"):
             session, rect = self._session, self._layers.viewport.visible_rect()
             if session.slide is None or rect.area == 0:
-                raise ProjectError("The window shows no part of the slide. Move it into view.")
+                raise ProjectError(
+                    "Looking for clusters needs a part of the slide in view, found none. Move the "
+                    "slide into view."
+                )
             self.guess(session.slide, rect, clusters)
 
     def name_clusters(self, names: Mapping[int, str]) -> None:

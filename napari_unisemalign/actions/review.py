@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import numpy as np
+from napari.layers import Labels
 from napari.utils.notifications import show_info
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject
@@ -81,7 +83,7 @@ class Reviewer(QObject):
 
     def open_region(self, region_id: int) -> None:
         """Open a region from the list."""
-        with self._errors.reporting("review"):
+        with self._errors.reporting("review"), self._layers.one_change():
             self._session.open_region(region_id)
 
     def next_region(self) -> None:
@@ -89,7 +91,7 @@ class Reviewer(QObject):
         session = self._session
         if session.ranking:
             return
-        with self._errors.reporting("review"):
+        with self._errors.reporting("review"), self._layers.one_change():
             if session.project is None:
                 raise ProjectError(NEED_PROJECT)
             current = None if session.edit is None else session.edit.region.id
@@ -126,7 +128,7 @@ class Reviewer(QObject):
 
     def accept_and_next(self) -> None:
         """Stand behind the region under the brush and open the next one."""
-        with self._errors.reporting("review"):
+        with self._errors.reporting("review"), self._layers.one_change():
             self._session.accept()
             self.next_region()
 
@@ -153,7 +155,7 @@ class Reviewer(QObject):
 
     def previous_region(self) -> None:
         """Open the region before the open one in the list, from its end again after the first."""
-        with self._errors.reporting("review"):
+        with self._errors.reporting("review"), self._layers.one_change():
             if self._session.project is None:
                 raise ProjectError(NEED_PROJECT)
             waiting = self._session.queue()
@@ -183,21 +185,17 @@ class Reviewer(QObject):
                 show_info(f"{name}: nothing to change in this class.")
 
     def undo(self) -> None:
-        """Take back the last stroke, or what was accepted last when no region is open."""
+        """Take back the last stroke in the open region, or else what was done before it."""
         editing = self._layers.editing()
         with self._errors.reporting("review"):
-            if editing is not None:
-                editing.undo()
-            else:
+            if editing is None or not _changed(editing, editing.undo):
                 self._session.undo()
 
     def redo(self) -> None:
-        """Make again what was taken back."""
+        """Make again what was taken back: a stroke in the open region, or else what came before."""
         editing = self._layers.editing()
         with self._errors.reporting("review"):
-            if editing is not None:
-                editing.redo()
-            else:
+            if editing is None or not _changed(editing, editing.redo):
                 self._session.redo()
 
     def _on_queue_event(self, event: Event) -> None:
@@ -237,6 +235,13 @@ class Reviewer(QObject):
             wait_ms = KEEP_MS
         if session.keeping_strokes:
             self._keep_soon.start(wait_ms)
+
+
+def _changed(layer: Labels, act: Callable[[], None]) -> bool:
+    """Do ``act`` and tell whether it changed a pixel: a layer does not say what it can undo."""
+    before = np.array(layer.data)
+    act()
+    return not np.array_equal(before, np.asarray(layer.data))
 
 
 def _pushed_inside(rect: Rect, shape_yx: tuple[int, int]) -> Rect:

@@ -1,4 +1,4 @@
-"""What model and person say of the pixel under the cursor, in the viewer's status bar."""
+"""Plane model and person say of the pixel under the cursor, in the viewer's status bar."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from napari_unisemalign.session.session import Session
 from unisemalign.errors import UnisemalignError
 from unisemalign.geometry import Rect
 from unisemalign.project import Origin, PredictionStore
-from unisemalign.project.predictions import What
+from unisemalign.project.predictions import Plane
 
 DOUBTERS = {0: "all agree", 1: "prototypes disagree", 2: "{words} disagree"}
 """By a pixel's disagreement; 3 is both."""
@@ -115,5 +115,5 @@ class CursorNote:
             self._adding = False
 
 
-def _pixel(store: PredictionStore, rect: Rect, what: What) -> int:
+def _pixel(store: PredictionStore, rect: Rect, what: Plane) -> int:
     return int(store.read(rect, what)[0, 0])

@@ -18,6 +18,8 @@ KEYS: Mapping[str, str] = {
     "T": "toggle_prediction",
     "U": "toggle_uncertainty",
     "Control-T": "train",
+    "Control-Z": "undo",
+    "Control-Shift-Z": "redo",
     **{f"Alt-{number}": f"class_{number}" for number in range(1, 10)},
 }
 """Key → name of the act. napari keeps 1–7, P, E, F, L, Z, M, X, B, [, ], - and =."""

@@ -11,6 +11,9 @@ from psygnal import Signal
 from napari_unisemalign.canvas.overlays import EDITING, ORDER, OVERLAYS
 from napari_unisemalign.canvas.slide_layer import METADATA_KEY
 
+OUTLINE_PX = 3
+"""Width of the outlines of what is painted, in pixels of the region."""
+
 
 def role_of(layer: Layer) -> str | None:
     """Return a layer's role among this package's layers, ``None`` for anybody else's."""
@@ -28,6 +31,7 @@ class LayerList:
         self.viewer = viewer
         self._painted: set[str] = set()
         self._hidden: set[str] = set()
+        self._outlined: tuple[bool, Labels | None] = (False, None)
         self._set_up: Callable[[Layer], None] = lambda _layer: None
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
             event.connect(self._on_shown_changed)
@@ -97,7 +101,22 @@ class LayerList:
                 self.viewer.layers.remove(layer)
 
     def _on_shown_changed(self) -> None:
+        self._outline_while_read()
         self.shown_changed.emit()
+
+    def _outline_while_read(self) -> None:
+        """Show what is painted as outlines while an overlay below it is read, else as areas."""
+        read = any(
+            layer.visible
+            and (overlay := OVERLAYS.get(role_of(layer) or "")) is not None
+            and overlay.read_while_painting
+            for layer in self.viewer.layers
+        )
+        editing = self.editing()
+        # Only when it changes: a person may choose outlines too.
+        if editing is not None and (read, editing) != self._outlined:
+            editing.contour = OUTLINE_PX if read else 0
+        self._outlined = read, editing
 
     def hide_overlays_while_painting(self, painted: str, editing: bool) -> None:
         """Hide the overlays that would tint what is being painted; show them again afterwards.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
+from numpy.typing import NDArray
 
 from napari_unisemalign.canvas.layer_list import LayerList
 from napari_unisemalign.canvas.lazy_levels import (
@@ -22,6 +26,7 @@ from napari_unisemalign.canvas.overlay_layers import (
     editing_layer,
     labels_overlay,
     look_of,
+    move_editing_layer,
     palette_keywords,
     uncertainty_overlay,
 )
@@ -40,6 +45,7 @@ from napari_unisemalign.canvas.overlays import (
 )
 from napari_unisemalign.canvas.slide_layer import METADATA_KEY, slide_layer
 from napari_unisemalign.canvas.viewport import Viewport
+from napari_unisemalign.session.region_edit import Pixels
 from napari_unisemalign.session.session import Session
 from unisemalign.project import GuessNote, PredictionStore
 from unisemalign.project.predictions import KINDS
@@ -76,6 +82,8 @@ class LayerManager(LayerList):
         self.session = session
         self.viewport = Viewport(viewer, session)
         self._brush: Brush | None = None
+        self._painted_digest = 0
+        self._changing = self._region_waits = False
         self._predicted_round: int | None = None
         self._changed_rounds: tuple[int | None, int] | None = None
         self._clustered: GuessNote | None = None
@@ -143,6 +151,7 @@ class LayerManager(LayerList):
         session = self.session
         self._refresh_clusters()
         if (editing := self.editing()) is not None:
+            self._painted_digest = _digest(editing.data)  # what the model says is no stroke
             editing.refresh()
         shown = session.shown_prediction()
         if shown is None:
@@ -210,15 +219,43 @@ class LayerManager(LayerList):
         palette = (OVERLAYS[role].palette or class_palette)(self.session)
         self.add(labels_overlay(role, levels, palette, self._spacing_um, **look))
 
+    @contextmanager
+    def one_change(self) -> Iterator[None]:
+        """Show once, at the end of a block, which region is open: it may change several times."""
+        outermost, self._changing = not self._changing, True
+        try:
+            yield
+        finally:
+            if outermost:
+                self._changing = False
+                if self._region_waits:
+                    self._region_waits = False
+                    self._on_region_changed()
+
     def _on_region_changed(self) -> None:
-        if (before := self.editing()) is not None:
+        if self._changing:
+            self._region_waits = True
+            return
+        before, edit = self.editing(), self.session.edit
+        if before is not None:
             self._brush = Brush(before.selected_label, before.brush_size, str(before.mode))
+        if before is not None and edit is not None and before.data.shape == edit.values.shape:
+            # A layer less and a layer more would hold the window up for a third of a second.
+            self._painted_digest = _digest(edit.values)
+            move_editing_layer(before, edit, self._spacing_um)
+            if self._brush is not None:
+                self._brush.give(before)
+            self.viewer.layers.selection.active = before
+            self.viewport.look_at(edit.region.rect)
+            return
         self.remove(EDITING)
-        edit = self.session.edit
         if edit is None:
             self.hide_overlays_while_painting(EDITING, False)
             return
-        layer = editing_layer(edit, class_palette(self.session), self._spacing_um, self._on_strokes)
+        layer = editing_layer(
+            edit, class_palette(self.session), self._spacing_um, self._touched, self._on_strokes
+        )
+        self._painted_digest = _digest(edit.values)
         self.add(layer)
         layer.events.paint.connect(self._on_strokes)
         layer.events.set_data.connect(self._on_strokes)
@@ -239,6 +276,10 @@ class LayerManager(LayerList):
             layer.mode = "paint"
         self.viewer.layers.selection.active = layer
 
+    def _touched(self) -> NDArray[np.bool_] | None:
+        edit = self.session.edit
+        return None if edit is None else edit.touched
+
     def _on_strokes(self) -> None:
         layer = self.editing()
         if layer is None or self.session.edit is None:
@@ -246,10 +287,17 @@ class LayerManager(LayerList):
         values = np.asarray(layer.data)
         if values.dtype != np.uint8:
             values = np.clip(values, 0, 255).astype(np.uint8)
-        self.session.strokes_made(values)
+        digest = _digest(values)
+        if digest != self._painted_digest:  # napari tells of pixels that are only drawn again too
+            self._painted_digest = digest
+            self.session.strokes_made(values)
 
     @property
     def _spacing_um(self) -> float:
         """Pixel size of labels and predictions."""
         project = self.session.project
         return 1.0 if project is None else project.info.spacing_um
+
+
+def _digest(values: Pixels) -> int:
+    return zlib.crc32(np.ascontiguousarray(values).data)

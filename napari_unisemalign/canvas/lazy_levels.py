@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from unisemalign.geometry import Rect
 from unisemalign.project import LabelStore, PredictionStore
-from unisemalign.project.predictions import What
+from unisemalign.project.predictions import Plane
+from unisemalign.project.pyramid import COARSEST_PX
 
 Pixels = NDArray[np.uint8]
-COARSEST_PX = 1024
 
 
 class LabelLevel:
@@ -77,8 +77,8 @@ class PredictionLevel:
     dtype = np.dtype(np.uint8)
     ndim = 2
 
-    def __init__(self, store: PredictionStore, what: What, level: int) -> None:
-        self._what: What = what
+    def __init__(self, store: PredictionStore, what: Plane, level: int) -> None:
+        self._what: Plane = what
         self._level = level
         self._values, self._classes = (store.levels(each)[level] for each in (what, "class"))
         self._coarse: list[tuple[int, Any, Any]] = []
@@ -194,7 +194,7 @@ def two_or_more(levels: Sequence[Any]) -> list[Any]:
     return [levels[0], HalfLevel(levels[0])] if len(levels) == 1 else list(levels)
 
 
-def prediction_levels(store: PredictionStore, what: What) -> list[PredictionLevel]:
+def prediction_levels(store: PredictionStore, what: Plane) -> list[PredictionLevel]:
     """Return what a prediction says, with its coarse answers, as a pyramid, finest first."""
     return [PredictionLevel(store, what, level) for level in range(store.n_levels)]
 

@@ -20,6 +20,9 @@ from unisemalign.geometry import Rect
 
 FRAME_COLOR = "#2f7de1"
 
+Touched = Callable[[], NDArray[np.bool_] | None]
+"""Returns what strokes went over in the open region, ``(h, w)``; ``None`` where none is open."""
+
 
 def palette_keywords(palette: Palette) -> dict[str, Any]:
     """Return the arguments of a Labels layer that show and name its values."""
@@ -79,11 +82,16 @@ def uncertainty_overlay(levels: Sequence[Any], spacing_um: float, **look: Any) -
 
 
 def editing_layer(
-    edit: RegionEdit, palette: Palette, spacing_um: float, on_touched: Callable[[], None]
+    edit: RegionEdit,
+    palette: Palette,
+    spacing_um: float,
+    touched: Touched,
+    on_touched: Callable[[], None],
 ) -> Labels:
     """Return the layer that is painted on: it holds the very array ``edit.values``.
 
-    ``on_touched`` is called where a stroke goes over pixels that none went over before.
+    ``touched`` returns the open region's plane of what strokes went over; ``on_touched`` is called
+    where a stroke goes over pixels that none went over before.
     """
     layer = Labels(
         edit.values,
@@ -96,7 +104,7 @@ def editing_layer(
     layer.brush_size = max(8, min(edit.region.rect.shape) // 24)
     layer.selected_label = 1
     limit_labels(layer, len(palette.names) - 1)
-    note_touched(layer, edit, on_touched)
+    note_touched(layer, touched, on_touched)
     layer.bounding_box.visible = True
     layer.bounding_box.points = False
     layer.bounding_box.line_color = FRAME_COLOR
@@ -104,17 +112,26 @@ def editing_layer(
     return layer
 
 
-def note_touched(layer: Labels, edit: RegionEdit, on_touched: Callable[[], None]) -> None:
-    """Note in ``edit`` every pixel a stroke goes over, also where the label was the same.
+def move_editing_layer(layer: Labels, edit: RegionEdit, spacing_um: float) -> None:
+    """Let the layer that is painted on show another region of the same shape; its undo is empty."""
+    layer.data = edit.values
+    layer.editable = False  # napari forgets its undo
+    layer.editable = True
+    layer.translate = place(edit.region.rect, spacing_um)["translate"]
+
+
+def note_touched(layer: Labels, touched: Touched, on_touched: Callable[[], None]) -> None:
+    """Note every pixel a stroke goes over, also where the label was the same.
 
     napari tells of changed pixels only. What is filled changes everywhere and needs no note.
     """
     paint, paint_polygon = layer.paint, layer.paint_polygon
-    shape = edit.touched.shape
+    shape = layer.data.shape
 
     def note(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> None:
-        if not edit.touched[rows, columns].all():
-            edit.touched[rows, columns] = True
+        plane = touched()
+        if plane is not None and not plane[rows, columns].all():
+            plane[rows, columns] = True
             on_touched()
 
     def noting_paint(coord: Sequence[float], new_label: int, refresh: bool = True) -> None:

@@ -78,7 +78,8 @@ class Overlay:
 
     ``palette`` is ``None`` for layers that hold no labels. ``tints_brush``: it lies under the brush
     and would tint what is painted, so it is hidden meanwhile. ``contour``: pixels of the outlines
-    that are shown instead of areas; 0 shows areas.
+    that are shown instead of areas; 0 shows areas. ``read_while_painting``: while it is shown, what
+    is painted above it is shown as outlines.
     """
 
     opacity: float
@@ -86,14 +87,17 @@ class Overlay:
     palette: Callable[[Session], Palette] | None = None
     tints_brush: bool = False
     contour: int = 0
+    read_while_painting: bool = False
 
 
 OVERLAYS: Mapping[str, Overlay] = {
     SLIDE: Overlay(1.0),
     CLUSTERS: Overlay(0.5, palette=cluster_palette, tints_brush=True),
     PREDICTION: Overlay(0.4, palette=class_palette, tints_brush=True),
-    UNCERTAINTY: Overlay(0.6, visible=False),
-    DISAGREEMENT: Overlay(0.6, visible=False, palette=disagreement_palette),
+    UNCERTAINTY: Overlay(0.6, visible=False, read_while_painting=True),
+    DISAGREEMENT: Overlay(
+        0.6, visible=False, palette=disagreement_palette, read_while_painting=True
+    ),
     CHANGED: Overlay(0.9, palette=class_palette, tints_brush=True),
     # Outlines: a person's word and the model's guess are not to be two tints of one colour.
     ACCEPTED: Overlay(1.0, palette=class_palette, tints_brush=True, contour=5),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 
-from napari_unisemalign.engine.lines import FINAL, Event
+from napari_unisemalign.engine.lines import FINAL, Event, stopped_event
 from napari_unisemalign.engine.process import ENGINE, EngineProcess, ended_sentence
 from napari_unisemalign.engine.timers import single_shot
 
@@ -82,7 +82,7 @@ class CommandJob(QObject):
             self._patience.stop()
         if last is None and self._asked_to_stop:
             # Stopped while it was still starting, before it could say so itself.
-            last = {"event": "cancelled", "text": "Stopped as asked."}
+            last = stopped_event()
         elif last is None or (last["event"] == "done" and code != 0):
             text = ended_sentence(self._who, code, self._process.stderr_tail)
             last = {"event": "failed", "text": text}

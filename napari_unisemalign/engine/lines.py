@@ -6,10 +6,15 @@ from contextlib import suppress
 from typing import Any
 
 from unisemalign.errors import MessageError
-from unisemalign.protocol import LAST_KINDS, read_event
+from unisemalign.protocol import LAST_KINDS, Cancelled, read_event
 
 Event = dict[str, Any]
 FINAL = LAST_KINDS
+
+
+def stopped_event() -> Event:
+    """Return the last event of work that ended, as asked, before it could say so itself."""
+    return Cancelled(text="Stopped as asked.").fields()
 
 
 class JsonLines:

@@ -9,7 +9,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject
 
-from napari_unisemalign.engine.lines import FINAL, Event
+from napari_unisemalign.engine.lines import FINAL, Event, stopped_event
 from napari_unisemalign.engine.process import ENGINE, EngineProcess, ended_sentence
 from unisemalign import protocol
 
@@ -86,7 +86,7 @@ class EngineServer(QObject):
         if request is None:
             return
         if not request.sent:
-            self._answer(number, {"event": "cancelled", "text": "Stopped as asked."})
+            self._answer(number, stopped_event())
         elif self._process is not None:
             self._number += 1
             self._process.send(protocol.CancelRequest(id=self._number, target=number))
@@ -136,7 +136,7 @@ class EngineServer(QObject):
         failed, self._requests = self._requests, {}
         last: Event = {"event": "failed", "text": ended_sentence("The engine", code, tail)}
         if self._ended_as_asked:
-            last = {"event": "cancelled", "text": "Stopped as asked."}
+            last = stopped_event()
             self._ended_as_asked = False
         for request in failed.values():
             request.on_event({**last, "id": request.number})

@@ -10,7 +10,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QProcess, QTimer, Signal
 
 from napari_unisemalign.engine.command import CANCEL_PATIENCE_MS, CommandJob
-from napari_unisemalign.engine.lines import FINAL, Event, JsonLines
+from napari_unisemalign.engine.lines import FINAL, Event, JsonLines, stopped_event
 from napari_unisemalign.engine.process import ENGINE, ended_sentence
 from napari_unisemalign.engine.timers import single_shot
 from unisemalign.errors import UnisemalignError
@@ -47,7 +47,7 @@ class TrainingJob(CommandJob):
         super().stop()
 
     def hand_over(self) -> None:
-        """Let the training go on without this process: a child of nobody resumes the round.
+        """Let the training go on without this process: a detached process resumes the round.
 
         A resumed round ends with the weights of one that was never stopped.
         """
@@ -131,7 +131,7 @@ class TrainingFollower(QObject):
         self._timer.stop()
         self._patience.stop()
         if last is None and self._asked_to_stop:
-            last = {"event": "cancelled", "text": "Stopped as asked."}
+            last = stopped_event()
         self.finished.emit(
             last or {"event": "failed", "text": ended_sentence("The training", -1, "")}
         )

@@ -238,7 +238,7 @@ def compare_permission(session: Session, number: int) -> Permission:
 
 def _undo_permission(session: Session) -> Permission:
     if session.edit is not None:
-        return Permission(True, "Take back the last stroke (Ctrl+Z).")
+        return Permission(True, "Take back the last stroke, or what was done before (Ctrl+Z).")
     act = session.next_undo()
     if act is not None:
         return Permission(True, UNDO_SENTENCES.get(act.verb, f"Take back: {act.verb}."))
@@ -247,7 +247,7 @@ def _undo_permission(session: Session) -> Permission:
 
 def _redo_permission(session: Session) -> Permission:
     if session.edit is not None:
-        return Permission(True, "Make the stroke again (Ctrl+Shift+Z).")
+        return Permission(True, "Do again what was taken back (Ctrl+Shift+Z).")
     act = session.next_redo()
     if act is not None:
         return Permission(True, REDO_SENTENCES.get(act.verb, f"Do again: {act.verb}."))

@@ -13,9 +13,7 @@ from napari_unisemalign.session.session_rounds import SessionRounds
 from unisemalign.errors import DataError, ProjectError
 from unisemalign.geometry import Rect
 from unisemalign.project import Region, RegionState
-
-MAX_REGION_PX = 4096
-"""Largest side of a region that can be painted without stutter."""
+from unisemalign.terms import MAX_REGION_PX, MIN_REGION_PX
 
 
 class SessionRegions(SessionRounds):
@@ -42,9 +40,10 @@ class SessionRegions(SessionRounds):
         """Make a region of ``rect`` (working spacing, cut to the slide) and open it."""
         name = self._slide_name()
         rect = rect.intersect(Rect(0, 0, *self.spaced_slide(name).shape_yx))
-        if rect.h < 16 or rect.w < 16:
+        if min(rect.shape) < MIN_REGION_PX:
             raise DataError(
-                f"A region needs at least 16 × 16 pixels of the slide, found {rect.h} × {rect.w}. "
+                f"A region needs at least {MIN_REGION_PX} pixels of the slide a side, found "
+                f"{rect.h} × {rect.w}. "
                 f"Move the view over the slide, then press Mark region."
             )
         if max(rect.shape) > MAX_REGION_PX:
@@ -153,7 +152,7 @@ class SessionRegions(SessionRounds):
 
     def _slide_name(self) -> str:
         if self.slide is None:
-            raise ProjectError("No slide is on show. Press Open slide… first.")
+            raise ProjectError("No slide is shown. Press Open slide… first.")
         return self.slide
 
     def _open_edit(self, verb: str) -> RegionEdit:

@@ -7,26 +7,28 @@ from typing import Any
 from pydantic import BaseModel
 
 from unisemalign.errors import SettingsError
-from unisemalign.settings import METHODS, PRESETS, Settings, build_settings
+from unisemalign.runtime import find_hardware
+from unisemalign.settings import HARDWARE, METHODS, PRESETS, Settings, build_settings
 
 
 class TrainingChoice:
-    """Preset, method, and what differs from them; settings are addressed by dotted names.
+    """Preset, method, hardware, and what differs from them; settings have dotted names.
 
     Attributes
     ----------
-    preset, method
-        What the other settings start from.
+    preset, method, hardware
+        What the other settings start from. Hardware is what this computer is until one chooses.
     """
 
     def __init__(self) -> None:
+        self.hardware: str = find_hardware()
         self.preset: str = PRESETS[0]
         self.method: str = next(iter(METHODS))
         self._chosen: dict[str, Any] = {}
 
-    def start_from(self, preset: str, method: str) -> None:
-        """Take every setting from a preset and a method."""
-        self.preset, self.method = preset, method
+    def start_from(self, preset: str, method: str, hardware: str) -> None:
+        """Take every setting from a preset, a method and a kind of computer."""
+        self.preset, self.method, self.hardware = preset, method, hardware
         self._chosen = {}
 
     def choose(self, address: str, value: Any) -> None:
@@ -43,7 +45,7 @@ class TrainingChoice:
 
     def settings(self) -> Settings:
         """Return the settings. SettingsError: a value is impossible."""
-        return build_settings(self.preset, self.method, self._chosen)
+        return build_settings(self.preset, self.method, self._chosen, self.hardware)
 
     def options(self) -> list[str]:
         """Return the choice as options of ``unisemalign train``: what differs from the preset.
@@ -55,32 +57,35 @@ class TrainingChoice:
         """
         self.settings()
         options = ["--preset", self.preset, "--method", self.method]
+        options += ["--hardware", self.hardware]
         for address, value in self._chosen.items():
             options += ["--set", f"{address}={_toml(value)}"]
         return options
 
     def record(self) -> dict[str, Any]:
         """Return the choice as JSON holds it."""
-        return {"preset": self.preset, "method": self.method, "chosen": dict(self._chosen)}
+        places = {"preset": self.preset, "method": self.method, "hardware": self.hardware}
+        return {**places, "chosen": dict(self._chosen)}
 
     def restore(self, record: object) -> bool:
         """Choose what :meth:`record` returned; return whether that is still possible."""
         match record:
-            case {"preset": str(preset), "method": str(method), "chosen": dict(chosen)}:
-                pass
+            case {"preset": str(preset), "method": str(method), "chosen": dict(chosen), **rest}:
+                hardware = rest.get("hardware", self.hardware)
             case _:
                 return False
-        if preset not in PRESETS or method not in METHODS:
+        if preset not in PRESETS or method not in METHODS or hardware not in (*HARDWARE,):
             return False
         try:
-            build_settings(preset, method, chosen)
+            build_settings(preset, method, chosen, hardware)
         except SettingsError:
             return False
-        self.preset, self.method, self._chosen = preset, method, dict(chosen)
+        self.start_from(preset, method, hardware)
+        self._chosen = dict(chosen)
         return True
 
     def _base(self) -> Settings:
-        return build_settings(self.preset, self.method)
+        return build_settings(self.preset, self.method, hardware=self.hardware)
 
 
 def value_at(settings: BaseModel, address: str) -> Any:

@@ -1,4 +1,4 @@
-"""A dock that obeys: the wheel scrolls it, and after every click the canvas has the keys."""
+"""The wheel scrolls the dock, and after every click in it the canvas has the keys."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from qtpy.QtWidgets import QAbstractSpinBox
 
 from napari_unisemalign.session.training_choice import TrainingChoice
-from unisemalign.settings import METHODS, PRESETS, Settings
+from unisemalign.settings import HARDWARE, METHODS, PRESETS, Settings
 
 PROJECT_OWNS = frozenset({"model.encoder", "model.text"})
 """Chosen once for the whole project, not for a round."""
@@ -49,7 +49,7 @@ def iter_fields(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator
 
 
 class SettingsForm:
-    """Preset, method, and the titled settings as magicgui widgets.
+    """Preset, method, hardware, and the titled settings as magicgui widgets.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class SettingsForm:
 
     Attributes
     ----------
-    preset, method
+    preset, method, hardware
         What the other settings start from.
     fields
         Address → widget.
@@ -68,6 +68,12 @@ class SettingsForm:
         self.choice = TrainingChoice() if choice is None else choice
         self.preset = _starting_point("preset", PRESETS, self.choice.preset)
         self.method = _starting_point("method", METHODS, self.choice.method)
+        self.hardware = ComboBox(
+            label="Hardware",
+            choices=list(HARDWARE),
+            value=self.choice.hardware,
+            tooltip="How long a round may be; chosen by itself for this computer.",
+        )
         self.fields: dict[str, ValueWidget[Any]] = {}
         for each in iter_fields():
             widget: ValueWidget[Any] = create_widget(  # type: ignore[assignment]
@@ -81,17 +87,19 @@ class SettingsForm:
                 widget.native.setKeyboardTracking(False)
             widget.changed.connect(partial(self.choice.choose, each.address))
             self.fields[each.address] = widget
-        self.preset.changed.connect(self._on_start_changed)
-        self.method.changed.connect(self._on_start_changed)
+        for start in (self.preset, self.method, self.hardware):
+            start.changed.connect(self._on_start_changed)
 
     def widgets(self) -> list[ValueWidget[Any]]:
         """Return every widget, top to bottom."""
-        return [self.preset, self.method, *self.fields.values()]
+        return [self.preset, self.method, self.hardware, *self.fields.values()]
 
     def show_choice(self) -> None:
         """Show the choice as it is now: another project brought its own."""
         choice = self.choice
-        for widget, value in ((self.preset, choice.preset), (self.method, choice.method)):
+        starts = (self.preset, self.method, self.hardware)
+        values = (choice.preset, choice.method, choice.hardware)
+        for widget, value in zip(starts, values, strict=True):
             with widget.changed.blocked():
                 widget.value = value
         for address, field in self.fields.items():
@@ -99,7 +107,8 @@ class SettingsForm:
                 field.value = choice.value(address)
 
     def _on_start_changed(self) -> None:
-        self.choice.start_from(str(self.preset.value), str(self.method.value))
+        starts = (self.preset, self.method, self.hardware)
+        self.choice.start_from(*(str(each.value) for each in starts))
         for address, widget in self.fields.items():
             widget.value = self.choice.value(address)
 

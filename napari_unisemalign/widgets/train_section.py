@@ -30,7 +30,7 @@ from napari_unisemalign.widgets.ledger_dialog import LedgerDialog
 from napari_unisemalign.widgets.section import SectionWidget
 from napari_unisemalign.widgets.sentence import SentenceWidget
 from napari_unisemalign.widgets.settings_form import SettingsForm
-from unisemalign.settings import METHODS
+from unisemalign.settings import HARDWARE, METHODS
 
 
 class TrainWidget(SectionWidget):
@@ -42,6 +42,7 @@ class TrainWidget(SectionWidget):
         self.form = SettingsForm(controller.trainer.choice)
         self.settings = QWidget()
         self.method_note = SentenceWidget(dim=True)
+        self.hardware_note = SentenceWidget(dim=True)
         self._lay_out_form()
         self.start = ActionButton("Start (Ctrl+T)", controller.trainer.start)
         self.resume = ActionButton("Resume", controller.trainer.resume)
@@ -106,16 +107,20 @@ class TrainWidget(SectionWidget):
             rows.addRow(label, native)
             if field is self.form.method:
                 rows.addRow(self.method_note)
-        self.form.method.changed.connect(self._say_method)
-        self._say_method()
+            if field is self.form.hardware:
+                rows.addRow(self.hardware_note)
+        for start in (self.form.method, self.form.hardware):
+            start.changed.connect(self._explain_choices)
+        self._explain_choices()
 
     def _on_ledger(self) -> None:
         lines = self.controller.trainer.read_ledger()
         if lines:
             LedgerDialog(lines, self.controller.trainer.save_ledger, self).exec()
 
-    def _say_method(self) -> None:
+    def _explain_choices(self) -> None:
         self.method_note.say(METHODS[str(self.form.method.value)].explained)
+        self.hardware_note.say(HARDWARE[str(self.form.hardware.value)])
 
     def _prepare_table(self) -> None:
         self.table.setHorizontalHeaderLabels(["Round", "State", "Method", "Dice"])
@@ -221,7 +226,7 @@ class TrainWidget(SectionWidget):
             return
         if Change.PROJECT in change:
             self.form.show_choice()
-            self._say_method()
+            self._explain_choices()
         if Change.CURVE not in change:
             return
         curve = self.controller.session.curve

@@ -9,8 +9,14 @@ from PIL import Image
 
 from tests.engine.test_benchmark import FLAGS, data, invoke, run  # noqa: F401
 from unisemalign.active import rank_regions
-from unisemalign.benchmark.asking import answer, asked, draw_places, first_places, next_places
 from unisemalign.benchmark.effort import EffortChoice, measure_effort, regions_to
+from unisemalign.benchmark.region_choice import (
+    answer,
+    asked,
+    draw_places,
+    first_places,
+    next_places,
+)
 from unisemalign.datasets import read_dataset
 from unisemalign.errors import CancelledError, DataError, SettingsError
 from unisemalign.geometry import Rect

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from unisemalign.benchmark.curve import _ticks, draw_curves, validation_points
-from unisemalign.benchmark.gathering import changed_settings
 from unisemalign.benchmark.pictures import (
     ERROR_COLORS,
     PREDICTED_COLOR,
@@ -23,6 +22,7 @@ from unisemalign.benchmark.pictures import (
     error_map_uri,
 )
 from unisemalign.benchmark.report import ReportContent, write_report
+from unisemalign.benchmark.report_content import changed_settings
 from unisemalign.benchmark.spread import spread_over_seeds
 from unisemalign.metrics import SCORE_NAMES
 from unisemalign.protocol import Message, Validation

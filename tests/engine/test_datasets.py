@@ -138,7 +138,7 @@ def test_images_of_ebhi_without_a_mask_are_left_out_and_told(tmp_path):
 
 
 def test_an_unknown_name_is_told_with_those_there_are(tmp_path):
-    with pytest.raises(DataError, match=r"needs one of glas, crag.*found 'x'"):
+    with pytest.raises(DataError, match=r"Unknown data set 'x'. Choose one of glas, crag"):
         read_dataset("x", tmp_path, 10)
 
 

@@ -19,7 +19,7 @@ from unisemalign.project import LabelEdit, Origin, Project, Split
 from unisemalign.protocol import RoundBefore
 from unisemalign.settings import build_settings
 from unisemalign.training import train_round
-from unisemalign.training.classes import mean_noise
+from unisemalign.training.class_dice import mean_noise
 
 
 def predict(project, number, slide, classes):

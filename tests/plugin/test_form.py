@@ -8,7 +8,8 @@ import pytest
 
 from napari_unisemalign.session.training_choice import TrainingChoice, value_at
 from napari_unisemalign.widgets.settings_form import SettingsForm, iter_fields
-from unisemalign.settings import METHODS, PRESETS, build_settings
+from unisemalign.runtime import find_hardware
+from unisemalign.settings import HARDWARE, METHODS, PRESETS, build_settings
 
 
 @pytest.fixture
@@ -26,8 +27,20 @@ def test_every_titled_setting_is_there_once() -> None:
 
 
 def test_the_form_begins_as_the_recommended_preset(form: SettingsForm) -> None:
-    assert form.choice.settings() == build_settings()
-    assert form.choice.options() == ["--preset", PRESETS[0], "--method", next(iter(METHODS))]
+    here = find_hardware()
+    assert form.choice.settings() == build_settings(hardware=here)
+    starts = ["--preset", PRESETS[0], "--method", next(iter(METHODS)), "--hardware", here]
+    assert form.choice.options() == starts
+
+
+def test_hardware_fills_the_form_and_a_preset_prevails(form: SettingsForm) -> None:
+    for name in HARDWARE:
+        form.hardware.value = name
+        steps = {"laptop": 200, "workstation": 400, "gpu": 1000}[name]
+        assert form.fields["training.steps"].value == steps
+        assert form.choice.settings() == build_settings(hardware=name)
+    form.preset.value = "paper"
+    assert form.fields["training.steps"].value == 1280
 
 
 def test_changes_become_options(form: SettingsForm) -> None:
@@ -49,9 +62,10 @@ def test_bounds_and_tooltips_come_from_the_tree(form: SettingsForm) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_a_preset_fills_the_form(form: SettingsForm, preset: str, method: str) -> None:
     form.preset.value, form.method.value = preset, method
-    assert form.choice.settings() == build_settings(preset, method)
+    made = build_settings(preset, method, hardware=form.choice.hardware)
+    assert form.choice.settings() == made
     for address, widget in form.fields.items():
-        assert widget.value == value_at(build_settings(preset, method), address)
+        assert widget.value == value_at(made, address)
 
 
 def test_a_new_form_shows_what_was_chosen(qtbot, form: SettingsForm) -> None:
@@ -104,6 +118,8 @@ def test_the_settings_of_a_project_are_there_again(make_dock, root, monkeypatch)
         None,
         [],
         {"preset": "recommended", "method": "no such", "chosen": {}},
+        {"preset": "recommended", "method": "unisemalign", "hardware": "no such", "chosen": {}},
+        {"preset": "recommended", "method": "unisemalign", "hardware": [], "chosen": {}},
         {"preset": "recommended", "method": ["unisemalign"], "chosen": {}},
         {"preset": "recommended", "method": "unisemalign", "chosen": {"training.steps": -5}},
         {"preset": "recommended", "method": "unisemalign", "chosen": {"no.such": 1}},

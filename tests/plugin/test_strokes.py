@@ -17,7 +17,8 @@ from app_model.types import KeyBinding
 from standins import FAKE_ENGINE, PATIENCE_MS
 
 from napari_unisemalign.session.session import Session
-from unisemalign.project import TissueChange
+from unisemalign.geometry import Rect
+from unisemalign.project import Region, RegionState, Split, TissueChange
 
 STROKES = 14
 PATIENCE_S = 120
@@ -147,3 +148,117 @@ def test_skip_is_taken_back_with_the_mouse(dock, qtbot) -> None:
     assert dock.review.undo.text() == "Undo skip"
     qtbot.mouseClick(dock.review.undo, Qt.MouseButton.LeftButton)
     assert dock.controller.layers.editing().data[10, 10] == 3
+
+
+@pytest.fixture
+def painted(dock, press):
+    """Two regions accepted with the keys, one after the other; the first of class 1, then 2."""
+    rects = []
+    for value, y in ((1, 100), (2, 400)):
+        dock.controller.session.mark_region(Rect(y, 100, 128, 128))
+        layer = dock.controller.layers.editing()
+        layer.paint((20 * value, 20), value)
+        rects.append(dock.controller.session.edit.region.rect)
+        press("C")
+        dock.render_now()
+    return rects
+
+
+def test_one_key_takes_back_everything_in_order_and_one_does_it_again(dock, press, painted) -> None:
+    session, layers = dock.controller.session, dock.controller.layers
+    labels = session.project.labels(session.slide)
+    first, second = painted
+    held = [labels.read(rect) for rect in painted]
+    assert all(each.any() for each in held)
+    press("Control-Z")  # the second accept; its region opens with what was painted
+    assert session.edit.region.rect == second
+    assert not labels.read(second).any()
+    press("Control-Shift-Z")  # no stroke to do again: the accept is
+    assert session.edit is None
+    assert np.array_equal(labels.read(second), held[1])
+    press("Control-Z")
+    layers.editing().paint((60, 60), 3)
+    press("Control-Z")  # the stroke first
+    assert layers.editing().data[60, 60] == 0
+    press("Control-Z")  # then what was done before
+    assert session.edit.region.rect == first
+    assert not labels.read(first).any()
+    press("Control-Shift-Z")
+    assert np.array_equal(labels.read(first), held[0])
+
+
+def test_drawing_a_layer_again_is_no_stroke(dock, press, painted) -> None:
+    session = dock.controller.session
+    press("Control-Z")
+    before = session.edit.strokes
+    dock.controller.layers.editing().refresh()
+    dock.controller.layers.editing().contour = 3
+    assert session.edit.strokes == before
+    press("Control-Shift-Z")
+    assert session.edit is None
+
+
+def test_doubt_is_read_while_painting(dock, press, with_model, with_prediction) -> None:
+    session, layers = dock.controller.session, dock.controller.layers
+    with_prediction(session.project, with_model(session.project), session.slide)
+    session.rounds_changed()
+    session.predicted()
+    layers.refresh_prediction()
+    session.mark_region(Rect(100, 100, 128, 128))
+    layer = layers.editing()
+    layer.data[:] = 1
+    layer.refresh()
+    assert layer.contour == 0
+    press("U")
+    assert layers.layer("uncertainty").visible
+    assert layer.contour > 0  # outlines: what lies below is seen
+    session.mark_region(Rect(400, 100, 128, 128))
+    assert layers.editing().contour > 0
+    press("U")
+    assert layers.editing().contour == 0
+    layers.editing().contour = 2  # one's own choice stays
+    layers.toggle("accepted")
+    assert layers.editing().contour == 2
+
+
+def test_the_next_region_is_painted_on_the_same_layer(
+    dock, press, with_model, with_prediction
+) -> None:
+    session, layers = dock.controller.session, dock.controller.layers
+    number = with_model(session.project)
+    with_prediction(session.project, number, session.slide)
+    first, second = (
+        Region(0, session.slide, rect, RegionState.PREDICTED, Split.TRAIN, score, "unsure", number)
+        for rect, score in ((Rect(100, 100, 128, 128), 0.9), (Rect(400, 300, 128, 128), 0.8))
+    )
+    session.project.replace_queue([first, second])
+    session.rounds_changed()
+    session.set_ranking(False)
+    session.predicted()
+    press("N")
+    layer = layers.editing()
+    layer.paint((20, 20), 1)
+    painted = np.array(layer.data)
+    assert layers.layer("prediction").visible is False
+    press("Shift-C")
+    assert session.edit.region.rect == second.rect
+    assert layers.editing() is layer
+    assert layer.data is session.edit.values
+    assert session.edit.strokes == 0
+    assert not session.edit.touched.any()
+    spacing = session.project.info.spacing_um
+    assert np.allclose(layer.translate, ((400 + 0.5) * spacing, (300 + 0.5) * spacing))
+    assert np.array_equal(session.project.labels(session.slide).read(first.rect), painted)
+    layer.paint((30, 30), 3)
+    assert session.edit.strokes == 1
+    assert session.edit.touched[30, 30]
+    press("Control-Z")
+    assert layer.data[30, 30] == 2
+    press("Control-Z")  # no stroke of the region before comes here: its accept is taken back
+    assert session.edit.region.rect == first.rect
+    assert np.array_equal(layers.editing().data, painted)
+    assert layers.layer("accepted") is not None
+    assert not layers.layer("accepted").visible
+    press("C")
+    assert layers.editing() is None
+    assert layers.layer("accepted").visible

@@ -22,6 +22,7 @@ from unisemalign.project import (
 )
 from unisemalign.protocol import Progress
 from unisemalign.runtime.events import Events, SilentEvents
+from unisemalign.terms import MIN_REGION_PX
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,6 @@ LEAST_PREDICTED = 0.5
 """Share of a tile that a round must have labelled to have a say there: below, most is glass."""
 _ROUNDS = 3
 """So many rounds of a slide are read: what only older ones have seen is not asked about."""
-
-_MIN_SIZE_PX = 16
 
 
 def rank_regions(
@@ -97,10 +96,10 @@ def rank_regions(
     DataError
         If ``count`` or ``size_px`` is too small.
     """
-    if count < 1 or size_px < _MIN_SIZE_PX:
+    if count < 1 or size_px < MIN_REGION_PX:
         raise DataError(
-            f"A queue needs 1 region or more of {_MIN_SIZE_PX} pixels or more, "
-            f"found {count} of {size_px}."
+            f"A queue needs 1 region or more of {MIN_REGION_PX} pixels or more, "
+            f"found {count} of {size_px}. Ask for more regions, or larger ones."
         )
     events = SilentEvents() if events is None else events
     if round is not None:

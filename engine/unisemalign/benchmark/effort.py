@@ -1,4 +1,4 @@
-"""What a person's minutes bring: the truth in the person's place, asked region by region.
+"""Measures how many labelled regions a study needs: the data set's masks answer for the person.
 
 A study begins with a few regions of a pool of images; in each round the next ones are chosen,
 answered by the data set's masks, and the model trains on. Scored is each round's last step on the
@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from unisemalign.benchmark.asking import ARMS, Arm, answer, asked, first_places, next_places
 from unisemalign.benchmark.curve import draw_curves
 from unisemalign.benchmark.forest import check_forest, score_forest
 from unisemalign.benchmark.page import fill_page, html_table, write_page
+from unisemalign.benchmark.region_choice import ARMS, Arm, answer, asked, first_places, next_places
 from unisemalign.benchmark.runs import benchmark_settings
 from unisemalign.benchmark.spread import spread, spread_text
 from unisemalign.datasets import DataSet, read_dataset

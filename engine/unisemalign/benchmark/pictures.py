@@ -12,6 +12,7 @@ from PIL import Image
 from scipy import ndimage
 
 from unisemalign.metrics import IGNORE
+from unisemalign.project.colors import rgb
 
 TRUTH_COLOR, PREDICTED_COLOR = "#000000", "#ffe600"
 """Outlines: dark and light, so that both are told apart on any stain, and in grey."""
@@ -59,7 +60,7 @@ def draw_outlines(example: Example) -> NDArray[np.uint8]:
         (example.truth == 1, _TRUTH_PX, TRUTH_COLOR),
         (example.predicted == 1, _PREDICTED_PX, PREDICTED_COLOR),
     ):
-        drawn[_outline(mask, width)] = _rgb(color)
+        drawn[_outline(mask, width)] = rgb(color)
     return drawn
 
 
@@ -81,7 +82,7 @@ def jpeg_uri(pixels: NDArray[np.uint8]) -> str:
 def error_map_uri(kinds: NDArray[np.uint8]) -> str:
     """Return an error map as a data address of a PNG of few colours."""
     image = Image.fromarray(kinds, mode="P")
-    image.putpalette([channel for color in ERROR_COLORS.values() for channel in _rgb(color)])
+    image.putpalette([channel for color in ERROR_COLORS.values() for channel in rgb(color)])
     return _uri(image, "png", optimize=True)
 
 
@@ -97,7 +98,3 @@ def _outline(mask: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
     outer = ndimage.binary_dilation(mask, iterations=width - width // 2)
     ring: NDArray[np.bool_] = outer & ~inner
     return ring
-
-
-def _rgb(color: str) -> tuple[int, int, int]:
-    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)

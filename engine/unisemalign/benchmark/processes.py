@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from unisemalign.errors import CancelledError, MessageError
+from unisemalign.errors import MessageError
 from unisemalign.protocol import BenchmarkDone, Failed, Message, Progress, Start, Step, read_event
 from unisemalign.runtime import STOP_AT_STDIN_END, CancelToken, Events
 
@@ -99,8 +99,7 @@ class BenchmarkProcesses:
             futures = {each.name: pool.submit(self._one, each) for each in self._planned}
             try:
                 while not all(future.done() for future in futures.values()):
-                    if self._cancel.requested:
-                        raise CancelledError("Stopped as asked. What was finished before is kept.")
+                    self._cancel.check()
                     time.sleep(0.1)
             except BaseException:
                 for future in futures.values():

@@ -22,6 +22,7 @@ from unisemalign.benchmark.pictures import (
 )
 from unisemalign.benchmark.spread import SCORED_AT, spread_text
 from unisemalign.metrics import SCORE_NAMES
+from unisemalign.terms import score_text
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def _seeds_table(runs: Sequence[Mapping[str, Any]]) -> str:
             if not scores:
                 continue
             cells = [f"{run['seed']}", words, f"{scores.get('step', best_step)}"]
-            cells += [_percent(scores.get(key)) for key in SCORE_NAMES]
+            cells += [score_text(scores.get(key)) for key in SCORE_NAMES]
             rows.append([*cells, f"{run['seconds_per_step']:.3f}"])
     return html_table(
         ["seed", "scored on", "step", *SCORE_NAMES.values(), "s per step"], rows, left=2
@@ -164,8 +165,8 @@ def _examples(content: ReportContent) -> str:
         name = escape(example.name)
         figures.append(
             f"<figure><figcaption><b>{escape(title)}: {name}</b>. "
-            f"mDice {_percent(example.mdice)}, {escape(content.shown_class)} Dice "
-            f"{_percent(example.class_dice)}."
+            f"mDice {score_text(example.mdice)}, {escape(content.shown_class)} Dice "
+            f"{score_text(example.class_dice)}."
             f'</figcaption><div class="pair">'
             f'<img alt="{name} with true and predicted outlines" '
             f'src="{jpeg_uri(draw_outlines(example))}">'
@@ -182,7 +183,3 @@ def _examples(content: ReportContent) -> str:
             *figures,
         ]
     )
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.2f}"

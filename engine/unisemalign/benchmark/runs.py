@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from unisemalign.benchmark.gathering import benchmark_round, gather_content, telling
 from unisemalign.benchmark.report import write_report
+from unisemalign.benchmark.report_content import benchmark_round, gather_content, report_progress
 from unisemalign.benchmark.spread import SCORED_AT, spread_over_seeds
 from unisemalign.datasets import DataSet, read_dataset
 from unisemalign.errors import ProjectError, SettingsError, WeightsError
@@ -245,7 +245,7 @@ def _score_tests(
                     events.emit(Message(text=f"Not scored: {SCORED_AT[place]}. {error}"))
                     continue
                 events.emit(Start(what=f"Scoring {SCORED_AT[place]}", total=len(dataset.tests)))
-                found = score_split(tests, predictor, Split.TEST, on_region=telling(events))
+                found = score_split(tests, predictor, Split.TEST, on_region=report_progress(events))
                 at = TestScores.model_validate({**about, **found.summary()})
                 scores = scores.model_copy(update={place: at})
                 _write_scores(folder, scores)
@@ -264,7 +264,10 @@ def _predictor(project: Project, place: str, device: str) -> tuple[Predictor, di
 
     made = benchmark_round(project)
     if made is None:
-        raise ProjectError("Its project holds no finished round. Delete the run to train it anew.")
+        raise ProjectError(
+            "Scoring a run needs a finished round in its project, found none. Delete the run's "
+            "folder to train it anew."
+        )
     if place == "best_test":
         return load_predictor(project, made.number, [f"device={device}"])[0], {}
     network, used, step = last_network(made.folder)

@@ -55,7 +55,7 @@ def pair_with_labels(slides: list[Path], folder: Path | None) -> list[tuple[Path
     if not any(labels for _, labels in pairs):
         raise DataError(
             f"Masks need the same file name as their slide, found none in '{folder}' for "
-            f"{len(slides)} slides (first: '{slides[0].name}')."
+            f"{len(slides)} slides (first: '{slides[0].name}'). Rename the masks, or check --masks."
         )
     return pairs
 

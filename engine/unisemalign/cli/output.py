@@ -52,11 +52,6 @@ def printable(text: str) -> str:
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def percent(value: float | None) -> str:
-    """Return a score of 0…1 in per cent, or a dash where it is not defined."""
-    return "–" if value is None else f"{100 * value:.2f}"
-
-
 @contextmanager
 def open_project(path: Path) -> Iterator[Project]:
     """Open a verb's project and say, on stderr, what the person should know of it.

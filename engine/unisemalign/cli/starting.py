@@ -1,4 +1,4 @@
-"""The command line's first moments: it can be stopped at once, is offline, and waits quietly."""
+"""Starts the command line: it can be stopped at once, stays offline, and waits passively."""
 
 from __future__ import annotations
 

@@ -49,7 +49,10 @@ def read_dataset(name: str, folder: Path, fraction: int) -> DataSet:
         For an unknown name, or a folder that is laid out in another way: what was looked for.
     """
     if name not in READERS:
-        raise DataError(f"A benchmark needs one of {', '.join(READERS)}, found '{name}'.")
+        raise DataError(
+            f"Unknown data set '{name}'. Choose one of {', '.join(READERS)}; 'lists' reads one of "
+            f"your own."
+        )
     found = READERS[name](folder, fraction)
     if (table := folder / "captions.csv").is_file():
         found = replace(found, captions=read_captions(table))
@@ -66,7 +69,9 @@ def read_dataset(name: str, folder: Path, fraction: int) -> DataSet:
 
 def _glas(folder: Path, fraction: int) -> DataSet:
     if fraction not in {10, 20}:
-        raise DataError(f"GlaS needs a fraction of 10 or 20, found {fraction}.")
+        raise DataError(
+            f"GlaS is split at 10 or 20 %, found {fraction}. Choose --fraction 10 or 20."
+        )
     names = read_splits(folder, "glas", fraction)
     tests = names.test
     if tests is None:
@@ -405,7 +410,7 @@ def _read_list(folder: Path, use: str) -> tuple[Sample, ...]:
         if len(words) > 2 or missing or (use != "unlabeled" and len(words) < 2):
             raise DataError(
                 f"'{path}', line {number}, needs 'image mask' of files that are there, found "
-                f"'{line.strip()}'."
+                f"'{line.strip()}'. Correct the line: paths are relative to '{folder}'."
             )
         mask = places[1] if len(places) > 1 else None
         samples.append(Sample(places[0].stem, places[0], mask))

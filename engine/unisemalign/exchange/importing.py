@@ -37,7 +37,11 @@ def label_kind(path: Path) -> LabelKind:
         with path.open("rb") as file:
             start = file.read(64)
     except OSError as error:
-        raise DataError(f"Cannot read '{path}': {error.strerror or error}.") from error
+        raise DataError(
+            f"A file of labels needs to be readable, found '{path}': {error.strerror or error}. "
+            f"Check "
+            f"its name and its permissions."
+        ) from error
     if not start.startswith(_PACKED) and not start.lstrip().startswith(_TEXT_STARTS):
         return "mask"
     return "xml" if first_character(path) == "<" else "geojson"

@@ -21,19 +21,19 @@ from unisemalign.exchange.pixels import INDEX_NOTE
 from unisemalign.exchange.png_bands import PNG_START, PngError, PngHeader
 from unisemalign.geometry import Rect
 from unisemalign.metrics import IGNORE
+from unisemalign.project.stored_arrays import CHUNK_PX
 from unisemalign.slides.channels import ChannelAxes, Colours
 from unisemalign.slides.files import check_regular, open_picture
-from unisemalign.slides.tiff_images import choose_image
+from unisemalign.slides.orientation import ORIENTATION_TAG, orientation_of, turned
+from unisemalign.slides.tiff_images import TIFF_STARTS, choose_image
 from unisemalign.slides.tiff_levels import LARGEST_PIECE_BYTES, UNREADABLE, tiff_level
 from unisemalign.slides.tiles import TiledLevel, UndecodableError
-from unisemalign.slides.turning import ORIENTATION_TAG, orientation_of, turned
 from unisemalign.slides.zarr_images import NONSENSE, choose_zarr_image, holds_zarr
 
 KEPT_PX = 64_000_000
 """A mask of so many pixels is decoded once and kept; a larger one by bands, as often as needed."""
 _WHOLE_PX = 1_000_000_000
-_BAND_ROWS = 512
-_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_BAND_ROWS = CHUNK_PX
 _WHITE_IS_ZERO, _PALETTE = 0, 3  # the tag PhotometricInterpretation
 
 Bands = Callable[[], Iterator[NDArray[Any]]]
@@ -125,7 +125,7 @@ def open_mask(path: Path) -> MaskFile:
             )
         with path.open("rb") as file:
             start = file.read(8)
-        if start[:4] in _TIFF_STARTS:
+        if start[:4] in TIFF_STARTS:
             return _open_tiff(path)
         if start == PNG_START:
             header = PngHeader.read(path)

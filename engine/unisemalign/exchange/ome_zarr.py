@@ -14,9 +14,8 @@ from unisemalign.exchange.pixels import BAND_PX, NOTES, ExportPixels
 from unisemalign.metrics import IGNORE
 from unisemalign.project import ClassInfo
 from unisemalign.project.colors import rgb
-from unisemalign.project.pyramid import level_shapes
+from unisemalign.project.pyramid import COARSEST_PX, level_shapes
 
-_STOP_PX = 1024
 _VERSION = "0.5"
 
 
@@ -28,7 +27,7 @@ def write_ome_zarr(
     Of classes these are indices, 255 = ignore.
     """
     group = zarr.open_group(folder, mode="w-", zarr_format=3)
-    shapes = level_shapes(pixels.shape_yx, _STOP_PX)
+    shapes = level_shapes(pixels.shape_yx, COARSEST_PX)
     levels = [
         _create(group, str(level), shape, pixels.nothing) for level, shape in enumerate(shapes)
     ]

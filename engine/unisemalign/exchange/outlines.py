@@ -192,7 +192,7 @@ class ClassLabels:
             else:
                 raise DataError(
                     f"Mapping '{source}' needs one of the project's classes "
-                    f"{', '.join(self._names)}, found '{target}'."
+                    f"{', '.join(self._names)}, found '{target}'. Correct --map."
                 )
         self.unknown: Counter[str] = Counter()
 

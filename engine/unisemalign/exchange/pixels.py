@@ -22,6 +22,7 @@ from unisemalign.project import (
     SlideRecord,
 )
 from unisemalign.project.pyramid import halve_majority, halve_mean
+from unisemalign.project.stored_arrays import CHUNK_PX
 from unisemalign.terms import Source as Source
 from unisemalign.terms import What as What
 
@@ -37,7 +38,7 @@ NOTES: dict[What, str] = {
 }
 """What the numbers of a result mean, written into it."""
 
-BAND_PX = 512
+BAND_PX = CHUNK_PX
 """Rows read at a time: the height of a chunk."""
 
 

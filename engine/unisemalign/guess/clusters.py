@@ -153,7 +153,7 @@ def _some_features(
 ) -> Numbers:
     """Return some of the features looked at in a window ``(h, w, 3)``: ``(N, D)``."""
     images = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
-    rows = network.looked_at(images)[0].flatten(1).T.double().numpy()
+    rows = network.smoothed_features(images)[0].flatten(1).T.double().numpy()
     chosen: Numbers = rows[rng.permutation(len(rows))[:_PIXELS_A_WINDOW]]
     return chosen
 

@@ -1,4 +1,4 @@
-"""A network nobody trained: it says which of some directions a feature points to."""
+"""A network without training: it says which of some directions a feature is nearest to."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class GuessNetwork(Network):
         found.update(f"{self.settings.zoom} {self.temperature} {self.smooth_px}".encode())
         return found.digest()
 
-    def looked_at(self, images: Tensor) -> Tensor:
+    def smoothed_features(self, images: Tensor) -> Tensor:
         """Return the smoothed features ``(B, D, h, w)`` of images ``(B, 3, H, W)`` in 0…1."""
         return self._smoothed(self.encode(images)[0])
 
@@ -114,7 +114,7 @@ class GuessNetwork(Network):
         words: Tensor,  # noqa: ARG002
         temperature: float,  # noqa: ARG002
     ) -> tuple[Tensor, Tensor]:
-        """Return the same logits twice: there is nobody to disagree."""
+        """Return the same logits twice: a guess has one branch, and nothing disagrees."""
         logits = self.decode(features)
         return logits, logits
 

@@ -3,11 +3,11 @@
 from unisemalign.inference.bands import iter_bands, predict_rect
 from unisemalign.inference.blending import Band
 from unisemalign.inference.loading import load_predictor
-from unisemalign.inference.moving import create_from_model
+from unisemalign.inference.model_files import create_from_model
 from unisemalign.inference.plan import Plan
 from unisemalign.inference.predictor import Predictor
 from unisemalign.inference.probabilities import export_probabilities
-from unisemalign.inference.recent import RecentWindows
+from unisemalign.inference.recent_windows import RecentWindows
 from unisemalign.inference.scoring import ScoredRegion, predict_split, score_split
 from unisemalign.inference.segmenting import (
     OpenSlide,

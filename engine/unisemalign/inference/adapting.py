@@ -1,4 +1,4 @@
-"""A trained model met by another scanner or stain: what a slide tells of itself, without labels.
+"""Adapts a trained model to another scanner or stain by a slide's own statistics, without labels.
 
 Two things can be asked for. ``inference.match_stain`` moves the slide's colours to those of the
 training slides; ``inference.slide_norms`` replaces the statistics of the network's batch norms by

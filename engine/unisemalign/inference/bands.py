@@ -17,7 +17,7 @@ from unisemalign.slides.padding import Readable, read_padded
 from unisemalign.slides.prefetch import Prefetch
 
 
-def _ignore(_done: int, _total: int) -> None:
+def no_progress(_done: int, _total: int) -> None:
     """Take progress and do nothing."""
 
 
@@ -37,7 +37,7 @@ def iter_bands(
     plan: Plan,
     *,
     tissue: TissueMask | None = None,
-    on_window: Callable[[int, int], None] = _ignore,
+    on_window: Callable[[int, int], None] = no_progress,
     probabilities: bool = False,
 ) -> Iterator[Band]:
     """Label what ``plan`` says of a slide, band after band.

@@ -95,7 +95,9 @@ def _used_with(settings: Settings, overrides: Sequence[str]) -> Settings:
     for text in overrides:
         if not text.startswith(("inference.", "device=", "precision=")):
             raise SettingsError(
-                f"Only inference.…, device and precision can change after training, found '{text}'."
+                f"Only inference.…, device and precision can change after training, found "
+                f"'{text}'. "
+                f"Leave it out, or train a round with it."
             )
     asked = build_settings(overrides=overrides)
     changed = {text.partition("=")[0].partition(".")[2] for text in overrides}

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from unisemalign.geometry import Rect, iter_windows
+from unisemalign.project.stored_arrays import CHUNK_PX
 from unisemalign.settings import InferenceSettings
 
-BAND_PX = 512
+BAND_PX = CHUNK_PX
 """Height of a band: a chunk of the prediction store."""
 STRIP_PX = 6144
 """No band is wider: memory does not grow with the slide. Windows on a border run twice."""

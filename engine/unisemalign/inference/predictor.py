@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unisemalign.errors import SettingsError
 from unisemalign.inference.blending import Band, highest, window_weights
-from unisemalign.inference.recent import RecentWindows
+from unisemalign.inference.recent_windows import RecentWindows
 from unisemalign.inference.stains import StainChange, StainLook
 from unisemalign.model import Network
 from unisemalign.model.network import Features

@@ -26,7 +26,7 @@ from unisemalign.inference.predictor import Predictor
 from unisemalign.inference.segmenting import OpenSlide, open_for_segmenting
 from unisemalign.project import Project
 from unisemalign.project.colors import rgb
-from unisemalign.project.pyramid import level_shapes
+from unisemalign.project.pyramid import COARSEST_PX, level_shapes
 from unisemalign.protocol import Message, Progress, Start
 from unisemalign.runtime import CancelToken, Events, SilentEvents
 from unisemalign.slides.prefetch import Prefetch, choose_readers
@@ -36,7 +36,6 @@ _SUFFIXES: dict[ProbabilityFormat, str] = {
     "ome-tiff": ".probability.ome.tif",
     "ome-zarr": ".probability.ome.zarr",
 }
-_STOP_PX = 1024
 _NOTE = "probability of each class, 0…255 = 0…1; 0 in every channel where nothing was predicted"
 
 
@@ -157,7 +156,7 @@ class _Writer:
                 compressors=[ZstdCodec(level=3)],
                 dimension_names=("c", "y", "x"),
             )
-            for level, shape in enumerate(level_shapes(self._opened.slide.shape_yx, _STOP_PX))
+            for level, shape in enumerate(level_shapes(self._opened.slide.shape_yx, COARSEST_PX))
         ]
         for rect, values in self._bands():
             ys, xs = rect.slices

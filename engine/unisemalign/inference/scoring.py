@@ -10,15 +10,11 @@ from numpy.typing import NDArray
 
 from unisemalign.geometry import Rect
 from unisemalign.inference.adapting import adapted
-from unisemalign.inference.bands import predict_rect
+from unisemalign.inference.bands import no_progress, predict_rect
 from unisemalign.inference.predictor import Predictor
 from unisemalign.metrics import Scores
 from unisemalign.project import Cleaning, Project, RegionState, Split
 from unisemalign.slides import SpacedSlide, TissueMask
-
-
-def _ignore(_done: int, _total: int) -> None:
-    """Take progress and do nothing."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ def predict_split(
     split: Split,
     *,
     slides: dict[str, SpacedSlide] | None = None,
-    on_region: Callable[[int, int], None] = _ignore,
+    on_region: Callable[[int, int], None] = no_progress,
 ) -> Iterator[ScoredRegion]:
     """Label every accepted region of ``split`` beside its truth.
 
@@ -94,7 +90,7 @@ def score_split(
     split: Split,
     *,
     slides: dict[str, SpacedSlide] | None = None,
-    on_region: Callable[[int, int], None] = _ignore,
+    on_region: Callable[[int, int], None] = no_progress,
     cleaning: Cleaning | None = None,
 ) -> Scores:
     """Compare the predictor with every accepted region of ``split`` (methods.md A7).

@@ -193,11 +193,11 @@ class SegmentJob:
             If the slide goes away.
         """
         target = self.target
-        with self.slot.alone():
+        with self.slot.locked():
             return self._run_alone(target)
 
     def _run_alone(self, target: Rect) -> Segmented:
-        store, finished = take_up(self.slot, self.predictor, self.opened.tissue)
+        store, finished = resume_map(self.slot, self.predictor, self.opened.tissue)
         store.wait_for_disk(target == self.whole)
         inference = self.predictor.settings.inference
         planned = partial(Plan, self.whole.shape, inference, target, finished=finished.finished)
@@ -353,7 +353,7 @@ class _Run:
         )
 
 
-def take_up(
+def resume_map(
     slot: PredictionSlot, predictor: Predictor, tissue: TissueMask | None
 ) -> tuple[PredictionStore, FinishedBands]:
     """Return where the prediction goes, and what of it is there already."""

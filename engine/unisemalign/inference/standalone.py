@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from unisemalign.errors import DataError, SettingsError, WeightsError
 from unisemalign.exchange.exporting import writing_project_results
 from unisemalign.inference.loading import load_predictor
-from unisemalign.inference.moving import portable_weights
+from unisemalign.inference.model_files import portable_weights
 from unisemalign.inference.predictor import Predictor
 from unisemalign.project import Project, Round
 from unisemalign.terms import ModelFormat

@@ -30,7 +30,7 @@ class PredictionSlot:
         Returns it; makes an empty one where there is none.
     clear
         Removes it, with the note of what of it was finished.
-    alone
+    locked
         Keeps every other writer out while a block runs; :class:`BusyError` where one is at work.
     """
 
@@ -38,7 +38,7 @@ class PredictionSlot:
     is_there: Callable[[], bool]
     take: Callable[[], PredictionStore]
     clear: Callable[[], None]
-    alone: Callable[[], AbstractContextManager[None]]
+    locked: Callable[[], AbstractContextManager[None]]
 
     @classmethod
     def of_round(cls, project: Project, number: int, slide: str) -> PredictionSlot:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unisemalign.methods.consistency import ConsistencyMethod, kept_share, labels_from
-from unisemalign.methods.labelled import decoder_losses, told, total_loss
+from unisemalign.methods.labelled import decoder_losses, detached, total_loss
 from unisemalign.methods.losses import confident_ce, confident_kl, labelled_ce, next_threshold
 from unisemalign.methods.method import Batch
 from unisemalign.methods.unisemalign import PseudoLabels
@@ -104,7 +104,7 @@ class CorrMatch(ConsistencyMethod):
         )
         parts["spread"] = s.weight_spread * 0.5 * both
         return total_loss(parts), {
-            **told(parts),
+            **detached(parts),
             "tau": tau,
             "kept": kept_share(keep, mixed.valid),
             "relabelled": kept_share(spread_keep - keep, mixed.valid),

@@ -6,19 +6,17 @@ import torch
 from torch import Tensor
 
 from unisemalign.methods.consistency import labels_from, unlabelled_of
-from unisemalign.methods.labelled import told
+from unisemalign.methods.labelled import detached
 from unisemalign.methods.losses import confident_ce, summed
 from unisemalign.methods.method import Batch, Needs
-from unisemalign.methods.two_networks import TwoNetworksMethod
+from unisemalign.methods.two_networks import TwinNetworksMethod
 from unisemalign.methods.unisemalign import gathering_no_statistics
 from unisemalign.model import Network
 from unisemalign.settings import Settings
 from unisemalign.settings.methods.cps import CPSSettings
 
-_OTHER_SEED = 1
 
-
-class CPS(TwoNetworksMethod):
+class CPS(TwinNetworksMethod):
     """Two networks of one shape; each learns what the other says of unlabelled crops.
 
     Both start from the same encoder, but the second one's other parts are drawn anew, and each has
@@ -26,9 +24,7 @@ class CPS(TwoNetworksMethod):
     """
 
     def __init__(self, network: Network, settings: Settings) -> None:
-        second = network.copied()
-        second.redraw(settings.seed + _OTHER_SEED)
-        super().__init__(network, second, settings)
+        super().__init__(network, settings)
         self.own = settings.method_as(CPSSettings)
         self.needs = Needs(unlabelled=True, strong_views=2 if self._mixes else 1)
 
@@ -39,14 +35,6 @@ class CPS(TwoNetworksMethod):
     def candidates(self) -> dict[str, Network]:
         """Return both networks."""
         return {"student 1": self.first, "student 2": self.second}
-
-    def inherit(self, parent: Network) -> None:
-        """Let the first network go on from the parent; the second keeps its own beginning.
-
-        Of the parent it takes the encoder alone, so that the two still differ.
-        """
-        super().inherit(parent)
-        self.second.redraw(self.settings.seed + _OTHER_SEED)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return both labelled losses + w·ramp·[CE(1, labels of 2) + CE(2, labels of 1)]."""
@@ -70,4 +58,4 @@ class CPS(TwoNetworksMethod):
             parts[f"cross_{k + 1}"] = weight * confident_ce(seen, labels.label, every, labels.valid)
         agreed = (said[0].label == said[1].label)[u.valid].float()
         agreement = agreed.sum() / max(1, agreed.numel())
-        return summed(parts), {**told(parts), "agreement": agreement}
+        return summed(parts), {**detached(parts), "agreement": agreement}

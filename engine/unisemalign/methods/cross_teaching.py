@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unisemalign.methods.consistency import labels_from, unlabelled_of
-from unisemalign.methods.labelled import told
+from unisemalign.methods.labelled import detached
 from unisemalign.methods.losses import squared_dice, summed
 from unisemalign.methods.method import Batch, Needs
 from unisemalign.methods.two_networks import TwoNetworksMethod
@@ -48,4 +48,4 @@ class CrossTeaching(TwoNetworksMethod):
             parts[f"cross_{k}"] = weight * squared_dice(
                 learner[n:].softmax(1), labels.label, labels.valid
             )
-        return summed(parts), told(parts)
+        return summed(parts), detached(parts)

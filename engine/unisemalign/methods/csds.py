@@ -9,32 +9,29 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unisemalign.methods.consistency import labels_from, unlabelled_of
-from unisemalign.methods.labelled import told
+from unisemalign.methods.labelled import detached
 from unisemalign.methods.losses import confident_ce, entropy, summed
 from unisemalign.methods.method import Batch, Needs
 from unisemalign.methods.teacher import Teacher
-from unisemalign.methods.two_networks import TwoNetworksMethod
+from unisemalign.methods.two_networks import TwinNetworksMethod
 from unisemalign.methods.unisemalign import PseudoLabels
 from unisemalign.metrics import IGNORE
 from unisemalign.model import Network
 from unisemalign.settings import Settings
 from unisemalign.settings.methods.csds import CSDSSettings
 
-_OTHER_SEED = 1
 _COARSE = 16
 """The elastic displacement is drawn on a grid this many times coarser than the crop."""
 
 
-class CSDS(TwoNetworksMethod):
+class CSDS(TwinNetworksMethod):
     """One student sees changed colours, one bent shapes; a teacher averages both and labels.
 
     Validation keeps the best of the three networks.
     """
 
     def __init__(self, network: Network, settings: Settings) -> None:
-        second = network.copied()
-        second.redraw(settings.seed + _OTHER_SEED)
-        super().__init__(network, second, settings)
+        super().__init__(network, settings)
         self.own = settings.method_as(CSDSSettings)
         self.teacher = Teacher(network, self.own.ema)
         self.needs = Needs(unlabelled=True, strong_views=1)
@@ -46,11 +43,6 @@ class CSDS(TwoNetworksMethod):
             "structure student": self.second,
             "teacher": self.teacher.network,
         }
-
-    def inherit(self, parent: Network) -> None:
-        """Let the first student go on from the parent; the second takes its encoder alone."""
-        super().inherit(parent)
-        self.second.redraw(self.settings.seed + _OTHER_SEED)
 
     def after_step(self) -> None:
         """Count the step; the teacher follows the mean of both students."""
@@ -77,7 +69,7 @@ class CSDS(TwoNetworksMethod):
             taught = self._taught(crops, seen)
             counts = self._counts(weights(entropy(taught.decoder), crops))
             parts[name] = weight * confident_ce(decoded, taught.label, counts, seen)
-        return summed(parts), told(parts)
+        return summed(parts), detached(parts)
 
     def colour_doubt(self, doubt: Tensor, crops: Tensor) -> Tensor:
         """Return Ũ_C = U(1 + λ_C·1[V̂ > τ_c]): doubt grows where colours vary."""

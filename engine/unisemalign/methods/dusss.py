@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from unisemalign.methods.balance import ClassBalance
 from unisemalign.methods.consistency import unlabelled_of
-from unisemalign.methods.labelled import decoder_losses, told
+from unisemalign.methods.labelled import decoder_losses, detached
 from unisemalign.methods.losses import ramp, summed
 from unisemalign.methods.method import Batch, Method, Needs
 from unisemalign.methods.teacher import Teacher
@@ -127,7 +127,7 @@ class DuSSS(Method):
             parts["pairs"] = s.weight_pairs * self._pairs(batch, deep, words)
         mask = mask_logits[n:].detach().softmax(1)
         parts["guided"] = self._guided(batch, mask, box[0])
-        return summed(parts), told(parts)
+        return summed(parts), detached(parts)
 
     def _guided(self, batch: Batch, mask: Tensor, box: Tensor) -> Tensor:
         """Return w·ramp·½[CE(student, target) + CE(student, mask)] on unlabelled crops."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from unisemalign.methods.consistency import ConsistencyMethod, kept_share, labels_from
-from unisemalign.methods.labelled import decoder_losses, told, total_loss
+from unisemalign.methods.labelled import decoder_losses, detached, total_loss
 from unisemalign.methods.losses import confident_ce
 from unisemalign.methods.method import Batch
 from unisemalign.model import Network
@@ -34,4 +34,4 @@ class FixMatch(ConsistencyMethod):
         with self.quiet():
             seen = self.student.decode(self.student.features(strong))
         parts["hard"] = self.own.weight_hard * confident_ce(seen, mixed.label, keep, mixed.valid)
-        return total_loss(parts), {**told(parts), "kept": kept_share(keep, mixed.valid)}
+        return total_loss(parts), {**detached(parts), "kept": kept_share(keep, mixed.valid)}

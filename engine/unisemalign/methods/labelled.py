@@ -109,6 +109,6 @@ def total_loss(parts: dict[str, Tensor]) -> Tensor:
     return 0.5 * torch.stack(list(parts.values())).sum()
 
 
-def told(parts: dict[str, Tensor]) -> dict[str, Tensor]:
+def detached(parts: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the parts for the log, without their gradient."""
     return {name: value.detach() for name, value in parts.items()}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from unisemalign.methods.counted import Counted
+from unisemalign.methods.step_counter import StepCounter
 from unisemalign.model import Network
 from unisemalign.model.checkpoints import load_trained_state, trained_state
 from unisemalign.settings import Settings
@@ -103,7 +103,7 @@ class Group:
     share: float
 
 
-class Method(Counted, ABC):
+class Method(StepCounter, ABC):
     """Who labels, which views, which targets, which loss: the module that owns all it learns.
 
     Every student, teacher and extra head is a submodule; thresholds and prototypes that are not

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unisemalign.methods.consistency import ConsistencyMethod, kept_share, labels_from
-from unisemalign.methods.labelled import decoder_losses, told
+from unisemalign.methods.labelled import decoder_losses, detached
 from unisemalign.methods.losses import confident_ce, summed
 from unisemalign.methods.method import Batch
 from unisemalign.metrics import IGNORE
@@ -38,7 +38,7 @@ class MPAMatch(ConsistencyMethod):
         words = net.words()
         drawn = self.drawn_labels(batch)
         features = net.features(torch.cat([batch.images, u.weak]))
-        decoded, embedded = net.seen(features, words)
+        decoded, embedded = net.decode_and_embed(features, words)
         weights = self.balance.label_weights(batch.labels, s.balance)
         parts = decoder_losses(decoded[:n], s, batch.labels, weights)
         pseudo = labels_from(decoded[n:], u.valid)
@@ -46,7 +46,7 @@ class MPAMatch(ConsistencyMethod):
         with self.quiet():
             rows = features.rows(n, n + len(u.weak)).with_dropout(s.feature_dropout)
             dropped = net.decode(rows, words)
-            seen, strong_embedded = net.seen(net.features(strong), words)
+            seen, strong_embedded = net.decode_and_embed(net.features(strong), words)
         for k, (view, labels) in enumerate(zip(seen.chunk(2), mixed, strict=True), start=1):
             parts[f"strong_{k}"] = s.weight_strong * confident_ce(
                 view, labels.label, self.sure(labels), labels.valid
@@ -71,7 +71,7 @@ class MPAMatch(ConsistencyMethod):
         if self.training:
             net.move_prototypes(pixels[right].detach(), classes[right], s.prototype_momentum)
         kept = kept_share(self.sure(pseudo), pseudo.valid)
-        return summed(parts), {**told(parts), "kept": kept, "alike": alike(net.visual)}
+        return summed(parts), {**detached(parts), "kept": kept, "alike": alike(net.visual)}
 
     def _pixels(
         self, embedded: Tensor, decoded: Tensor, labels: Tensor

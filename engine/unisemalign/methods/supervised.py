@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from unisemalign.methods.labelled import LabelledMethod, labelled_losses, told, total_loss
+from unisemalign.methods.labelled import LabelledMethod, detached, labelled_losses, total_loss
 from unisemalign.methods.method import Batch
 
 
@@ -17,4 +17,4 @@ class Supervised(LabelledMethod):
         seen = self.student.logits(features, words, self.common.temperature)
         weights = self.balance.label_weights(batch.labels, self.common.balance)
         parts = labelled_losses(self.student, self.common, seen, words, batch.labels, weights)
-        return total_loss(parts), told(parts)
+        return total_loss(parts), detached(parts)

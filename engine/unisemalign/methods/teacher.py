@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from unisemalign.methods.counted import Counted
+from unisemalign.methods.step_counter import StepCounter
 from unisemalign.model import Network
 
 
-class Teacher(Counted):
+class Teacher(StepCounter):
     """An exponential moving average of every trained part, batch norm statistics included.
 
     It stays in evaluation mode. A frozen encoder, its kept tokens and the text tower are shared

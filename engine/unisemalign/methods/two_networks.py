@@ -12,6 +12,8 @@ from unisemalign.model import Network
 from unisemalign.settings import Settings
 from unisemalign.settings.methods.two_networks import TwoNetworksSettings
 
+_OTHER_SEED = 1
+
 
 class TwoNetworksMethod(Method):
     """Two networks, both supervised; validation keeps the better one unless a method says more.
@@ -50,3 +52,28 @@ class TwoNetworksMethod(Method):
             for name, value in decoder_losses(decoded, self.pair, mine, weights).items():
                 found[f"{name}_{number}"] = value
         return found
+
+
+class TwinNetworksMethod(TwoNetworksMethod):
+    """Two networks of one shape. Both start from the same encoder; the rest is drawn apart.
+
+    Parameters
+    ----------
+    network
+        The first network; the second is made of it.
+    settings
+        The whole tree.
+    """
+
+    def __init__(self, network: Network, settings: Settings) -> None:
+        second = network.copied()
+        second.redraw(settings.seed + _OTHER_SEED)
+        super().__init__(network, second, settings)
+
+    def inherit(self, parent: Network) -> None:
+        """Let the first network go on from the parent; the second takes its encoder alone.
+
+        So the two still differ.
+        """
+        super().inherit(parent)
+        self.second.redraw(self.settings.seed + _OTHER_SEED)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unisemalign.methods.balance import ClassBalance
 from unisemalign.methods.consistency import kept_share, unlabelled_of
-from unisemalign.methods.labelled import decoder_losses, told
+from unisemalign.methods.labelled import decoder_losses, detached
 from unisemalign.methods.losses import entropy, ramp, summed
 from unisemalign.methods.method import Batch, Method, Needs
 from unisemalign.methods.teacher import Teacher
@@ -86,7 +86,7 @@ class UAMT(Method):
         weight = self.own.weight_consistency * ramp(self.step, rising)
         parts["consistency"] = weight * (gap * certain).sum() / (2 * certain.sum() + 1e-16)
         kept = kept_share(certain.to(gap.dtype), u.valid)
-        return summed(parts), {**told(parts), "kept": kept}
+        return summed(parts), {**detached(parts), "kept": kept}
 
     @torch.no_grad()
     def taught(self, weak: Tensor) -> tuple[Tensor, Tensor]:

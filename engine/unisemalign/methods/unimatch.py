@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from unisemalign.methods.consistency import ConsistencyMethod, kept_share, labels_from
-from unisemalign.methods.labelled import decoder_losses, told, total_loss
+from unisemalign.methods.labelled import decoder_losses, detached, total_loss
 from unisemalign.methods.losses import confident_ce, squared_dice
 from unisemalign.methods.method import Batch
 from unisemalign.methods.unisemalign import PseudoLabels
@@ -40,7 +40,7 @@ class UniMatch(ConsistencyMethod):
             parts[f"strong_{k}"] = s.weight_strong * self._loss(view, labels)
         parts["features"] = s.weight_features * self._loss(dropped, pseudo)
         kept = kept_share(self.sure(pseudo), pseudo.valid)
-        return total_loss(parts), {**told(parts), "kept": kept}
+        return total_loss(parts), {**detached(parts), "kept": kept}
 
     def _loss(self, decoded: Tensor, labels: PseudoLabels) -> Tensor:
         keep = self.sure(labels)

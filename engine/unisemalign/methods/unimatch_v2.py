@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from unisemalign.methods.consistency import ConsistencyMethod, kept_share, labels_from
-from unisemalign.methods.labelled import decoder_losses, told, total_loss
+from unisemalign.methods.labelled import decoder_losses, detached, total_loss
 from unisemalign.methods.losses import confident_ce
 from unisemalign.methods.method import Batch, Unlabelled
 from unisemalign.methods.teacher import Teacher
@@ -47,7 +47,7 @@ class UniMatchV2(ConsistencyMethod):
                 view, labels.label, self.sure(labels), labels.valid
             )
         kept = kept_share(self.sure(pseudo), pseudo.valid)
-        return total_loss(parts), {**told(parts), "kept": kept}
+        return total_loss(parts), {**detached(parts), "kept": kept}
 
     @torch.no_grad()
     def _taught(self, crops: Unlabelled) -> PseudoLabels:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from unisemalign.methods.balance import ClassBalance
-from unisemalign.methods.labelled import LabelledMethod, labelled_losses, told, total_loss
+from unisemalign.methods.labelled import LabelledMethod, detached, labelled_losses, total_loss
 from unisemalign.methods.losses import (
     confident_ce,
     confident_kl,
@@ -68,7 +68,7 @@ class PseudoLabels:
 
 
 @dataclass(frozen=True)
-class Clean:
+class CleanViews:
     """What the student says of labelled crops and weak views, before any strong one.
 
     ``labelled``: its logits of the labelled crops; ``weak``: those of the weak views, ``None``
@@ -137,9 +137,9 @@ class UniSemAlign(LabelledMethod):
         tau = self.threshold
         if s.threshold_kind == "class":
             tau = self.balance.confidence.mean()
-        return total_loss(parts), {**told(parts), "tau": tau, "kept": kept}
+        return total_loss(parts), {**detached(parts), "tau": tau, "kept": kept}
 
-    def _clean(self, labelled: Tensor, weak: Tensor, words: Tensor) -> Clean:
+    def _clean(self, labelled: Tensor, weak: Tensor, words: Tensor) -> CleanViews:
         """Return the student's answers to labelled crops and weak views ``(B, 3, H, W)``."""
         s, net, count = self.own, self.student, len(labelled)
         images = torch.cat([labelled, weak])
@@ -162,9 +162,9 @@ class UniSemAlign(LabelledMethod):
             decoded, dropped = both[: len(images)], both[len(images) + count :]
         logits = Logits(decoded, *net.semantics(seen, words, s.temperature))
         own = None if teaches else logits.rows(count, len(images)).detached()
-        return Clean(logits.rows(0, count), own, dropped, tuple(e[count:] for e in encoded))
+        return CleanViews(logits.rows(0, count), own, dropped, tuple(e[count:] for e in encoded))
 
-    def _pseudo(self, clean: Clean, crops: Unlabelled, words: Tensor) -> PseudoLabels:
+    def _pseudo(self, clean: CleanViews, crops: Unlabelled, words: Tensor) -> PseudoLabels:
         """Return the labels of the weak views, and see how the classes fare among them."""
         if clean.weak is not None:
             return self._judge(clean.weak, crops.valid, follow=True)
@@ -203,7 +203,7 @@ class UniSemAlign(LabelledMethod):
         keep: Tensor,
         mixed: PseudoLabels,
         pseudo: PseudoLabels,
-        clean: Clean,
+        clean: CleanViews,
         weights: Tensor | None,
     ) -> dict[str, Tensor]:
         """Return L_h, L_s and L_c, weighted; before ramp and guard."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from unisemalign.methods.consistency import unlabelled_of
-from unisemalign.methods.labelled import LabelledMethod, decoder_losses, told
+from unisemalign.methods.labelled import LabelledMethod, decoder_losses, detached
 from unisemalign.methods.losses import sample_dice, summed
 from unisemalign.methods.method import Batch, Needs
 from unisemalign.model import Network
@@ -44,7 +44,7 @@ class XNetV2(LabelledMethod):
                 for learner, guide in ((image, other), (other, image))
             ]
             parts[f"agree_{name}"] = weight * (agreement[0] + agreement[1])
-        return summed(parts), told(parts)
+        return summed(parts), detached(parts)
 
     @property
     def net(self) -> XNetwork:

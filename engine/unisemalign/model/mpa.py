@@ -113,9 +113,9 @@ class MPANetwork(Network):
 
     def decode(self, features: Features, words: Tensor | None = None) -> Tensor:
         """Return the logits ``(B, C, H, W)``; ``words`` where the caller has them at hand."""
-        return self.seen(features, self.words() if words is None else words)[0]
+        return self.decode_and_embed(features, self.words() if words is None else words)[0]
 
-    def seen(self, features: Features, words: Tensor) -> tuple[Tensor, Tensor]:
+    def decode_and_embed(self, features: Features, words: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits ``(B, C, H, W)`` and unit pixel embeddings ``(B, D, h, w)``."""
         wide = self.decoder.wide(features.low, features.high)
         embedded = F.normalize(self.embed(wide).float(), dim=1)
@@ -137,7 +137,7 @@ class MPANetwork(Network):
 
     def logits(self, features: Features, words: Tensor, temperature: float) -> Logits:
         """Return all three branches at image size, in one pass."""
-        decoded, embedded = self.seen(features, words)
+        decoded, embedded = self.decode_and_embed(features, words)
         return Logits(decoded, *self._cosines(embedded, features, words, temperature))
 
     def _cosines(

@@ -21,14 +21,14 @@ Side = Literal["top", "left", "bottom", "right"]
 USUAL_UM2 = 25.0
 """µm². On 66 GlaS images it brought object F1 from 64.7 to 67.0 (``docs/experiments.md``)."""
 _LONGEST_PX = 1024
-"""What is longer is no speck, however thin: a square is cleaned knowing so much around it."""
+"""A longer patch is kept, however thin: a square is cleaned with so many pixels around it."""
 _TILE_PX = 2048
 _KEPT_BYTES = 2**28
 
 
 @dataclass(frozen=True)
 class Cleaning:
-    """What of a predicted map is not believed. All off at 0.
+    """Which patches of a predicted map are dropped. 0 turns each off.
 
     Attributes
     ----------

@@ -17,7 +17,7 @@ from unisemalign.project.journal import (
     Act,
     Journal,
     Pixels,
-    RegionWish,
+    RegionChange,
     StagedEdit,
     UnreadableEditError,
 )
@@ -92,7 +92,7 @@ class LabelEditor:
     def write(
         self,
         slide: SlideRecord,
-        edits: Iterable[tuple[LabelEdit, RegionWish]],
+        edits: Iterable[tuple[LabelEdit, RegionChange]],
         action: str,
         round_number: int | None,
     ) -> list[JournalEntry]:
@@ -109,18 +109,18 @@ class LabelEditor:
                 return StagedEdit(slide.id, edit.rect, action, round_number, moment, before, after)
 
             waiting = iter(edits)
-            first, wish = next(waiting)
+            first, region_change = next(waiting)
             held = prepared(first)
-            staged: list[tuple[int, RegionWish]] = []
+            staged: list[tuple[int, RegionChange]] = []
             try:
                 for edit, next_wish in waiting:
-                    staged.append((self._journal.stage(held), wish))
-                    held, wish = prepared(edit), next_wish
+                    staged.append((self._journal.stage(held), region_change))
+                    held, region_change = prepared(edit), next_wish
                 if staged:
-                    staged.append((self._journal.stage(held), wish))
+                    staged.append((self._journal.stage(held), region_change))
                     act = self._journal.start(staged)
                 else:
-                    act = self._journal.begin(held, wish)
+                    act = self._journal.begin(held, region_change)
             except BaseException:
                 if staged:
                     self._journal.drop_staged()
@@ -128,7 +128,7 @@ class LabelEditor:
             return self._carry_out(act)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def exclusive(self) -> Iterator[None]:
         """Keep every edit of every process out while the block runs; none is half done then."""
         with self._lock.held(_PATIENCE_S):
             self._recover()

@@ -83,7 +83,7 @@ class Pixels:
 
 
 @dataclass(frozen=True)
-class RegionWish:
+class RegionChange:
     """The regions an edit belongs to.
 
     Attributes
@@ -106,12 +106,12 @@ class Act:
     ----------
     entries
         In the order in which they are carried out.
-    wishes
+    region_changes
         The regions of each, for an act that is new: they change when it is done.
     """
 
     entries: tuple[JournalEntry, ...]
-    wishes: tuple[RegionWish, ...] = ()
+    region_changes: tuple[RegionChange, ...] = ()
 
 
 class Journal:
@@ -177,15 +177,15 @@ class Journal:
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM journal WHERE state = 'staged'")
 
-    def start(self, staged: Sequence[tuple[int, RegionWish]]) -> Act:
+    def start(self, staged: Sequence[tuple[int, RegionChange]]) -> Act:
         """Make ``pending`` what was staged: whoever finds it half done takes it back."""
         with self._database.transaction() as connection:
             return self._start(connection, staged)
 
-    def begin(self, edit: StagedEdit, wish: RegionWish) -> Act:
+    def begin(self, edit: StagedEdit, region_change: RegionChange) -> Act:
         """Write an act of one edit down as ``pending``."""
         with self._database.transaction() as connection:
-            return self._start(connection, [(self._stage(connection, edit), wish)])
+            return self._start(connection, [(self._stage(connection, edit), region_change)])
 
     def turn(self, from_state: str, to_state: str, *, newest: bool) -> Act | None:
         """Move the newest (or oldest) act of one state to another; ``None`` if there is none."""
@@ -217,8 +217,8 @@ class Journal:
         with self._database.transaction() as connection:
             if any(entry.state == "pending" for entry in act.entries):
                 connection.execute("UPDATE journal SET state = 'superseded' WHERE state = 'undone'")
-            for entry, wish in zip(act.entries, act.wishes, strict=False):
-                self._join(connection, entry, wish)
+            for entry, region_change in zip(act.entries, act.region_changes, strict=False):
+                self._join(connection, entry, region_change)
             return [self._finish(connection, entry) for entry in act.entries]
 
     def take_back(self, act: Act) -> None:
@@ -283,18 +283,20 @@ class Journal:
         return edit_id
 
     def _start(
-        self, connection: sqlite3.Connection, staged: Sequence[tuple[int, RegionWish]]
+        self, connection: sqlite3.Connection, staged: Sequence[tuple[int, RegionChange]]
     ) -> Act:
         connection.executemany(
             "UPDATE journal SET state = 'pending' WHERE id = ?", [(each,) for each, _ in staged]
         )
         entries = tuple(self._get(connection, entry_id) for entry_id, _ in staged)
-        return Act(entries, tuple(wish for _, wish in staged))
+        return Act(entries, tuple(region_change for _, region_change in staged))
 
-    def _join(self, connection: sqlite3.Connection, entry: JournalEntry, wish: RegionWish) -> None:
+    def _join(
+        self, connection: sqlite3.Connection, entry: JournalEntry, region_change: RegionChange
+    ) -> None:
         """Write down which regions an edit belongs to, made now where there are none."""
-        state = None if wish.state is None else wish.state.value
-        found = find_or_insert(connection, wish.regions)
+        state = None if region_change.state is None else region_change.state.value
+        found = find_or_insert(connection, region_change.regions)
         if len(found) > 1:
             connection.execute(_EDIT_REGIONS)
             connection.executemany(

@@ -1,4 +1,4 @@
-"""What a round says about a slide: class, confidence and disagreement of every predicted pixel."""
+"""Plane a round says about a slide: class, confidence and disagreement of every predicted pixel."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ from unisemalign.runtime.files import (
     write_json,
 )
 
-What = Literal["class", "confidence", "disagreement"]
-KINDS: tuple[What, ...] = ("class", "confidence", "disagreement")
+Plane = Literal["class", "confidence", "disagreement"]
+KINDS: tuple[Plane, ...] = ("class", "confidence", "disagreement")
 _COARSE = "coarse-"
 
 
@@ -93,7 +93,7 @@ class PredictionStore:
             self.spacing_um = float(cast("float", group.attrs["spacing_um"]))
             if not 0 < self.spacing_um < math.inf:
                 raise ValueError(f"its pixel size is {self.spacing_um}")
-            self._levels: dict[What, list[zarr.Array[Any]]] = {
+            self._levels: dict[Plane, list[zarr.Array[Any]]] = {
                 what: [flat_array(group, f"{what}/{level}") for level in range(self.n_levels)]
                 for what in KINDS
             }
@@ -156,7 +156,7 @@ class PredictionStore:
             If the disk is full.
         """
         check_rect(rect, self.shape_yx, "A prediction")
-        given: dict[What, NDArray[np.uint8]] = {
+        given: dict[Plane, NDArray[np.uint8]] = {
             "class": classes,
             "confidence": confidence,
             "disagreement": disagreement,
@@ -191,11 +191,11 @@ class PredictionStore:
                 self._coarse[int(number)] = _not_waiting(PredictionStore(folder))
         return dict(sorted(self._coarse.items()))
 
-    def read(self, rect: Rect, what: What = "class") -> NDArray[np.uint8]:
+    def read(self, rect: Rect, what: Plane = "class") -> NDArray[np.uint8]:
         """Return level-0 values of ``what``, ``(h, w)``; 0 outside the slide."""
         return read_padded(self._levels[what][0], rect)
 
-    def levels(self, what: What) -> list[zarr.Array[Any]]:
+    def levels(self, what: Plane) -> list[zarr.Array[Any]]:
         """Return the arrays of ``what``, finest first, as napari shows them."""
         return list(self._levels[what])
 
@@ -221,7 +221,7 @@ class PredictionStore:
     def write_finished(self, note: FinishedNote) -> None:
         """Keep a note of what is finished, so that an interrupted run goes on.
 
-        What was written before is on the disk before the note is.
+        Plane was written before is on the disk before the note is.
         """
         self._store.flush()
         write_json(finished_note(self._folder), note.model_dump(mode="json"))
@@ -239,20 +239,20 @@ class PredictionStore:
     def _holds(self, rect: Rect) -> bool:
         return any(is_written(self._folder / what / "0", rect) for what in KINDS)
 
-    def _put_all(self, rect: Rect, given: dict[What, NDArray[np.uint8]]) -> None:
+    def _put_all(self, rect: Rect, given: dict[Plane, NDArray[np.uint8]]) -> None:
         self._put(0, rect, given)
         for level in range(1, self.n_levels):
             rect, given = self._halved(level, rect, given)
             self._put(level, rect, given)
 
-    def _put(self, level: int, rect: Rect, given: Mapping[What, NDArray[np.uint8]]) -> None:
+    def _put(self, level: int, rect: Rect, given: Mapping[Plane, NDArray[np.uint8]]) -> None:
         # Class last: a reader that sees a class finds its confidence in place.
         for what in reversed(KINDS):
             self._levels[what][level][rect.slices] = given[what]
 
     def _halved(
-        self, level: int, rect: Rect, given: dict[What, NDArray[np.uint8]]
-    ) -> tuple[Rect, dict[What, NDArray[np.uint8]]]:
+        self, level: int, rect: Rect, given: dict[Plane, NDArray[np.uint8]]
+    ) -> tuple[Rect, dict[Plane, NDArray[np.uint8]]]:
         target = coarser(rect)
         source = finer(target, flat_shape(self._levels["class"][level - 1]))
         if source != rect:

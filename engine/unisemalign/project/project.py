@@ -33,7 +33,7 @@ from unisemalign.project.info import (
     read_info,
     write_info,
 )
-from unisemalign.project.journal import Journal, RegionWish, UnreadableEditError
+from unisemalign.project.journal import Journal, RegionChange, UnreadableEditError
 from unisemalign.project.labels import LabelStore, check_rect
 from unisemalign.project.locks import ProcessLock
 from unisemalign.project.names import check_person, unique_name
@@ -253,7 +253,7 @@ class Project:
         wanted = [each.model_dump() for each in classes]
         info = build_info({**self.info.model_dump(), "classes": wanted}, "The classes")
         count = len(info.classes)
-        with self._editor.alone():
+        with self._editor.exclusive():
             for entry in self.journal(limit=None) if count < len(self.info.classes) else ():
                 if self._journal.highest_label(entry) > count:
                     name = self.info.classes[-1].name
@@ -396,7 +396,7 @@ class Project:
             If it was ever labelled: what a person drew is not thrown away.
             :class:`BusyError` if another process has been adding slides or labelling for long.
         """
-        with self._adding.held(_PATIENCE_S), self._editor.alone():
+        with self._adding.held(_PATIENCE_S), self._editor.exclusive():
             record = self.slide(name)
             if self._journal.knows(record.id):
                 raise ProjectError(
@@ -560,11 +560,11 @@ class Project:
         BusyError
             If another process has been writing labels for long.
         """
-        wish = RegionWish()
+        region_change = RegionChange()
         if region_id is not None:
-            wish = RegionWish((self._region_on(name, region_id),))
+            region_change = RegionChange((self._region_on(name, region_id),))
         edit = LabelEdit(rect, values, origin)
-        return self._editor.write(self.slide(name), [(edit, wish)], action, round)[0]
+        return self._editor.write(self.slide(name), [(edit, region_change)], action, round)[0]
 
     def accept(
         self,
@@ -616,10 +616,12 @@ class Project:
                 0, name, given, RegionState(state), slide.split, reason=reason, round=round
             )
 
-        def wish(edit: LabelEdit) -> RegionWish:
-            return RegionWish(tuple(map(region, edit.regions)), RegionState(state))
+        def region_change(edit: LabelEdit) -> RegionChange:
+            return RegionChange(tuple(map(region, edit.regions)), RegionState(state))
 
-        done = self._editor.write(slide, ((each, wish(each)) for each in edits), action, round)
+        done = self._editor.write(
+            slide, ((each, region_change(each)) for each in edits), action, round
+        )
         ids = [region_id for entry in done for region_id in self._journal.regions_of(entry)]
         known = {each.id: each for each in self.regions(slide=name)}
         return [known[region_id] for region_id in ids]
@@ -727,7 +729,7 @@ class Project:
         found = next(self._editor.iter_lost(record), None)
         if found is not None:
             try:
-                with self._editor.alone():
+                with self._editor.exclusive():
                     found = next(self._editor.iter_lost(record), None)
             except BusyError:
                 return  # somebody is writing: what was missing may come yet
@@ -753,7 +755,7 @@ class Project:
         """
         record = self.slide(name)
         folder = self.layout.labels(name)
-        with self._adding.held(_PATIENCE_S), self._editor.alone():
+        with self._adding.held(_PATIENCE_S), self._editor.exclusive():
             try:
                 LabelStore(folder)
             except ProjectError:

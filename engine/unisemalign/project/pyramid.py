@@ -10,6 +10,9 @@ from unisemalign.geometry import Rect
 U8 = NDArray[np.uint8]
 U16 = NDArray[np.uint16]
 
+COARSEST_PX = 1024
+"""Longest side of the coarsest level that is shown or exported."""
+
 
 def level_shapes(shape_yx: tuple[int, int], stop_px: int) -> list[tuple[int, int]]:
     """Return the shape of every level, finest first, until both sides are within ``stop_px``."""

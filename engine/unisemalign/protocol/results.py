@@ -10,6 +10,7 @@ from pydantic import Field
 from unisemalign.protocol.events import Event
 from unisemalign.protocol.model import Area, Count, ProtocolModel, RoundNumber, Share
 from unisemalign.protocol.scores import RoundScores, SplitScores
+from unisemalign.terms import Hardware
 
 
 class Done(Event):
@@ -26,6 +27,7 @@ class InfoDone(Done):
     versions: Mapping[str, str] = Field(default_factory=dict)
     devices: tuple[str, ...] = ()
     cores: int | None = None
+    hardware: Hardware | None = None
     encoders: Mapping[str, str] = Field(default_factory=dict)
     text: Mapping[str, str] = Field(default_factory=dict)
     presets: tuple[str, ...] = ()

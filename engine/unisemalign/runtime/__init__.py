@@ -11,6 +11,7 @@ from unisemalign.runtime.events import (
     read_log,
 )
 from unisemalign.runtime.files import remove_file, write_atomically, write_json
+from unisemalign.runtime.hardware import find_hardware
 from unisemalign.runtime.progress import Pace
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Pace",
     "SilentEvents",
     "cancel_on_signals",
+    "find_hardware",
     "read_log",
     "remove_file",
     "usable_cores",

@@ -1,4 +1,4 @@
-"""Writes that are either whole or absent, and on the disk when they return.
+"""Writes that are either whole or absent, and on the disk when they return; reads of bounded size.
 
 A file that was renamed into place survives a power cut only when its folder has been flushed too;
 flushing the file alone is not enough. This module is the one place that knows so, and that knows

@@ -13,6 +13,7 @@ from unisemalign.settings.methods import (
 from unisemalign.settings.model import ModelSettings
 from unisemalign.settings.training import TrainingSettings
 from unisemalign.settings.tree import (
+    HARDWARE,
     PRESETS,
     Settings,
     build_settings,
@@ -22,6 +23,7 @@ from unisemalign.settings.tree import (
 from unisemalign.settings.views import ViewSettings
 
 __all__ = [
+    "HARDWARE",
     "METHODS",
     "PRESETS",
     "DecoderLosses",

@@ -34,6 +34,12 @@ _PRESET_TABLE: dict[str, dict[str, Any]] = tomllib.loads(
 PRESETS: tuple[str, ...] = tuple(_PRESET_TABLE)
 """Names of the presets, the default first."""
 
+_HARDWARE_TABLE: dict[str, dict[str, Any]] = tomllib.loads(
+    files("unisemalign.settings").joinpath("hardware.toml").read_text(encoding="utf-8")
+)
+HARDWARE: dict[str, str] = {name: str(t.pop("explained")) for name, t in _HARDWARE_TABLE.items()}
+"""Kinds of computer → what a round costs there, in a sentence."""
+
 _EXTENDS = "extends"
 """Key of a preset: the one it differs from; absent: the field defaults."""
 
@@ -85,6 +91,7 @@ def build_settings(
     preset: str = "recommended",
     method: str | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
+    hardware: str = "workstation",
 ) -> Settings:
     """Return the settings of ``preset`` with ``overrides`` on top.
 
@@ -98,6 +105,8 @@ def build_settings(
     overrides
         ``{"training.steps": 200}`` or ``["training.steps=200"]``. Text is read as TOML, and as
         plain text where it is no TOML value.
+    hardware
+        A name in :data:`HARDWARE`: how long a round may be. A preset's own numbers prevail.
 
     Raises
     ------
@@ -106,7 +115,9 @@ def build_settings(
     """
     if preset not in _PRESET_TABLE:
         raise SettingsError(f"Unknown preset '{preset}'. Choose one of: {', '.join(PRESETS)}.")
-    tree = _preset_tree(preset)
+    if hardware not in HARDWARE:
+        raise SettingsError(f"Unknown hardware '{hardware}'. Choose one of: {', '.join(HARDWARE)}.")
+    tree = _merged(_copy(_HARDWARE_TABLE[hardware]), _preset_tree(preset))
     tree["preset"] = preset
     if method is not None:
         _choose_method(tree, method)
@@ -171,7 +182,11 @@ def read_settings(path: Path) -> Settings:
     try:
         tree = tomllib.loads(read_note_text(path))
     except FileNotFoundError:
-        raise SettingsError(f"Wanted the settings file '{path}', found nothing there.") from None
+        raise SettingsError(
+            f"A round needs its settings file '{path}', found nothing there. Take it from a "
+            f"backup, or "
+            f"train a new round (without --resume)."
+        ) from None
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"'{path}' is not valid TOML: {error}. Mend or delete it.") from None
     lacking = [name for name in Settings.model_fields if name not in tree]
@@ -229,7 +244,10 @@ def _put(tree: dict[str, Any], address: str, value: Any) -> None:
     for step in path:
         here = here.setdefault(step, {})
         if not isinstance(here, dict):
-            raise SettingsError(f"Unknown setting '{address}': '{step}' has nothing inside it.")
+            raise SettingsError(
+                f"Unknown setting '{address}': '{step}' holds no other settings. See 'unisemalign "
+                f"info --settings'."
+            )
     here[name] = value
 
 

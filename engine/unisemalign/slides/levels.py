@@ -1,4 +1,4 @@
-"""How the levels of a pyramid relate, and whether they tell one story."""
+"""How the levels of a pyramid relate, and whether they show the same picture."""
 
 from __future__ import annotations
 

@@ -12,12 +12,13 @@ import tifffile
 from unisemalign.errors import SlideError
 from unisemalign.slides.files import check_regular
 from unisemalign.slides.openslide_slide import OpenSlideSlide
+from unisemalign.slides.orientation import TurnedSlide
 from unisemalign.slides.plain_slide import PlainSlide
 from unisemalign.slides.slide import Opening, Slide
 from unisemalign.slides.spacing import check_spacing
+from unisemalign.slides.tiff_images import TIFF_STARTS
 from unisemalign.slides.tiff_levels import UNREADABLE
 from unisemalign.slides.tiff_slide import TiffSlide
-from unisemalign.slides.turning import TurnedSlide
 from unisemalign.slides.zarr_images import holds_zarr
 from unisemalign.slides.zarr_slide import ZarrSlide
 
@@ -28,7 +29,6 @@ SLIDE_SUFFIXES: tuple[str, ...] = (
 )
 """What file dialogs offer. :func:`open_slide` looks at the content and takes other names too."""
 
-_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SAME_SPACING_SHARE = 0.01
 _APERIO_FAST = {7, 33005}  # the tag Compression: JPEG, JPEG 2000 in RGB
 
@@ -99,7 +99,7 @@ def _opened(path: Path, spacing_um: float | None, opening: Opening) -> Slide:
         return ZarrSlide(path, spacing_um, opening)
     start = _first_bytes(path)
     vendor = openslide.OpenSlide.detect_format(path)
-    is_tiff = start in _TIFF_STARTS
+    is_tiff = start in TIFF_STARTS
     if vendor is not None and not (is_tiff and _tifffile_serves(path, vendor)):
         return OpenSlideSlide(path, spacing_um, opening)
     if not is_tiff:

@@ -17,6 +17,12 @@ from unisemalign.geometry import Rect
 from unisemalign.slides.channels import CONVERT, Colours
 from unisemalign.slides.files import open_picture
 from unisemalign.slides.levels import pyramid_advice
+from unisemalign.slides.orientation import (
+    ORIENTATION_TAG,
+    orientation_of,
+    orientation_remarks,
+    turned,
+)
 from unisemalign.slides.slide import (
     OneProcess,
     Opening,
@@ -25,12 +31,6 @@ from unisemalign.slides.slide import (
     on_white,
 )
 from unisemalign.slides.spacing import Sizes, settle, sizes_from_resolution
-from unisemalign.slides.turning import (
-    ORIENTATION_TAG,
-    orientation_of,
-    orientation_remarks,
-    turned,
-)
 
 _READ_AS = {"RGB": "RGB", "RGBX": "RGB", "RGBA": "RGBA", "CMYK": "CMYK", "YCbCr": "RGB"}
 _READ_AS |= {"P": "RGB", "PA": "RGBA", "L": "L", "LA": "LA", "La": "RGBA", "RGBa": "RGBA"}

@@ -10,6 +10,8 @@ from typing import Any
 
 from unisemalign.errors import SlideError
 
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""The first four bytes of a TIFF and of a BigTIFF, in either byte order."""
 _BESIDE = ("label", "macro", "thumbnail", "overview")
 _LISTED = 6
 

@@ -25,6 +25,7 @@ from unisemalign.slides.levels import (
     spacing_remarks,
 )
 from unisemalign.slides.ome_xml import OmeImage, ome_images
+from unisemalign.slides.orientation import ORIENTATION_TAG, orientation_of
 from unisemalign.slides.slide import (
     OneProcess,
     Opening,
@@ -36,7 +37,6 @@ from unisemalign.slides.spacing import Sizes, mean_um, settle, sizes_from_resolu
 from unisemalign.slides.tiff_images import TiffImage, choose_image
 from unisemalign.slides.tiff_levels import LARGEST_PIECE_BYTES, UNREADABLE, tiff_level
 from unisemalign.slides.tiles import TILES, UndecodableError, read_tiles
-from unisemalign.slides.turning import ORIENTATION_TAG, orientation_of
 
 # The tag PhotometricInterpretation.
 _GRAY, _GRAY_INVERTED, _RGB, _PALETTE, _CMYK, _YCBCR = 1, 0, 2, 3, 5, 6

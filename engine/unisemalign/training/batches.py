@@ -17,8 +17,8 @@ from unisemalign.metrics import IGNORE
 from unisemalign.settings import Settings
 from unisemalign.slides import SpacedSlide
 from unisemalign.slides.padding import read_padded
-from unisemalign.training.areas import LabelledArea, Tissue, UnlabelledArea
 from unisemalign.training.process_group import ALONE, ProcessGroup
+from unisemalign.training.tissue import LabelledArea, Tissue, UnlabelledArea
 from unisemalign.training.views import cutmix_box, strong_view, turned, weak_view
 
 _LABELLED, _UNLABELLED, _DONOR, _ORDER, _CUT = range(5)

@@ -1,4 +1,4 @@
-"""torch.compile, where it is worth its minute."""
+"""torch.compile, where it saves more time than it takes."""
 
 from __future__ import annotations
 

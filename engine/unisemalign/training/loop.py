@@ -26,12 +26,13 @@ from unisemalign.runtime.device import (
     seed_everything,
 )
 from unisemalign.settings import Settings
-from unisemalign.training.areas import open_tissue
 from unisemalign.training.batches import Batches
 from unisemalign.training.checkpoint import load_checkpoint, save_checkpoint, take_over
 from unisemalign.training.compiling import compile_networks, wants_compiling
+from unisemalign.training.memory import check_memory
 from unisemalign.training.optimiser import build_optimiser, set_rate
 from unisemalign.training.process_group import ALONE, ProcessGroup
+from unisemalign.training.tissue import open_tissue
 from unisemalign.training.validation import Validation
 from unisemalign.training.waiting import DataWait
 
@@ -81,11 +82,14 @@ class Loop:
         )
         if method.needs.captions and (missing := method.missing_captions(tissue.captioned)):
             self.events.emit(Message(text=missing))
+        precision = choose_precision(settings.precision, device)
+        if self.processes.size == 1:
+            check_memory(method, tissue, settings, device, precision)
         batches = Batches(tissue, settings, method.needs, self.processes)
         if wants_compiling(training.compile, device, training.steps - first):
             compile_networks(method.networks(), device, self.events)
         started, wait = time.monotonic(), DataWait()
-        self._steps(method, optimiser, batches, validation, first, wait)
+        self._steps(method, optimiser, batches, validation, first, wait, precision)
         seconds, fresh = time.monotonic() - started, max(1, training.steps - first)
         return RoundScores(
             best_val=_scores(validation.best),
@@ -161,10 +165,9 @@ class Loop:
         validation: Validation,
         first: int,
         wait: DataWait,
+        precision: torch.dtype,
     ) -> None:
-        training, processes = self.settings.training, self.processes
-        device = validation.device
-        precision = choose_precision(self.settings.precision, device)
+        training, processes, device = self.settings.training, self.processes, validation.device
         pace, before = Pace(training.steps, first), time.monotonic()
         for step, batch in enumerate(batches.iterate(first, training.steps), start=first):
             drawn = time.monotonic()

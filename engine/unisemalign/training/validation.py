@@ -18,7 +18,7 @@ from unisemalign.project import Project, Split
 from unisemalign.runtime import Events
 from unisemalign.settings import Settings
 from unisemalign.slides import SpacedSlide
-from unisemalign.training.classes import ClassWatch, Counts, mean_noise, suits_better
+from unisemalign.training.class_dice import ClassWatch, Counts, mean_noise, suits_better
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Validation:
     """Scores a method's candidates on the val regions and keeps the best network so far.
 
     The best is not the highest mean alone: what a class lost beyond its noise counts twice
-    (:func:`~unisemalign.training.classes.suits_better`).
+    (:func:`~unisemalign.training.class_dice.suits_better`).
 
     Attributes
     ----------

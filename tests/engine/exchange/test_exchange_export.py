@@ -102,7 +102,7 @@ def test_geojson_is_what_qupath_reads(labelled, tmp_path):
 
 
 def test_ome_tiff_has_levels_and_a_pixel_size(labelled, tmp_path, monkeypatch):
-    monkeypatch.setattr("unisemalign.exchange.ome_zarr._STOP_PX", 200)
+    monkeypatch.setattr("unisemalign.exchange.ome_zarr.COARSEST_PX", 200)
     project, labels = labelled
     (path,) = export_labels(project, tmp_path / "out", "ome-tiff")
     with tifffile.TiffFile(path) as tiff:
@@ -123,7 +123,7 @@ def test_ome_tiff_has_levels_and_a_pixel_size(labelled, tmp_path, monkeypatch):
 
 
 def test_ome_zarr_says_what_it_is(labelled, tmp_path, monkeypatch):
-    monkeypatch.setattr("unisemalign.exchange.ome_zarr._STOP_PX", 200)
+    monkeypatch.setattr("unisemalign.exchange.ome_zarr.COARSEST_PX", 200)
     project, labels = labelled
     for _ in range(2):  # the second replaces the first
         (path,) = export_labels(project, tmp_path / "out", "ome-zarr")

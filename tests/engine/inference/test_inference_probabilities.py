@@ -61,7 +61,7 @@ def test_the_highest_probability_is_the_class_of_the_map(trained, tmp_path):
 
 
 def test_coarser_levels_are_means(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr("unisemalign.inference.probabilities._STOP_PX", 100)
+    monkeypatch.setattr("unisemalign.inference.probabilities.COARSEST_PX", 100)
     name = trained.slides()[0].name
     (path,) = export_probabilities(trained, tmp_path / "out", "ome-zarr", slides=[name])
     group = zarr.open_group(path, mode="r")

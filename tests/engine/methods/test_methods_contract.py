@@ -20,11 +20,11 @@ from unisemalign.model import build_network, load_network, save_network
 from unisemalign.model.checkpoints import trained_state
 from unisemalign.project import Project, Split
 from unisemalign.settings import METHODS, build_settings
-from unisemalign.training.areas import open_tissue
 from unisemalign.training.batches import Batches
 from unisemalign.training.checkpoint import load_checkpoint, save_checkpoint
 from unisemalign.training.loop import train_step
 from unisemalign.training.optimiser import build_optimiser
+from unisemalign.training.tissue import open_tissue
 
 PAGE = Path(__file__).parents[3] / "docs" / "architecture.md"
 LATE = 100_000

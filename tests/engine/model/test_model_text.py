@@ -145,5 +145,5 @@ def test_free_vectors_and_unknown_names():
     free = build_text_tower("free", ["a", "b", "c"])
     assert isinstance(free, FreeVectors)
     assert free().shape == (3, 512)
-    with pytest.raises(SettingsError, match="no model of that name in open_clip"):
+    with pytest.raises(SettingsError, match="needs to be a model of open_clip"):
         build_text_tower("latin", ["a"])

@@ -429,7 +429,7 @@ def test_a_tower_by_name_and_path(tmp_path):
     tower = getattr(model, "text", model)
     assert torch.equal(text.tower.token_embedding.weight, tower.token_embedding.weight)
     torch.save({"a": torch.ones(1)}, tmp_path / "mine.pt")
-    with pytest.raises(WeightsError, match="does not fit 'ViT-S-16'"):
+    with pytest.raises(WeightsError, match="needs to fit 'ViT-S-16'"):
         build_text_tower(f"{name}={tmp_path / 'mine.pt'}", TWO)
 
 

@@ -17,11 +17,11 @@ from unisemalign.errors import SettingsError
 from unisemalign.methods import build_method
 from unisemalign.model import build_network
 from unisemalign.settings import build_settings
-from unisemalign.training.areas import open_tissue
 from unisemalign.training.batches import Batches
 from unisemalign.training.loop import train_step
 from unisemalign.training.optimiser import build_optimiser
 from unisemalign.training.process_group import Alone, check_shares
+from unisemalign.training.tissue import open_tissue
 
 SHARED = {**QUICK, "training.batch_labelled": 4, "training.batch_unlabelled": 4}
 

@@ -30,8 +30,8 @@ from unisemalign.project import Origin, Project, Split
 from unisemalign.runtime import CancelToken, SilentEvents, read_log
 from unisemalign.settings import build_settings, read_settings
 from unisemalign.training import last_network, train_round
-from unisemalign.training.areas import open_tissue
 from unisemalign.training.batches import Batches
+from unisemalign.training.tissue import open_tissue
 from unisemalign.training.views import cutmix_box, stain_jitter, strong_view, weak_view
 
 

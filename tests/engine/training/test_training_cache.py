@@ -12,8 +12,8 @@ from unisemalign.model import build_network
 from unisemalign.runtime import CancelToken, SilentEvents
 from unisemalign.settings import build_settings
 from unisemalign.training import train_round
-from unisemalign.training.areas import open_tissue
 from unisemalign.training.batches import Batches
+from unisemalign.training.tissue import open_tissue
 
 KEPT = {
     **QUICK,

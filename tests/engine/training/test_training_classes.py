@@ -10,7 +10,7 @@ from unisemalign.metrics import OverlapScores
 from unisemalign.runtime import CancelToken, SilentEvents, read_log
 from unisemalign.settings import build_settings
 from unisemalign.training import train_round, validation
-from unisemalign.training.classes import ClassWatch, paired_noise, pooled_dice, suits_better
+from unisemalign.training.class_dice import ClassWatch, paired_noise, pooled_dice, suits_better
 
 
 def counts(*dice, union=1000):

@@ -9,8 +9,8 @@ from unisemalign.methods import build_method
 from unisemalign.model import build_network
 from unisemalign.project import Project, TissueChange, TissueStore
 from unisemalign.settings import build_settings
-from unisemalign.training.areas import open_tissue
 from unisemalign.training.batches import Batches
+from unisemalign.training.tissue import open_tissue
 
 PLAIN = {"views.scale_min": 1.0, "views.scale_max": 1.0}
 

@@ -11,8 +11,8 @@ from skimage.color import hed_from_rgb, rgb_from_hed
 from tests.engine.conftest import QUICK
 from unisemalign.methods import Needs
 from unisemalign.settings import build_settings
-from unisemalign.training.areas import open_tissue
 from unisemalign.training.batches import Batches
+from unisemalign.training.tissue import open_tissue
 from unisemalign.training.views import cutmix_box, stain_jitter, strong_view
 
 SHARE = 0.5

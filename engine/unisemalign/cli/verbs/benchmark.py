@@ -19,6 +19,7 @@ from unisemalign.cli.options import (
 )
 from unisemalign.cli.output import FAILED, choose_events, errors_as_sentences, say
 from unisemalign.cli.verbs.train import METHOD_HELP, PRESET_HELP
+from unisemalign.terms import MAX_REGION_PX, MIN_REGION_PX
 
 if TYPE_CHECKING:
     from unisemalign.benchmark import TableChoice
@@ -171,7 +172,9 @@ def effort(
     first: Annotated[int, typer.Option(min=1, max=1000, help="Regions to begin with.")] = 2,
     more: Annotated[int, typer.Option(min=1, max=1000, help="Regions of a later round.")] = 4,
     rounds: Annotated[int, typer.Option(min=1, max=100, help="Later rounds.")] = 5,
-    side: Annotated[int, typer.Option(min=16, max=4096, help="Side of a region, px.")] = 256,
+    side: Annotated[
+        int, typer.Option(min=MIN_REGION_PX, max=MAX_REGION_PX, help="Side of a region, px.")
+    ] = 256,
     forest: Annotated[
         bool, typer.Option(help="A random forest on the queue's pixels beside it (scikit-learn).")
     ] = True,

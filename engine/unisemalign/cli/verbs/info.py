@@ -36,6 +36,7 @@ def _report(project: Path | None, as_json: bool) -> None:
     import torch
 
     from unisemalign.protocol import InfoDone
+    from unisemalign.runtime import find_hardware
     from unisemalign.settings import METHODS, PRESETS
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -45,6 +46,7 @@ def _report(project: Path | None, as_json: bool) -> None:
         cores=os.cpu_count(),
         encoders=_at_hand("encoder", "timm"),
         text=_at_hand("text", "open_clip"),
+        hardware=find_hardware(),
         presets=tuple(PRESETS),
         methods=tuple(METHODS),
         project=about,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unisemalign.cli.options import AsJson, ProjectPath, read_option
-from unisemalign.cli.output import errors_as_sentences, open_project, percent, say, say_done
-from unisemalign.terms import MAX_ROUND
+from unisemalign.cli.output import errors_as_sentences, open_project, say, say_done
+from unisemalign.terms import MAX_ROUND, score_text
 
 if TYPE_CHECKING:
     from unisemalign.project import Project
@@ -89,7 +89,7 @@ def ledger(
             number = "since" if line.round is None else str(line.round)
             say(
                 f"{number:>5}  {line.minutes:7.1f}  {line.regions:7}  {line.pixels:10}  "
-                f"{line.imported_pixels:8}  {percent(line.mdice)}"
+                f"{line.imported_pixels:8}  {score_text(line.mdice)}"
             )
     return None
 
@@ -152,8 +152,8 @@ def _dice(each: ListedRound) -> str:
     if each.mdice is None:
         return "no Dice"
     interval = each.mdice_interval
-    inside = "" if interval is None else f" ({percent(interval[0])}…{percent(interval[1])})"
-    return f"Dice {percent(each.mdice)}{inside}"
+    inside = "" if interval is None else f" ({score_text(interval[0])}…{score_text(interval[1])})"
+    return f"Dice {score_text(each.mdice)}{inside}"
 
 
 def readings(project: ProjectPath, as_json: AsJson = False) -> None:

@@ -20,10 +20,9 @@ from unisemalign.cli.output import (
     choose_events,
     errors_as_sentences,
     open_project,
-    percent,
     say,
 )
-from unisemalign.terms import Split
+from unisemalign.terms import Split, score_text
 
 if TYPE_CHECKING:
     from unisemalign.project import Project, Round
@@ -38,6 +37,13 @@ def train(
     project: ProjectPath,
     preset: Annotated[str | None, typer.Option(help=PRESET_HELP)] = None,
     method: Annotated[str | None, typer.Option(help=METHOD_HELP)] = None,
+    hardware: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|workstation|laptop|gpu",
+            help="How long a round may be: for the computer this is (auto), or another.",
+        ),
+    ] = "workstation",
     overrides: Overrides = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a round that was stopped or killed.")
@@ -49,7 +55,7 @@ def train(
     On several GPUs or machines: accelerate launch -m unisemalign train PROJECT …
     """
     with errors_as_sentences(as_json):
-        from unisemalign.runtime import SilentEvents
+        from unisemalign.runtime import SilentEvents, find_hardware
         from unisemalign.settings import PRESETS, build_settings
         from unisemalign.training import join_processes, train_round
 
@@ -58,7 +64,8 @@ def train(
             events = choose_events(as_json) if processes.rank == 0 else SilentEvents()
             settings = None
             if not resume:
-                settings = build_settings(preset or PRESETS[0], method, overrides or [])
+                kind = find_hardware() if hardware == "auto" else hardware
+                settings = build_settings(preset or PRESETS[0], method, overrides or [], kind)
                 _advise(opened, settings, events)
             elif preset or method or overrides:
                 _refuse_settings()
@@ -97,12 +104,12 @@ def evaluate(
             return
         say(f"Round {done.round} on {done.images} regions of {split.value}:")
         if done.mdice_interval:
-            low, high = map(percent, done.mdice_interval)
+            low, high = map(score_text, done.mdice_interval)
             say(f"  95 % interval of mDice over regions: {low} to {high}")
         for key, words in SCORE_NAMES.items():
-            say(f"  {words:18} {percent(getattr(done, key))}")
+            say(f"  {words:18} {score_text(getattr(done, key))}")
         for name, value in zip(opened.info.class_names, done.dice_per_class, strict=True):
-            say(f"  Dice {name:13} {percent(value)}")
+            say(f"  Dice {name:13} {score_text(value)}")
 
 
 def _refuse_settings() -> None:
@@ -128,7 +135,7 @@ def _sentence(done: Round) -> str:
     scores = done.scores
     if scores is None:
         return f"Round {done.number} is trained."
-    score = "" if scores.dice is None else f", best validation Dice {percent(scores.dice)}"
+    score = "" if scores.dice is None else f", best validation Dice {score_text(scores.dice)}"
     use = f"unisemalign rounds PROJECT --use {done.number}"
     after = f"To use it all the same: {use}" if done.set_aside else "unisemalign segment PROJECT"
     return (

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unisemalign.model.encoders.encoder import Encoder
+from unisemalign.model.encoders.feature_pyramid import smoothing
 from unisemalign.model.encoders.packaged import packaged_weights
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ class EmbeddedEncoder(Encoder):
     """A thin ResNet-18-D to stride 16, self-attention there, and a way back to stride 2.
 
     The convolutions find borders; the attention blocks (timm's ViT blocks, without position
-    embedding, so any size works) let a gland's lumen speak to its rim; the top-down path (feature
-    pyramid, Lin et al. 2017) carries what they know back to the fine map.
+    embedding, so any size works) let a gland's rim depend on its lumen; the top-down path (feature
+    pyramid, Lin et al. 2017) adds the deep map to the finer ones.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ class EmbeddedEncoder(Encoder):
         self.downs = nn.ModuleList(
             nn.Conv2d(c, t, 1) for c, t in zip((*TOP_DOWN[1:], CHANNELS[-1]), TOP_DOWN, strict=True)
         )
-        self.smooth = nn.ModuleList(_smooth(t) for t in TOP_DOWN)
+        self.smooth = nn.ModuleList(smoothing(t) for t in TOP_DOWN)
         if weights:
             self.load_state_dict(packaged_weights("embedded"))
 
@@ -77,11 +78,3 @@ class EmbeddedEncoder(Encoder):
             down = F.interpolate(self.downs[level](top), size=fine[level].shape[2:])
             top = self.smooth[level](self.laterals[level](fine[level]) + down)
         return top, high
-
-
-def _smooth(channels: int) -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-        nn.BatchNorm2d(channels),
-        nn.ReLU(inplace=True),
-    )

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unisemalign.model.encoders.encoder import Encoder
+from unisemalign.model.encoders.feature_pyramid import smoothing
 from unisemalign.model.encoders.packaged import packaged_weights
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class OrgansEncoder(Encoder):
         self.downs = nn.ModuleList(
             nn.Conv2d(c, t, 1) for c, t in zip((*TOP_DOWN[1:], deepest), TOP_DOWN, strict=True)
         )
-        self.smooth = nn.ModuleList(_smooth(t) for t in TOP_DOWN)
+        self.smooth = nn.ModuleList(smoothing(t) for t in TOP_DOWN)
         if weights:
             self.load_state_dict(packaged_weights("organs"))
 
@@ -67,12 +68,3 @@ class OrgansEncoder(Encoder):
             top = self.smooth[level](self.laterals[level](levels[level]) + down)
             maps.append(top)
         return maps[-1], maps[0]
-
-
-def _smooth(channels: int) -> nn.Module:
-    """Return what follows the sum of two levels: a 3 × 3 convolution, batch norm and ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-        nn.BatchNorm2d(channels),
-        nn.ReLU(inplace=True),
-    )

@@ -8,7 +8,7 @@ from typing import Any
 
 import open_clip
 
-from unisemalign.errors import SettingsError, WeightsError
+from unisemalign.errors import SettingsError, WeightsError, shortened
 from unisemalign.model.text.prompted import PromptedText
 from unisemalign.model.text.published import load_text
 from unisemalign.model.text.tokens import check_contexts, write_prompts
@@ -63,7 +63,8 @@ def build_text_tower(
     model_name, _, tag = (plain, "", "") if on_hub else plain.partition("/")
     if not on_hub and model_name not in open_clip.list_models():
         raise SettingsError(
-            f"Wanted the text tower '{plain}', found no model of that name in open_clip. Use one "
+            f"The text tower '{plain}' needs to be a model of open_clip, found none of that "
+            f"name. Use one "
             f"of {_names()}, or a name from open_clip.list_models()."
         )
     if path is not None:
@@ -78,7 +79,10 @@ def build_text_tower(
         tokenizer = open_clip.get_tokenizer(model_name)
     except (OSError, RuntimeError, UnpicklingError) as error:
         if path is not None:
-            raise WeightsError(f"'{path}' does not fit '{plain}': {error}") from error
+            raise WeightsError(
+                f"A file of weights needs to fit '{plain}', found '{path}': "
+                f"{shortened(str(error))} Name the file that its publisher gives for this tower."
+            ) from error
         if "transformers" in str(error):
             raise SettingsError(_unreadable(name)) from error
         raise WeightsError(

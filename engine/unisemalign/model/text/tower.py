@@ -97,7 +97,11 @@ class PromptedTower(TextTower):
     def sentences(self, texts: Sequence[str]) -> Tensor:
         """Return ``(N, dim)`` of sentences, read without learned contexts."""
         if self.read_ids is None:
-            raise WeightsError("Reading sentences needs the tower's tokenizer, found none.")
+            raise WeightsError(
+                "Reading sentences needs the tower's tokenizer, found none. Put it beside the "
+                "weights, "
+                "or choose a method that reads no sentences."
+            )
         ids = self.read_ids(texts).to(self.context.device)
         vectors: Tensor = self._reading(ids)()
         return vectors

@@ -23,7 +23,7 @@ from unisemalign.runtime.events import read_log
 from unisemalign.settings import Settings, build_settings
 from unisemalign.slides import SpacedSlide
 
-_TOLD_ELSEWHERE = {"seed", "model.encoder", "model.text"}
+_SHOWN_ELSEWHERE = {"seed", "model.encoder", "model.text"}
 
 
 def gather_content(
@@ -80,7 +80,7 @@ def benchmark_round(project: Project) -> Round | None:
     return next((each for each in project.rounds() if each.state == "done"), None)
 
 
-def telling(events: Events) -> Callable[[int, int], None]:
+def report_progress(events: Events) -> Callable[[int, int], None]:
     """Return what tells ``events`` of progress: called with what is done and the total."""
 
     def tell(done: int, total: int) -> None:
@@ -99,7 +99,7 @@ def changed_settings(settings: Settings) -> list[tuple[str, str, str]]:
     return [
         (address, json.dumps(before[address]), json.dumps(value))
         for address, value in now.items()
-        if value != before[address] and address not in _TOLD_ELSEWHERE
+        if value != before[address] and address not in _SHOWN_ELSEWHERE
     ]
 
 
@@ -133,7 +133,7 @@ def _examples(root: Path, dataset: DataSet, settings: Settings, events: Events) 
         number = made.number if made else None
         predictor, _ = load_predictor(project, number, [f"device={settings.device}"])
         for region in predict_split(
-            project, predictor, Split.VAL, slides=slides, on_region=telling(events)
+            project, predictor, Split.VAL, slides=slides, on_region=report_progress(events)
         ):
             scores = OverlapScores(predictor.n_classes)
             scores.add(region.predicted, region.truth)

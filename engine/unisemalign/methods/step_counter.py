@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Counted(nn.Module):
+class StepCounter(nn.Module):
     """A module that counts its steps, and keeps the number in its state.
 
     The number lies on the CPU: a ramp that read it from a GPU would wait for the device.

@@ -1,4 +1,4 @@
-"""Where crops come from: accepted regions for labels, the rest of the tissue for its looks."""
+"""Where crops are cut: accepted regions, and tissue without labels."""
 
 from __future__ import annotations
 
