@@ -26,13 +26,14 @@ WORKERS  ?= 2
 PARALLEL := --numprocesses $(WORKERS) --dist worksteal
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup system lint docs test demo format lowest pyside package clean
+.PHONY: help setup system lint docs shots test demo format lowest pyside package clean
 
 help:
 	@echo "make demo    the whole loop on real and drawn tissue, with pictures (demo/)"
 	@echo "make test    every test"
 	@echo "make lint    format, lint, types, manifest, documentation"
 	@echo "make docs    the documentation's site, in site/; open site/index.html"
+	@echo "make shots   the documentation's pictures, from the real widgets (about ten minutes)"
 	@echo "make format  put format and imports right"
 	@echo "make lowest  every test, with the oldest dependencies that pyproject.toml allows"
 	@echo "make pyside  the plugin's tests under PySide6 instead of PyQt6"
@@ -59,6 +60,12 @@ lint: $(DONE)
 
 docs: $(DONE)
 	$(BIN)/mkdocs build --strict
+
+# The pictures of the dock and of the tour. Where there is no display, xvfb makes one.
+SCREEN = $(if $(DISPLAY)$(WAYLAND_DISPLAY),,xvfb-run -a -s "-screen 0 1600x1100x24")
+shots: $(DONE) system
+	$(SCREEN) $(BIN)/python docs/screenshots.py
+	$(SCREEN) $(BIN)/python docs/tour.py
 
 format: $(DONE)
 	$(BIN)/ruff format .

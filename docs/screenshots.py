@@ -22,6 +22,7 @@ from pathlib import Path
 import napari
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QPushButton
 
 from napari_unisemalign.widgets.dock import DockWidget
@@ -39,9 +40,9 @@ PATIENCE_S = 600.0
 class Stage:
     """A viewer with the dock, and the pictures taken of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, window_px: tuple[int, int] = WINDOW_PX) -> None:
         self.viewer = napari.Viewer()
-        self.viewer.window.resize(*WINDOW_PX)
+        self.viewer.window.resize(*window_px)
         self.dock = DockWidget(self.viewer)
         self.viewer.window.add_dock_widget(self.dock, name="Segment slides", area="right")
         self.session = self.dock.controller.session
@@ -53,6 +54,8 @@ class Stage:
         end = time.monotonic() + seconds
         while time.monotonic() < end and not until():
             QApplication.processEvents()
+            # No event loop runs around this one, which would do it.
+            QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
             time.sleep(0.01)
 
     def press(self, button: QPushButton, until: Callable[[], bool]) -> None:
