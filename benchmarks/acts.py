@@ -48,7 +48,7 @@ def make_large_project(folder: Path) -> Path:
             waiting += [(name, rect) for rect in rects[1:]]
         state, split = RegionState.PREDICTED, Split.TRAIN
         project.replace_queue(
-            Region(0, name, rect, state, split, 1 - k / 1000, "decoder unsure on 40 %", None)
+            Region(0, name, rect, state, split, 1 - k / 1000, "model unsure on 40 %", None)
             for k, (name, rect) in enumerate(waiting)
         )
         return project.root

@@ -83,8 +83,6 @@ class Tour(Stage):
         self.steps: list[Step] = []
         self.canvas: QWidget = self.viewer.window._qt_viewer.canvas.native
         self.right = by_eye()
-        # napari draws the box of its overlays behind the brush's circle too, and leaves it there.
-        self.viewer.canvas.overlays["_brush_circle"].box = False
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:

@@ -111,7 +111,9 @@ class Reviewer(QObject):
             else:
                 session.set_ranking(True)
                 self._segmenter.give_way()
-                server.request("queue", self._on_queue_event, count=QUEUE_COUNT)
+                server.request(
+                    "queue", self._on_queue_event, count=QUEUE_COUNT, size_px=self.side_px
+                )
 
     def _next_reading(self, waiting: Sequence[Region]) -> None:
         """Open what the second reader has not answered yet, or say that nothing is left."""

@@ -107,6 +107,8 @@ class LayerManager(LayerList):
             self.remove_loose(keywords["metadata"][METADATA_KEY]["path"])
             self.add(Image(data, **keywords))
         self.viewer.canvas.overlays.scale_bar.visible = True
+        # napari draws the box of its overlays behind the brush's circle too, and leaves it there.
+        self.viewer.canvas.overlays["_brush_circle"].box = False
         self.refresh_prediction()
         self._on_labels_changed()
 

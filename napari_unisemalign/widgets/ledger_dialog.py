@@ -48,7 +48,7 @@ class LedgerDialog(QDialog):
     ) -> None:
         super().__init__(parent)
         self.setWindowTitle("Ledger")
-        self.resize(560, 480)
+        self.resize(760, 620)
         self._save, self._lines = save, lines
         self.table = QTableWidget(len(lines), len(_HEAD))
         self.table.setHorizontalHeaderLabels(list(_HEAD))

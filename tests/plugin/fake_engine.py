@@ -218,7 +218,7 @@ def rank(project: Project, request: protocol.QueueRequest, out: JsonLinesEvents)
                         rect,
                         state=RegionState.PREDICTED,
                         score=1.0 / (1 + y + x),
-                        reason="decoder unsure on 34 %; prototypes disagree on 12 %",
+                        reason="dots or stripes? model unsure on 34 %; prototypes disagree on 12 %",
                         round=number,
                     )
     ranked = [r for r in project.regions(state=RegionState.PREDICTED) if r.round == number]

@@ -424,7 +424,7 @@ def test_a_round_from_the_dock(dock, qtbot) -> None:
     _press(qtbot, dock, dock.review.next)
     qtbot.waitUntil(lambda: session.edit is not None, timeout=PATIENCE_MS)
     dock.render_now()
-    assert "Decoder unsure on 34\u00a0%" in dock.review.title.text()
+    assert "Dots or stripes? model unsure on 34\u00a0%" in dock.review.title.text()
     dock.review.hold.click()
     held = session.edit.region.id
     assert session.project.region(held).split is Split.VAL

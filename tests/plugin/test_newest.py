@@ -17,7 +17,7 @@ from unisemalign.project import Origin, Region, RegionState, Split
 HERE = Rect(64, 64, 128, 128)
 
 
-def _offer(session, number, rect=HERE, reason="decoder unsure on 20 %"):
+def _offer(session, number, rect=HERE, reason="model unsure on 20 %"):
     return session.project.add_region(
         session.slide, rect, state=RegionState.PREDICTED, score=0.5, reason=reason, round=number
     )

@@ -20,6 +20,10 @@ _WANTED_PX = 16
 """A cell's side on the level that is read: enough to tell, little enough for a huge slide."""
 
 
+_PLANES = ("pixels", "predicted", "doubt", "disagreement", "borders", "changed")
+"""The sums of a cell, but for those of its classes, in the order they are taken."""
+
+
 @dataclass(frozen=True)
 class CellSums:
     """Sums over cells of ``cell_px`` (working pixels), each ``(rows, columns)`` float64.
@@ -36,6 +40,10 @@ class CellSums:
         Predicted ones on which prototypes or words disagree with the decoder.
     borders
         Predicted ones with another class right of or below them.
+    changed
+        Predicted ones of another class than an older prediction says.
+    classes
+        Predicted ones of each class, ``(C, rows, columns)``.
     """
 
     cell_px: int
@@ -44,10 +52,17 @@ class CellSums:
     doubt: NDArray[np.float64]
     disagreement: NDArray[np.float64]
     borders: NDArray[np.float64]
+    changed: NDArray[np.float64]
+    classes: NDArray[np.float64]
 
 
-def sum_cells(store: PredictionStore, cell_px: int) -> CellSums:
-    """Return the sums of ``store`` over cells of ``cell_px``; the last ones may be cut."""
+def sum_cells(
+    store: PredictionStore, cell_px: int, n_classes: int, older: PredictionStore | None = None
+) -> CellSums:
+    """Return the sums of ``store`` over cells of ``cell_px``; the last ones may be cut.
+
+    ``older`` is a prediction of the same slide by an earlier round; without one nothing changed.
+    """
     level = _level(store, cell_px)
     scale = 2**level
     h, w = store.shape_yx
@@ -55,16 +70,18 @@ def sum_cells(store: PredictionStore, cell_px: int) -> CellSums:
     level_h, level_w = store.levels("class")[level].shape
     row_starts = _starts(rows, cell_px, scale, level_h)
     column_starts = _starts(columns, cell_px, scale, level_w)
-    sums = np.zeros((5, rows, columns))
+    sums = np.zeros((len(_PLANES) + n_classes, rows, columns))
     for first, last in _bands(row_starts, level_h, level_w):
         y = row_starts[first]
         y1 = row_starts[last] if last < rows else level_h
-        maps = _maps(store, level, y, y1)
         inner = row_starts[first:last] - y
-        sums[:, first:last] = np.add.reduceat(
-            np.add.reduceat(maps, inner, axis=1), column_starts, axis=2
-        )
-    return CellSums(cell_px, *sums)
+        for place, plane in enumerate(_planes(store, older, level, y, y1, n_classes)):
+            sums[place, first:last] = np.add.reduceat(
+                np.add.reduceat(plane.astype(np.float32), inner, axis=0), column_starts, axis=1
+            )
+    return CellSums(
+        cell_px=cell_px, classes=sums[len(_PLANES) :], **dict(zip(_PLANES, sums, strict=False))
+    )
 
 
 def _level(store: PredictionStore, cell_px: int) -> int:
@@ -89,18 +106,27 @@ def _bands(starts: NDArray[np.int64], height: int, width: int) -> Iterator[tuple
             first = last
 
 
-def _maps(store: PredictionStore, level: int, y: int, y1: int) -> NDArray[np.float32]:
-    """Return pixels, predicted, doubt, disagreement and borders of rows y…y1, ``(5, h, w)``."""
+def _planes(
+    store: PredictionStore,
+    older: PredictionStore | None,
+    level: int,
+    y: int,
+    y1: int,
+    n_classes: int,
+) -> Iterator[NDArray[Any]]:
+    """Yield what :class:`CellSums` holds the sums of, of rows y…y1, each ``(h, w)``, in order."""
     classes = _rows(store.levels("class")[level], y, y1)
     predicted = classes > 0
-    maps = np.zeros((5, *classes.shape), np.float32)
-    maps[0] = 1
-    maps[1] = predicted
+    yield np.ones_like(predicted)
+    yield predicted
     confidence = _rows(store.levels("confidence")[level], y, y1)
-    maps[2] = np.where(predicted, 1 - confidence.astype(np.float32) / 255, 0)
-    maps[3] = predicted & (_rows(store.levels("disagreement")[level], y, y1) > 0)
-    maps[4] = borders(classes)
-    return maps
+    yield np.where(predicted, 1 - confidence.astype(np.float32) / 255, 0)
+    yield predicted & (_rows(store.levels("disagreement")[level], y, y1) > 0)
+    yield borders(classes)
+    before = classes if older is None else _rows(older.levels("class")[level], y, y1)
+    yield predicted & (before > 0) & (before != classes)
+    for value in range(1, n_classes + 1):
+        yield classes == value
 
 
 def borders(classes: NDArray[np.uint8]) -> NDArray[np.bool_]:

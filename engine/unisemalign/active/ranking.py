@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from unisemalign.active.reasons import explain
 from unisemalign.errors import DataError, ProjectError
 from unisemalign.geometry import Rect
 from unisemalign.project import (
+    LabelStore,
     PredictionStore,
     Project,
     Region,
@@ -27,7 +28,7 @@ from unisemalign.terms import MIN_REGION_PX
 
 @dataclass(frozen=True)
 class RankingWeights:
-    """What a region is worth: a weighted mean of three figures in 0…1, each over its pixels.
+    """What a region is worth: a weighted mean of four figures in 0…1, each over its pixels.
 
     Attributes
     ----------
@@ -37,14 +38,21 @@ class RankingWeights:
         Of the share on which prototypes or words disagree with the decoder.
     borders
         Of the share that borders on another class.
+    changed
+        Of the share that the round before called otherwise.
     same_slide
-        The next region of the same slide counts so much of its worth, again for each one taken.
+        A region counts so much of its worth, again for each one of its slide that was labelled,
+        skipped or is taken before it.
+    variety
+        A region of the very classes, in the same shares, as one taken before it loses so much.
     """
 
     doubt: float = 0.5
-    disagreement: float = 0.35
-    borders: float = 0.15
-    same_slide: float = 0.85
+    disagreement: float = 0.25
+    borders: float = 0.1
+    changed: float = 0.15
+    same_slide: float = 0.6
+    variety: float = 0.5
 
 
 DEFAULT_WEIGHTS = RankingWeights()
@@ -104,11 +112,11 @@ def rank_regions(
     events = SilentEvents() if events is None else events
     if round is not None:
         project.round(round)
-    searched = _searched(project, round, size_px, weights, events)
+    candidates = _candidates(project, round, size_px, weights, events)
     picked = [
         Region(
             id=0,
-            slide=search.slide.name,
+            slide=found.slide.name,
             rect=found.rect,
             state=RegionState.PREDICTED,
             split=Split.TRAIN,
@@ -116,7 +124,7 @@ def rank_regions(
             reason=_reason(found.store, found.rect, project),
             round=found.round,
         )
-        for search, found in _pick(searched, count, weights.same_slide)
+        for found in _pick(project, candidates, count, weights)
     ]
     picked.sort(key=lambda region: -(region.score or 0.0))
     return project.replace_queue(picked)
@@ -124,39 +132,20 @@ def rank_regions(
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A tile, how much there is to doubt, and whose map says so."""
+    """A tile, how much there is to doubt, which classes it shows, and whose map says so."""
 
+    slide: SlideRecord
     rect: Rect
     score: float
+    shares: NDArray[np.float64]
     round: int
     store: PredictionStore
 
 
-@dataclass
-class _Search:
-    """One slide's candidates, best first, and what they must stay clear of."""
-
-    slide: SlideRecord
-    candidates: Iterator[_Candidate]
-    taken: list[Rect]
-    picked: int = 0
-    best: _Candidate | None = field(default=None)
-
-    def advance(self) -> None:
-        """Put the best candidate that is still free into ``best``, or ``None``."""
-        self.best = next(
-            (
-                each
-                for each in self.candidates
-                if not any(each.rect.intersect(taken).area for taken in self.taken)
-            ),
-            None,
-        )
-
-
-def _searched(
+def _candidates(
     project: Project, number: int | None, size_px: int, weights: RankingWeights, events: Events
-) -> list[_Search]:
+) -> list[_Candidate]:
+    """Return the tiles of every training slide, best first."""
     slides = project.slides(Split.TRAIN)
     read = {slide.name: _rounds_to_read(project, slide.name, number) for slide in slides}
     if not any(read.values()):
@@ -165,17 +154,14 @@ def _searched(
             f"The queue needs what {whose} predicts, found no training slide that it has segmented "
             f"yet. Segment one first; the list stays as it is."
         )
-    searched = []
+    found: list[_Candidate] = []
     for done, slide in enumerate(slides, start=1):
         events.emit(Progress(done=done, total=len(slides), what="Ranking regions"))
-        if not read[slide.name]:
-            continue
-        candidates = _candidates(project, slide, read[slide.name], size_px, weights)
-        unlabelled = _unlabelled(project, slide, candidates)
-        search = _Search(slide, unlabelled, _kept_clear(project, slide))
-        search.advance()
-        searched.append(search)
-    return searched
+        if read[slide.name]:
+            found += _tiles(project, slide, read[slide.name], size_px, weights)
+    # Stable: equal scores come in reading order, so that a ranking can be repeated.
+    found.sort(key=lambda each: -each.score)
+    return found
 
 
 def _rounds_to_read(project: Project, slide: str, number: int | None) -> list[int]:
@@ -185,50 +171,46 @@ def _rounds_to_read(project: Project, slide: str, number: int | None) -> list[in
     return project.predicted_rounds(slide)[:_ROUNDS]
 
 
-def _kept_clear(project: Project, slide: SlideRecord) -> list[Rect]:
-    return [
-        region.rect
-        for region in project.regions(slide=slide.name)
-        if region.split != Split.TRAIN
-        or region.state in {RegionState.REVIEW, RegionState.ACCEPTED, RegionState.SKIPPED}
-    ]
+def _round_before(project: Project, slide: str, number: int) -> PredictionStore | None:
+    """Return what the newest trained round before ``number`` says of a slide."""
+    older = [each for each in project.predicted_rounds(slide) if 0 < each < number]
+    return project.predictions(older[0], slide) if older else None
 
 
-def _candidates(
+def _tiles(
     project: Project,
     slide: SlideRecord,
     rounds: Sequence[int],
     size_px: int,
     weights: RankingWeights,
-) -> list[_Candidate]:
-    """Return tiles, best first: each by the newest of ``rounds`` that labelled enough of it."""
-    found: list[_Candidate] = []
+) -> Iterator[_Candidate]:
+    """Yield a slide's tiles, each by the newest of ``rounds`` that labelled enough of it."""
     seen: NDArray[np.bool_] | None = None
     for number in rounds:
         store = project.predictions(number, slide.name)
-        cells = sum_cells(store, max(1, size_px // 2))
-        score = _scores(cells, weights)
+        older = _round_before(project, slide.name, number) if weights.changed else None
+        cells = sum_cells(store, max(1, size_px // 2), len(project.info.classes), older)
+        score, shares = _scores(cells, weights)
         said = score >= 0
         new = said if seen is None else said & ~seen
         seen = said if seen is None else seen | said
-        found += [
-            _Candidate(
+        for row, column in np.argwhere(new):
+            yield _Candidate(
+                slide,
                 tile_rect(int(row), int(column), cells.cell_px, size_px, slide.shape_yx),
                 float(score[row, column]),
+                shares[:, row, column],
                 number,
                 store,
             )
-            for row, column in np.argwhere(new)
-        ]
         if seen.all():
             break
-    # Stable: equal scores come in reading order, so that a ranking can be repeated.
-    found.sort(key=lambda each: -each.score)
-    return found
 
 
-def _scores(cells: CellSums, weights: RankingWeights) -> NDArray[np.float64]:
-    """Return the score of each tile; −1 where too little of it is labelled."""
+def _scores(
+    cells: CellSums, weights: RankingWeights
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return each tile's score, −1 where too little is labelled, and its classes' shares."""
     predicted = tile_sums(cells.predicted)
     enough = predicted >= LEAST_PREDICTED * np.maximum(1, tile_sums(cells.pixels))
     per_pixel = 1 / np.maximum(1, predicted)
@@ -236,42 +218,77 @@ def _scores(cells: CellSums, weights: RankingWeights) -> NDArray[np.float64]:
         weights.doubt * tile_sums(cells.doubt)
         + weights.disagreement * tile_sums(cells.disagreement)
         + weights.borders * tile_sums(cells.borders)
+        + weights.changed * tile_sums(cells.changed)
     )
-    return np.where(enough, score, -1.0)
-
-
-def _unlabelled(
-    project: Project, slide: SlideRecord, candidates: Iterable[_Candidate]
-) -> Iterator[_Candidate]:
-    labels = project.labels(slide.name)
-    holding = labels.labelled_rects()
-    for each in candidates:
-        # Chunks tell cheaply where nothing is labelled; only near labels are pixels read.
-        near = any(each.rect.intersect(held).area for held in holding)
-        if not (near and labels.read(each.rect).any()):
-            yield each
+    shares = np.stack([per_pixel * tile_sums(each) for each in cells.classes])
+    return np.where(enough, score, -1.0), shares
 
 
 def _pick(
-    searched: Sequence[_Search], count: int, same_slide: float
-) -> Iterator[tuple[_Search, _Candidate]]:
-    """Yield up to ``count`` tiles; each one taken from a slide makes its next one cheaper."""
+    project: Project, candidates: Sequence[_Candidate], count: int, weights: RankingWeights
+) -> Iterator[_Candidate]:
+    """Yield up to ``count`` free tiles, the most worth first.
+
+    A slide's next tile is worth less for each region of it that somebody has looked at or that is
+    taken now, and a tile less the more its classes are those of one taken before.
+    """
+    if not candidates:
+        return
+    names = sorted({each.slide.name for each in candidates})
+    place = {name: index for index, name in enumerate(names)}
+    slides = np.array([place[each.slide.name] for each in candidates])
+    score = np.array([each.score for each in candidates])
+    shares = np.stack([each.shares for each in candidates])
+    taken = {name: _kept_clear(project, name) for name in names}
+    looked = [_looked_at(project, name) for name in names]
+    labels: dict[str, tuple[LabelStore, list[Rect]]] = {}
+    alike, used = np.zeros(len(candidates)), np.zeros(len(candidates), bool)
     for _ in range(count):
-        leading: _Search | None = None
-        value = -1.0
-        for search in searched:
-            if search.best is None:
-                continue
-            worth = search.best.score * same_slide**search.picked
-            if worth > value:
-                leading, value = search, worth
-        if leading is None or leading.best is None:
+        worth = score * weights.same_slide ** np.array(looked)[slides]
+        worth = np.where(used, -1, worth * (1 - weights.variety * alike))
+        for index in np.argsort(-worth, kind="stable"):
+            if used[index]:
+                return
+            used[index] = True
+            found = candidates[index]
+            name = found.slide.name
+            if name not in labels:
+                store = project.labels(name)
+                labels[name] = store, store.labelled_rects()
+            if _is_free(found.rect, taken[name], *labels[name]):
+                yield found
+                looked[slides[index]] += 1
+                taken[found.slide.name].append(found.rect)
+                alike = np.maximum(alike, np.minimum(shares, shares[index]).sum(1))
+                break
+        else:
             return
-        found = leading.best
-        yield leading, found
-        leading.picked += 1
-        leading.taken.append(found.rect)
-        leading.advance()
+
+
+def _kept_clear(project: Project, slide: str) -> list[Rect]:
+    return [
+        region.rect
+        for region in project.regions(slide=slide)
+        if region.split != Split.TRAIN
+        or region.state in {RegionState.REVIEW, RegionState.ACCEPTED, RegionState.SKIPPED}
+    ]
+
+
+def _looked_at(project: Project, slide: str) -> int:
+    """Return how many training regions of a slide were accepted or skipped."""
+    states = {RegionState.ACCEPTED, RegionState.SKIPPED}
+    regions = project.regions(slide=slide, split=Split.TRAIN)
+    return sum(region.state in states for region in regions)
+
+
+def _is_free(
+    rect: Rect, taken: Sequence[Rect], labels: LabelStore, labelled: Sequence[Rect]
+) -> bool:
+    if any(rect.intersect(each).area for each in taken):
+        return False
+    # Chunks tell cheaply where nothing is labelled; only near labels are pixels read.
+    near = any(rect.intersect(each).area for each in labelled)
+    return not (near and labels.read(rect).any())
 
 
 def _reason(store: PredictionStore, rect: Rect, project: Project) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNSURE_BELOW = 0.75
-"""A decoder less confident than this is called unsure."""
+"""A decoder that is less confident than this counts as unsure."""
 
 
 def explain(
@@ -19,7 +19,7 @@ def explain(
     *,
     reads_words: bool = True,
 ) -> str:
-    """Return a sentence: "decoder unsure on 34 %; prototypes disagree on 12 %: gland or stroma".
+    """Return a sentence: "gland or stroma? model unsure on 34 %; prototypes disagree on 12 %".
 
     Parameters
     ----------
@@ -36,17 +36,19 @@ def explain(
     count = int(predicted.sum())
     unsure = predicted & (confidence < UNSURE_BELOW * 255)
     voices = (
-        ("decoder unsure on", unsure),
+        ("model unsure on", unsure),
         ("prototypes disagree on", predicted & (disagreement & 1 > 0)),
         (
             f"{'words' if reads_words else 'class vectors'} disagree on",
             predicted & (disagreement & 2 > 0),
         ),
     )
-    parts = [f"{voice} {_percent(mask.sum() / count)}" for voice, mask in voices if mask.any()] or [
-        "nothing in doubt"
-    ]
-    return f"{'; '.join(parts)}: {_confused(classes, confidence, names)}"
+    parts = [f"{voice} {_percent(mask.sum() / count)}" for voice, mask in voices if mask.any()]
+    between = _confused(classes, confidence, names)
+    if not parts:
+        return f"{between}: nothing in doubt"
+    # The classes first: where there is little room the end is cut off.
+    return f"{between}{'?' if ' or ' in between else ':'} {'; '.join(parts)}"
 
 
 def _confused(

@@ -20,7 +20,9 @@ ARMS: tuple[Arm, ...] = get_args(Arm)
 Place = tuple[str, Rect]
 """A slide's name and a rectangle on it."""
 
-_DOUBT_ALONE = RankingWeights(doubt=1, disagreement=0, borders=0, same_slide=1)
+_DOUBT_ALONE = RankingWeights(
+    doubt=1, disagreement=0, borders=0, changed=0, same_slide=1, variety=0
+)
 _TRIES = 200
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from unisemalign.active import cells, rank_regions
+from unisemalign.active import RankingWeights, cells, rank_regions
 from unisemalign.active.reasons import explain
 from unisemalign.errors import DataError, ProjectError
 from unisemalign.geometry import Rect
@@ -65,7 +65,7 @@ def test_the_doubtful_place_comes_first(project):
     queue = rank_regions(project, 1, count=2)
     assert [each.rect for each in queue] == [Rect(512, 640, 256, 256), Rect(0, 0, 256, 256)]
     assert queue == project.regions(state=RegionState.PREDICTED)
-    assert queue[0].reason == "decoder unsure on 100 %: all gland"
+    assert queue[0].reason == "all gland: model unsure on 100 %"
     assert queue[0].score == pytest.approx(0.5 * (1 - 60 / 255), abs=0.01)
     assert (queue[0].round, queue[0].split) == (1, Split.TRAIN)
 
@@ -98,7 +98,7 @@ def test_dissent_and_borders_count(project):
     assert first.rect == rect
     assert (
         first.reason
-        == "prototypes disagree on 100 %; class vectors disagree on 100 %: gland or stroma"
+        == "gland or stroma? prototypes disagree on 100 %; class vectors disagree on 100 %"
     )
 
 
@@ -194,7 +194,7 @@ def test_cells_cover_the_slide_and_tiles_lie_inside(tmp_path_factory, shape, siz
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cells, "_BAND_PX", band_px)
-        sums = cells.sum_cells(store, size_px // 2)
+        sums = cells.sum_cells(store, size_px // 2, 3)
     tiles = cells.tile_sums(sums.predicted)
     assert np.array_equal(sums.predicted, sums.pixels)
     assert sums.doubt.sum() == pytest.approx(
@@ -209,10 +209,10 @@ def test_cells_cover_the_slide_and_tiles_lie_inside(tmp_path_factory, shape, siz
 @pytest.mark.parametrize(
     ("confidence", "disagreement", "sentence"),
     [
-        (255, 0, "nothing in doubt: gland or stroma"),
-        (100, 0, "decoder unsure on 100 %: gland or stroma"),
-        (100, 1, "decoder unsure on 100 %; prototypes disagree on 100 %: gland or stroma"),
-        (255, 2, "words disagree on 100 %: gland or stroma"),
+        (255, 0, "gland or stroma: nothing in doubt"),
+        (100, 0, "gland or stroma? model unsure on 100 %"),
+        (100, 1, "gland or stroma? model unsure on 100 %; prototypes disagree on 100 %"),
+        (255, 2, "gland or stroma? words disagree on 100 %"),
     ],
 )
 def test_reasons(confidence, disagreement, sentence):
@@ -231,7 +231,48 @@ def test_a_reason_of_nothing_predicted():
     nothing = np.zeros((4, 4), np.uint8)
     words = np.full((4, 4), 2, np.uint8)
     sure, ones = np.full((4, 4), 255, np.uint8), np.ones((4, 4), np.uint8)
-    assert explain(ones, sure, words, ["a", "b"]).startswith("words disagree on 100 %")
+    assert explain(ones, sure, words, ["a", "b"]).endswith(": words disagree on 100 %")
     free = explain(ones, sure, words, ["a", "b"], reads_words=False)
-    assert free.startswith("class vectors disagree on 100 %")
+    assert free.endswith(": class vectors disagree on 100 %")
     assert explain(nothing, nothing, nothing, ["a", "b"]) == "nothing predicted yet"
+
+
+def test_slides_that_were_looked_at_come_later(project):
+    _predict(project, "a", [(WHOLE, 100)])
+    _predict(project, "b", [(WHOLE, 110)])
+    assert rank_regions(project, 1, count=1)[0].slide == "a"
+    project.add_region("a", Rect(800, 1000, 64, 64), state=RegionState.SKIPPED)
+    assert rank_regions(project, 1, count=1)[0].slide == "b"
+    once = RankingWeights(same_slide=1)
+    assert rank_regions(project, 1, count=1, weights=once)[0].slide == "a"
+
+
+def test_ten_of_one_kind_are_not_shown_in_a_row(project):
+    stroma = Rect(0, 0, 256, 256)
+    _predict(project, "a", [(WHOLE, 100), (stroma, 150)])
+    store = project.predictions(1, "a")
+    plane = np.full(stroma.shape, 3, np.uint8)
+    store.write(
+        stroma, classes=plane, confidence=plane * np.uint8(50), disagreement=plane * np.uint8(0)
+    )
+    kinds = [each.reason.split(":")[0] for each in rank_regions(project, 1, count=2)]
+    assert kinds == ["all gland", "all stroma"]
+    alone = RankingWeights(variety=0, same_slide=1)
+    kinds = [each.reason.split(":")[0] for each in rank_regions(project, 1, count=2, weights=alone)]
+    assert kinds == ["all gland", "all gland"]
+
+
+def test_what_the_last_round_changed_counts(project):
+    _predict(project, "a", [])
+    project.new_round(method="m", preset="p")
+    _predict(project, "a", [], number=2)
+    changed = Rect(512, 640, 256, 256)
+    plane = np.full(changed.shape, 3, np.uint8)
+    project.predictions(2, "a").write(
+        changed, classes=plane, confidence=plane * np.uint8(85), disagreement=plane * np.uint8(0)
+    )
+    [first] = rank_regions(project, 2, count=1, weights=RankingWeights(borders=0))
+    assert first.rect == changed
+    assert first.score == pytest.approx(0.15, abs=0.01)
+    [first] = rank_regions(project, 1, count=1, weights=RankingWeights(borders=0))
+    assert first.score == 0
