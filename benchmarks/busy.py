@@ -46,8 +46,10 @@ def step_seconds(project: Path, folder: Path, steps: int, policy: dict[str, str]
         capture_output=True,
     )
     with Project.open(copy) as opened:
-        scores = opened.rounds()[-1].layout.scores.read_text(encoding="utf-8")
-    return float(json.loads(scores)["seconds_per_step"])
+        scores = opened.rounds()[-1].scores
+    if scores is None:
+        raise SystemExit("The round has no scores.")
+    return scores.seconds_per_step
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Errors a person can act on: what was wanted, what was found, what to do next."""
+"""Errors a person can act on: what was needed, what was found, what to do next."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def shortened(text: str) -> str:
 class UnisemalignError(Exception):
     """Root of every error this package raises on purpose.
 
-    The message is one or more plain sentences: what was wanted, what was found and what to do.
+    The message is one or more plain sentences: what was needed, what was found and what to do.
 
     Attributes
     ----------

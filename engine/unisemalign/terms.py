@@ -44,6 +44,9 @@ MAX_REGIONS = 1000
 MIN_REGION_PX, MAX_REGION_PX = 16, 4096
 """Side of a region, in working pixels. A larger one could not be painted without stutter."""
 
+MAX_CLASSES = 254
+"""Label values are bytes, 0 is "not labelled" and 255 "ignore"."""
+
 MAX_SEED = 2**32 - 1
 MAX_PATCH_PX = 1_000_000
 """Area below which specks and holes can be dropped, and beyond which none is a speck."""

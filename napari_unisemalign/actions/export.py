@@ -9,9 +9,8 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_unisemalign.actions.error_reporter import ErrorReporter
 from napari_unisemalign.engine.command import CommandJob
-from napari_unisemalign.engine.lines import Event
 from napari_unisemalign.session.session import Session
-from unisemalign.protocol import ExportDone
+from unisemalign.protocol import Cancelled, Event, ExportDone, Failed
 
 
 class Exporter(QObject):
@@ -78,12 +77,11 @@ class Exporter(QObject):
 
     def _on_finished(self, event: Event) -> None:
         self._job = None
-        if event["event"] == "done":
-            done = ExportDone.model_validate(event)
+        if isinstance(event, ExportDone):
             if self._planning:
-                self.planned.emit(done)
+                self.planned.emit(event)
             else:
-                self.exported.emit(list(done.files))
-        else:
-            self._errors.report("export", str(event.get("text", "The export was stopped.")))
+                self.exported.emit(list(event.files))
+        elif isinstance(event, Failed | Cancelled):
+            self._errors.report("export", event.text)
         self.changed.emit()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from qtpy.QtCore import QObject, Signal
 
 from napari_unisemalign.engine.command import CommandJob
-from napari_unisemalign.engine.lines import Event
+from unisemalign.protocol import Event
 
 
 class WeightsFetcher(QObject):
@@ -19,8 +19,8 @@ class WeightsFetcher(QObject):
         Name of the weights that are being fetched, ``None`` when none are.
     """
 
-    changed = Signal(dict)
-    """An event of the fetching; ``{}`` when it begins."""
+    changed = Signal(object)
+    """An event of the fetching; ``None`` when it begins."""
 
     def __init__(self, *, engine: Sequence[str]) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class WeightsFetcher(QObject):
         job.stop_ignored.connect(job.end)  # what arrived is kept
         self._job = job
         job.start()
-        self.changed.emit({})
+        self.changed.emit(None)
 
     def cancel(self) -> None:
         """Stop fetching; what arrived is kept, and gone on with the next time."""

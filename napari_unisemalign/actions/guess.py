@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_unisemalign.actions.error_reporter import ErrorReporter
 from napari_unisemalign.canvas.layer_manager import LayerManager
 from napari_unisemalign.engine.command import CANCEL_PATIENCE_MS
-from napari_unisemalign.engine.lines import FINAL, Event
+from napari_unisemalign.engine.lines import FINAL
 from napari_unisemalign.engine.server import EngineServer
 from napari_unisemalign.engine.timers import single_shot
 from napari_unisemalign.session.progress import SegmentProgress
@@ -20,6 +20,7 @@ from napari_unisemalign.session.session import Session
 from unisemalign.errors import DataError, ProjectError
 from unisemalign.geometry import Rect
 from unisemalign.project import NO_CLASS
+from unisemalign.protocol import Event, Failed, Progress, Start, Written
 
 
 class Guesser(QObject):
@@ -91,31 +92,30 @@ class Guesser(QObject):
             self._patience.stop()
         self.server = self._asked = None
 
-    def _ask(self, view: SegmentProgress, **fields: Any) -> None:
+    def _ask(self, progress: SegmentProgress, **fields: Any) -> None:
         session, server = self._session, self.server
         if session.project is None or session.segmenting is not None or server is None:
             return
-        what = view.what if server.ready else "Starting the engine"
-        session.set_segmenting(replace(view, what=what))
+        what = progress.what if server.ready else "Starting the engine"
+        session.set_segmenting(replace(progress, what=what))
         self._asked = server.request("guess", self._on_event, **fields)
 
     def _on_impatient(self) -> None:
-        view = self._session.segmenting
-        if self.running and view is not None:
-            self._session.set_segmenting(replace(view, stop_ignored=True))
+        progress = self._session.segmenting
+        if self.running and progress is not None:
+            self._session.set_segmenting(replace(progress, stop_ignored=True))
 
     def _on_event(self, event: Event) -> None:
-        session, view = self._session, self._session.segmenting
-        if view is None:
+        session, progress = self._session, self._session.segmenting
+        if progress is None:
             return
-        if event["event"] in FINAL:
+        if isinstance(event, FINAL):
             self._on_finished(event)
-        elif event["event"] == "start":
-            what = str(event.get("what") or view.what)
-            session.set_segmenting(replace(view, what=what))
-        elif event["event"] == "progress":
-            session.set_segmenting(view.advanced(event))
-        elif event["event"] == "written":
+        elif isinstance(event, Start):
+            session.set_segmenting(replace(progress, what=event.what))
+        elif isinstance(event, Progress):
+            session.set_segmenting(progress.advanced(event))
+        elif isinstance(event, Written):
             self.written.emit()
 
     def _on_finished(self, event: Event) -> None:
@@ -123,7 +123,7 @@ class Guesser(QObject):
         self._asked = None
         self._patience.stop()
         session.set_segmenting(None)
-        if event["event"] == "failed":
-            self._errors.report("segment", str(event.get("text", "The first guess failed.")))
+        if isinstance(event, Failed):
+            self._errors.report("segment", event.text)
         with self._errors.reporting("segment", act=False):
             session.guess_changed()

@@ -15,7 +15,7 @@ from napari_unisemalign.actions.persons import remember_name
 from napari_unisemalign.actions.segment import Segmenter
 from napari_unisemalign.canvas.layer_manager import LayerManager
 from napari_unisemalign.canvas.tidying import tidy
-from napari_unisemalign.engine.lines import FINAL, Event
+from napari_unisemalign.engine.lines import FINAL
 from napari_unisemalign.engine.timers import single_shot
 from napari_unisemalign.session.permissions import (
     ALL_ASKED,
@@ -27,6 +27,7 @@ from napari_unisemalign.session.session import Session
 from unisemalign.errors import ProjectError
 from unisemalign.geometry import Rect
 from unisemalign.project import Region, RegionState
+from unisemalign.protocol import Event, Failed
 
 KEEP_MS = 400
 """Strokes are written so long after the first that is not on disk, whatever follows it."""
@@ -105,7 +106,7 @@ class Reviewer(QObject):
                 session.open_region((fresh or waiting)[0].id)
             elif review is None or (server := self._segmenter.server) is None:
                 self._errors.report("review", NOTHING_TO_REVIEW)
-            elif session.segmenting is not None and not session.segmenting.follows_view:
+            elif session.segmenting is not None and not session.segmenting.follows_viewport:
                 # The engine does one thing at a time: the person would wait without knowing why.
                 self._errors.report("review", RANKING_WAITS)
             else:
@@ -202,12 +203,11 @@ class Reviewer(QObject):
 
     def _on_queue_event(self, event: Event) -> None:
         session = self._session
-        if event["event"] not in FINAL:
+        if not isinstance(event, FINAL):
             return
         session.set_ranking(False)
-        if event["event"] == "failed":
-            sentence = str(event.get("text", "The engine could not rank regions."))
-            self._errors.report("review", sentence)
+        if isinstance(event, Failed):
+            self._errors.report("review", event.text)
             return
         with self._errors.reporting("review"):
             current = None if session.edit is None else session.edit.region.id

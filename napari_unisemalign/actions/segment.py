@@ -14,7 +14,7 @@ from napari_unisemalign.actions.guess import Guesser
 from napari_unisemalign.actions.live_rules import LabelledAreas, moved_on, next_rect
 from napari_unisemalign.canvas.layer_manager import LayerManager
 from napari_unisemalign.engine.command import CANCEL_PATIENCE_MS
-from napari_unisemalign.engine.lines import Event
+from napari_unisemalign.engine.lines import FINAL
 from napari_unisemalign.engine.server import EngineServer
 from napari_unisemalign.engine.timers import single_shot
 from napari_unisemalign.session.change import Change
@@ -22,6 +22,16 @@ from napari_unisemalign.session.dock_state import resolve_state
 from napari_unisemalign.session.progress import SegmentProgress
 from napari_unisemalign.session.session import Session
 from unisemalign.geometry import Rect
+from unisemalign.protocol import (
+    Cancelled,
+    Done,
+    Event,
+    Failed,
+    Progress,
+    SegmentDone,
+    Start,
+    Written,
+)
 
 REFRESH_MS = 150
 REST_MS = 250
@@ -35,7 +45,7 @@ class _Asked:
     round: int
     slide: str
     rect: Rect | None
-    follows_view: bool
+    follows_viewport: bool
     remaining: tuple[str, ...] = ()
     number: int = 0
 
@@ -98,7 +108,7 @@ class Segmenter(QObject):
 
     def segment_view(self) -> None:
         """Segment what the window shows."""
-        self._segment(self._layers.viewport.visible_rect(), follows_view=True)
+        self._segment(self._layers.viewport.visible_rect(), follows_viewport=True)
 
     def segment_region(self) -> None:
         """Segment the region under the brush."""
@@ -151,15 +161,15 @@ class Segmenter(QObject):
     def give_way(self) -> None:
         """Drop the view that is being labelled, if one is; what was labelled of it is kept."""
         asked = self._asked
-        if asked is None or not asked.follows_view or self.server is None:
+        if asked is None or not asked.follows_viewport or self.server is None:
             return
         self._asked = None
         self._session.set_segmenting(None)
         self.server.cancel(asked.number)
 
-    def _segment(self, rect: Rect | None, *, follows_view: bool = False) -> None:
+    def _segment(self, rect: Rect | None, *, follows_viewport: bool = False) -> None:
         session = self._session
-        if session.segmenting is not None and not session.segmenting.follows_view:
+        if session.segmenting is not None and not session.segmenting.follows_viewport:
             return
         self._errors.began.emit("segment")
         if session.slide is None or self.server is None:
@@ -174,7 +184,7 @@ class Segmenter(QObject):
         if newest is None:
             self._guesser.guess(session.slide, rect)
             return
-        self._ask(_Asked(newest.number, session.slide, rect, follows_view))
+        self._ask(_Asked(newest.number, session.slide, rect, follows_viewport))
 
     def _ask(self, asked: _Asked) -> None:
         session, server = self._session, self.server
@@ -187,7 +197,7 @@ class Segmenter(QObject):
         rect, view = asked.rect, self._layers.viewport.visible_rect()
         on_show = asked.slide == session.slide
         session.set_segmenting(
-            SegmentProgress(asked.slide, rect, what=what, follows_view=asked.follows_view)
+            SegmentProgress(asked.slide, rect, what=what, follows_viewport=asked.follows_viewport)
         )
         asked.number = server.request(
             "segment",
@@ -200,42 +210,43 @@ class Segmenter(QObject):
         )
 
     def _on_event(self, asked: _Asked, event: Event) -> None:
-        kind = event["event"]
-        if kind == "written":
-            if event.get("final"):
-                self._labelled.add(event["round"], event["slide"], Rect(*event["rect"]))
+        if isinstance(event, Written):
+            if event.final:
+                self._labelled.add(event.round, event.slide, event.rect)
             self._redraw_soon()
-        session, view = self._session, self._session.segmenting
-        if asked is not self._asked or view is None:
+        session, progress = self._session, self._session.segmenting
+        if asked is not self._asked or progress is None:
             return
-        if kind in {"start", "progress"}:
-            session.set_segmenting(replace(view.advanced(event), what=_what(asked)))
-        elif kind in {"done", "failed", "cancelled"}:
-            self._on_over(asked, view, event)
+        if isinstance(event, Start | Progress):
+            now = progress.advanced(event) if isinstance(event, Progress) else progress
+            session.set_segmenting(replace(now, what=_what(asked)))
+        elif isinstance(event, FINAL):
+            self._on_over(asked, progress, event)
 
-    def _on_over(self, asked: _Asked, view: SegmentProgress, event: Event) -> None:
+    def _on_over(self, asked: _Asked, progress: SegmentProgress, event: Event) -> None:
         session = self._session
         self._asked = None
         self._patience.stop()
         session.set_segmenting(None)
         self._on_redraw()
-        if event["event"] == "failed":
+        done = event if isinstance(event, SegmentDone) else None
+        if isinstance(event, Failed):
             self._decline(asked)
-            why = str(event.get("text", "The segmentation failed."))
             shown = asked.slide == session.slide
-            self._errors.report("segment", why if shown else f"{asked.slide}: {why}")
-        elif event["event"] == "done" and event.get("rect") is not None:
-            self._labelled.add(asked.round, view.slide, Rect(*event["rect"]))
-        area = event.get("area") if view.slide == session.slide else None
+            text = event.text if shown else f"{asked.slide}: {event.text}"
+            self._errors.report("segment", text)
+        elif done is not None:
+            self._labelled.add(asked.round, progress.slide, done.rect)
         with self._errors.reporting("segment", act=False):
-            session.refresh_area(area if isinstance(area, dict) else None)
-        if asked.remaining and event["event"] != "cancelled" and self._goes_on(event):
+            here = done is not None and progress.slide == session.slide
+            session.refresh_area(done.area if done is not None and here else None)
+        if asked.remaining and not isinstance(event, Cancelled) and self._goes_on(event):
             following, *others = asked.remaining
             self._ask(_Asked(asked.round, following, None, False, tuple(others)))
 
     def _goes_on(self, event: Event) -> bool:
         """Tell whether the next slide can be asked for: the engine itself has not ended."""
-        return event["event"] == "done" or (self.server is not None and self.server.ready)
+        return isinstance(event, Done) or (self.server is not None and self.server.ready)
 
     def _on_impatient(self) -> None:
         progress = self._session.segmenting
@@ -297,7 +308,7 @@ class Segmenter(QObject):
         session, asked = self._session, self._asked
         if not session.live or session.slide is None or session.ranking:
             return
-        if session.segmenting is not None and not session.segmenting.follows_view:
+        if session.segmenting is not None and not session.segmenting.follows_viewport:
             return
         if QApplication.activeModalWidget() is not None:
             self._rest.start()
@@ -309,7 +320,7 @@ class Segmenter(QObject):
             running = asked.rect if asked is not None and asked.round == settled.number else None
             rect = next_rect(view, self._labelled.of(settled.number, session.slide), running)
             if rect is not None:
-                self._ask(_Asked(settled.number, session.slide, rect, follows_view=True))
+                self._ask(_Asked(settled.number, session.slide, rect, follows_viewport=True))
 
 
 def _what(asked: _Asked) -> str:

@@ -31,8 +31,8 @@ class TissueEditor(QObject):
     ----------
     layers
         The layers of the viewer, and their session.
-    telling
-        Tells the person what goes wrong in its block.
+    reporting
+        Returns a block in which an error is reported to the person.
 
     Attributes
     ----------

@@ -12,7 +12,6 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_unisemalign.actions.error_reporter import ErrorReporter
 from napari_unisemalign.actions.training_memory import remember_choice, restore_choice
-from napari_unisemalign.engine.lines import Event
 from napari_unisemalign.engine.timers import single_shot
 from napari_unisemalign.engine.training import TrainingFollower, TrainingJob
 from napari_unisemalign.session.change import Change
@@ -24,6 +23,16 @@ from napari_unisemalign.session.progress import TrainingProgress
 from napari_unisemalign.session.session import Session
 from napari_unisemalign.session.training_choice import TrainingChoice
 from unisemalign.errors import ProjectError
+from unisemalign.protocol import (
+    Cancelled,
+    Event,
+    Failed,
+    Message,
+    Progress,
+    Start,
+    Step,
+    Validation,
+)
 from unisemalign.runtime import read_log
 
 if TYPE_CHECKING:
@@ -215,34 +224,33 @@ class Trainer(QObject):
             self._session.set_training(replace(self._session.training, **changes))
 
     def _on_event(self, event: Event) -> None:
-        progress, kind = self._session.training, event["event"]
+        progress = self._session.training
         if progress is None:
             return
         if progress.round is None:
             self._find_round(event)
-        if kind == "start":
-            total, what = int(event.get("total") or 0), str(event.get("what") or "Training")
-            self._update_progress(total=total, what=what)
-        elif kind == "step":
+        if isinstance(event, Start):
+            self._update_progress(total=int(event.total or 0), what=event.what)
+        elif isinstance(event, Step):
             self._update_progress(
-                step=int(event["step"]),
-                total=int(event.get("total") or progress.total),
-                loss=event.get("loss"),
-                eta_s=event.get("eta_s"),
+                step=event.step,
+                total=event.total or progress.total,
+                loss=event.loss,
+                eta_s=event.eta_s,
                 what=progress.what if progress.stopping else "Training",
             )
             self._grow_curve(event)
-        elif kind == "validation":
+        elif isinstance(event, Validation):
             self._grow_curve(event)
             self._session.rounds_changed()  # it may have its first model now
-        elif kind in {"message", "progress"}:
-            text = event.get("text") or event.get("what")
+        elif isinstance(event, Message | Progress):
+            text = event.text if isinstance(event, Message) else event.what
             if text and not progress.stopping:
-                self._update_progress(what=str(text))
+                self._update_progress(what=text)
 
     def _find_round(self, event: Event) -> None:
-        number = event.get("round")
-        if not isinstance(number, int):
+        number = event.round if isinstance(event, Start) else None
+        if number is None:
             running = [each for each in self._session.rounds() if each.state == "running"]
             number = running[-1].number if running else None
         if number is not None:
@@ -256,7 +264,7 @@ class Trainer(QObject):
             return
         curve = Curve(number)
         for event in read_log(project.round(number).layout.log):
-            curve = grown_curve(curve, event.fields())
+            curve = grown_curve(curve, event)
         self._session.set_curve(curve)
 
     def _grow_curve(self, event: Event) -> None:
@@ -267,10 +275,9 @@ class Trainer(QObject):
         self._job = None
         session.set_training(None)
         session.rounds_changed()
-        kind = event["event"]
-        if kind == "failed":
-            self._errors.report("train", str(event.get("text", "The training failed.")))
-        elif kind == "cancelled":
+        if isinstance(event, Failed):
+            self._errors.report("train", event.text)
+        elif isinstance(event, Cancelled):
             begun = progress is not None and progress.round is not None
             show_info(
                 "The training was stopped. Press Resume to go on where it stopped."

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 
-from napari_unisemalign.engine.lines import FINAL, Event, stopped_event
+from napari_unisemalign.engine.lines import FINAL, stopped_event
 from napari_unisemalign.engine.process import ENGINE, EngineProcess, ended_sentence
 from napari_unisemalign.engine.timers import single_shot
+from unisemalign.protocol import Done, Event, Failed
 
 CANCEL_PATIENCE_MS = 10_000
 
@@ -17,9 +18,9 @@ CANCEL_PATIENCE_MS = 10_000
 class CommandJob(QObject):
     """One command that runs to its end, such as an export or a training started here."""
 
-    event_received = Signal(dict)
+    event_received = Signal(object)
     """Every event but the last."""
-    finished = Signal(dict)
+    finished = Signal(object)
     """The one last event: done, failed or cancelled. A silent end is a failure."""
 
     stop_ignored = Signal()
@@ -68,7 +69,7 @@ class CommandJob(QObject):
             self.stop_ignored.emit()
 
     def _on_event(self, event: Event) -> None:
-        if event["event"] in FINAL:
+        if isinstance(event, FINAL):
             self._last = event
         else:
             self.event_received.emit(event)
@@ -83,7 +84,7 @@ class CommandJob(QObject):
         if last is None and self._asked_to_stop:
             # Stopped while it was still starting, before it could say so itself.
             last = stopped_event()
-        elif last is None or (last["event"] == "done" and code != 0):
+        elif last is None or (isinstance(last, Done) and code != 0):
             text = ended_sentence(self._who, code, self._process.stderr_tail)
-            last = {"event": "failed", "text": text}
+            last = Failed(text=text)
         self.finished.emit(last)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
 
 from unisemalign.errors import MessageError
-from unisemalign.protocol import LAST_KINDS, Cancelled, read_event
+from unisemalign.protocol import Cancelled, Done, Event, Failed, read_event
 
-Event = dict[str, Any]
-FINAL = LAST_KINDS
+FINAL = (Done, Failed, Cancelled)
+"""Kinds of the last event of work."""
 
 
-def stopped_event() -> Event:
+def stopped_event() -> Cancelled:
     """Return the last event of work that ended, as asked, before it could say so itself."""
-    return Cancelled(text="Stopped as asked.").fields()
+    return Cancelled(text="Stopped as asked.")
 
 
 class JsonLines:
-    """Cuts a stream of bytes into JSON objects; a torn last line waits for its rest."""
+    """Cuts a stream of bytes into events; a torn last line waits for its rest."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -29,5 +28,5 @@ class JsonLines:
         events: list[Event] = []
         for line in lines:
             with suppress(MessageError):
-                events.append(read_event(line).fields())
+                events.append(read_event(line))
         return events

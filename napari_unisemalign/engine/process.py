@@ -21,7 +21,7 @@ _FEW_CORES = 4
 class EngineProcess(QObject):
     """One engine command in a child process."""
 
-    event_received = Signal(dict)
+    event_received = Signal(object)
     """An event of the command."""
     ended = Signal(int)
     """The process is gone; its exit status, negative when it crashed."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject
 
-from napari_unisemalign.engine.lines import FINAL, Event, stopped_event
+from napari_unisemalign.engine.lines import FINAL, stopped_event
 from napari_unisemalign.engine.process import ENGINE, EngineProcess, ended_sentence
 from unisemalign import protocol
 
@@ -26,7 +26,7 @@ class Request:
 
     number: int
     message: protocol.WorkRequest
-    on_event: Callable[[Event], None]
+    on_event: Callable[[protocol.Event], None]
     sent: bool = field(default=False)
 
 
@@ -70,7 +70,7 @@ class EngineServer(QObject):
         self._process = process
         process.start()
 
-    def request(self, verb: str, on_event: Callable[[Event], None], **fields: Any) -> int:
+    def request(self, verb: str, on_event: Callable[[protocol.Event], None], **fields: Any) -> int:
         """Ask for ``verb``; ``on_event`` gets every answer, the last one done/failed/cancelled."""
         self._number += 1
         number = self._number
@@ -113,18 +113,18 @@ class EngineServer(QObject):
                 request.sent = True
                 self._process.send(request.message)
 
-    def _on_event(self, event: Event) -> None:
-        if event["event"] == "ready":
+    def _on_event(self, event: protocol.Event) -> None:
+        if isinstance(event, protocol.Ready):
             self._ready = True
             self._send_waiting()
-        elif isinstance(number := event.get("id"), int):
-            self._answer(number, event)
+        elif isinstance(event.id, int):
+            self._answer(event.id, event)
 
-    def _answer(self, number: int, event: Event) -> None:
+    def _answer(self, number: int, event: protocol.Event) -> None:
         request = self._requests.get(number)
         if request is None:
             return
-        if event["event"] in FINAL:
+        if isinstance(event, FINAL):
             del self._requests[number]
         request.on_event(event)
 
@@ -134,11 +134,11 @@ class EngineServer(QObject):
         if self._closing:
             return
         failed, self._requests = self._requests, {}
-        last: Event = {"event": "failed", "text": ended_sentence("The engine", code, tail)}
+        last: protocol.Event = protocol.Failed(text=ended_sentence("The engine", code, tail))
         if self._ended_as_asked:
             last = stopped_event()
             self._ended_as_asked = False
         for request in failed.values():
-            request.on_event({**last, "id": request.number})
+            request.on_event(last.model_copy(update={"id": request.number}))
         if was_ready:
             self.warm_up()

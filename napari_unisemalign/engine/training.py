@@ -10,11 +10,12 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QProcess, QTimer, Signal
 
 from napari_unisemalign.engine.command import CANCEL_PATIENCE_MS, CommandJob
-from napari_unisemalign.engine.lines import FINAL, Event, JsonLines, stopped_event
+from napari_unisemalign.engine.lines import FINAL, JsonLines, stopped_event
 from napari_unisemalign.engine.process import ENGINE, ended_sentence
 from napari_unisemalign.engine.timers import single_shot
 from unisemalign.errors import UnisemalignError
 from unisemalign.project import Project
+from unisemalign.protocol import Event, Failed
 
 FOLLOW_EVERY_MS = 400
 HAND_OVER_PATIENCE_MS = 20_000
@@ -69,8 +70,8 @@ class TrainingJob(CommandJob):
 class TrainingFollower(QObject):
     """Follows a training that another process started, through its round's log."""
 
-    event_received = Signal(dict)
-    finished = Signal(dict)
+    event_received = Signal(object)
+    finished = Signal(object)
     stop_ignored = Signal()
     """It was asked to stop, and still runs after :data:`CANCEL_PATIENCE_MS`."""
 
@@ -120,7 +121,7 @@ class TrainingFollower(QObject):
         alive = self._project.training_pid() is not None
         last: Event | None = None
         for event in self._new_events():
-            if event["event"] in FINAL:
+            if isinstance(event, FINAL):
                 last = event
             else:
                 # A resumed round's log holds the earlier run's end: only a last end counts.
@@ -132,9 +133,7 @@ class TrainingFollower(QObject):
         self._patience.stop()
         if last is None and self._asked_to_stop:
             last = stopped_event()
-        self.finished.emit(
-            last or {"event": "failed", "text": ended_sentence("The training", -1, "")}
-        )
+        self.finished.emit(last or Failed(text=ended_sentence("The training", -1, "")))
 
     def _new_events(self) -> list[Event]:
         try:

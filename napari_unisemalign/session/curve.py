@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
-from unisemalign.protocol import FallenClass
+from unisemalign.protocol import Event, FallenClass, Step, Validation
 
 
 @dataclass(frozen=True)
@@ -28,21 +26,17 @@ class Curve:
         return " ".join(fall.sentence() for step, fall in self.falls if step == newest)
 
 
-def grown_curve(curve: Curve, event: Mapping[str, Any]) -> Curve:
+def grown_curve(curve: Curve, event: Event) -> Curve:
     """Return ``curve`` with the point of a ``step`` or ``validation`` event."""
-    step, loss, dice = event.get("step"), event.get("loss"), event.get("mdice")
-    if not isinstance(step, int):
-        return curve
-    if event["event"] == "step" and isinstance(loss, int | float):
-        kept = (
-            curve.loss
-            if not curve.loss or curve.loss[-1][0] < step
-            else tuple(point for point in curve.loss if point[0] < step)
-        )
-        return replace(curve, loss=(*kept, (step, float(loss))))
-    if event["event"] == "validation" and isinstance(dice, int | float):
-        kept = tuple(point for point in curve.dice if point[0] < step)
-        falls = tuple(point for point in curve.falls if point[0] < step)
-        fallen = [(step, FallenClass.model_validate(each)) for each in event.get("fallen") or ()]
-        return replace(curve, dice=(*kept, (step, float(dice))), falls=(*falls, *fallen))
+    if isinstance(event, Step):
+        kept = curve.loss
+        if kept and kept[-1][0] >= event.step:  # a resumed round
+            kept = tuple(point for point in kept if point[0] < event.step)
+        return replace(curve, loss=(*kept, (event.step, event.loss)))
+    if isinstance(event, Validation) and event.mdice is not None:
+        kept = tuple(point for point in curve.dice if point[0] < event.step)
+        falls = tuple(point for point in curve.falls if point[0] < event.step)
+        fallen = [(event.step, each) for each in event.fallen]
+        dice = (*kept, (event.step, event.mdice))
+        return replace(curve, dice=dice, falls=(*falls, *fallen))
     return curve

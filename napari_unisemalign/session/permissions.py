@@ -175,7 +175,7 @@ def _segment_permission(session: Session) -> Permission:
 
 def segmentation_occupies(session: Session) -> bool:
     """Tell whether a segmentation runs that gives way to nothing."""
-    return session.segmenting is not None and not session.segmenting.follows_view
+    return session.segmenting is not None and not session.segmenting.follows_viewport
 
 
 def _next_region_permission(session: Session, queue: Sequence[Region]) -> Permission:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from unisemalign.geometry import Rect
+from unisemalign.protocol import Progress
 
 
 @dataclass(frozen=True)
@@ -23,16 +22,16 @@ class SegmentProgress:
     total: float = 0.0
     eta_s: float | None = None
     what: str = "Starting the engine"
-    follows_view: bool = False
+    follows_viewport: bool = False
     stop_ignored: bool = False
 
-    def advanced(self, event: Mapping[str, Any]) -> SegmentProgress:
-        """Return this view as a ``progress`` event says."""
+    def advanced(self, event: Progress) -> SegmentProgress:
+        """Return this with what a ``progress`` event says."""
         return replace(
             self,
-            done=float(event.get("done") or self.done),
-            total=float(event.get("total") or self.total),
-            eta_s=event.get("eta_s"),
+            done=event.done or self.done,
+            total=event.total or self.total,
+            eta_s=event.eta_s,
         )
 
 

@@ -136,7 +136,9 @@ class SessionActs(SessionRegions):
         before = self._open_edit("Skip").region
         if self.reader:
             raise ProjectError(
-                "A second reader agrees or corrects: press Accept, or leave the region with Next."
+                "Skip needs a first reader, found a second one at work. Press Agree, or leave "
+                "the region "
+                "with Next region."
             )
         self.save_draft()
         after = self._writable().set_region(before.id, state=RegionState.SKIPPED)

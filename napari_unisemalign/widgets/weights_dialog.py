@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
@@ -25,6 +23,7 @@ from napari_unisemalign.engine.lines import FINAL
 from napari_unisemalign.widgets.buttons import ActionButton, button_row
 from napari_unisemalign.widgets.colors import ERROR
 from napari_unisemalign.widgets.sentence import SentenceWidget
+from unisemalign.protocol import Cancelled, Event, Failed, Progress, Start, WeightsGetDone
 from unisemalign.weights import PUBLISHED, Published, find_published, find_weights, is_here
 from unisemalign.weights.places import tokenizer_sentence
 
@@ -150,36 +149,35 @@ class WeightsDialog(QDialog):
             self.progress.setFormat("Starting")
             self.controller.weights.fetch(entry.name)
 
-    def _on_fetch_event(self, event: dict[str, Any]) -> None:
-        kind = event.get("event")
-        if kind == "start":
-            self.status.say(f"Fetching {event.get('what')}.")
-        elif kind == "progress":
-            done, total = float(event.get("done") or 0), float(event.get("total") or 0)
+    def _on_fetch_event(self, event: Event | None) -> None:
+        if isinstance(event, Start):
+            self.status.say(f"Fetching {event.what}.")
+        elif isinstance(event, Progress):
+            done, total = event.done, event.total
             self.progress.setRange(0, 1000 if total else 0)
             self.progress.setValue(round(1000 * done / total) if total else 0)
             self.progress.setFormat(f"{done:.0f} of {total:.0f} MB")
-        elif kind in FINAL:
+        elif isinstance(event, FINAL):
             self._finish(event)
-        if kind is None or kind in FINAL:
+        if event is None or isinstance(event, FINAL):
             self._follow()
 
-    def _finish(self, event: dict[str, Any]) -> None:
+    def _finish(self, event: Event) -> None:
         self.status.say("")
         for entry in PUBLISHED:
             for column, text in enumerate(_cells(entry)):
                 self.items[entry.name].setText(column, text)
-        if event["event"] == "failed":
+        if isinstance(event, Failed):
             self.problem.say(_refusal(event))
-        elif event["event"] == "cancelled":
+        elif isinstance(event, Cancelled):
             self.status.say("Stopped. What arrived is kept: Fetch goes on from there.")
-        else:
-            fetched = find_published(str(event.get("name")))
+        elif isinstance(event, WeightsGetDone):
+            fetched = find_published(event.name)
             missing = fetched is not None and not is_here(fetched)
             self.status.say(
                 tokenizer_sentence(fetched, find_weights(fetched))
                 if fetched is not None and missing
-                else f"'{event.get('name')}' is here now, and works offline from now on. Choose it "
+                else f"'{event.name}' is here now, and works offline from now on. Choose it "
                 f"when you make a project."
             )
 
@@ -222,12 +220,10 @@ def _about(entry: Published) -> str:
     return " ".join(parts)
 
 
-def _refusal(event: dict[str, Any]) -> str:
+def _refusal(event: Failed) -> str:
     """Return why it failed; steps stand below one another."""
-    steps = event.get("steps") or []
-    text = str(event.get("text", "The download failed."))
-    if not steps:
-        return text
-    lines = [f"{k}. {step[0].upper()}{step[1:]}." for k, step in enumerate(steps, start=1)]
-    head = text.partition(" Three steps:")[0]
+    if not event.steps:
+        return event.text
+    lines = [f"{k}. {step[0].upper()}{step[1:]}." for k, step in enumerate(event.steps, start=1)]
+    head = event.text.partition(" Three steps:")[0]
     return "\n".join([head, *lines, "Some publishers answer a request only after days."])

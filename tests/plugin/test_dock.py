@@ -24,6 +24,7 @@ from napari_unisemalign.widgets.dock import DockWidget
 from napari_unisemalign.widgets.new_project_dialog import NewProjectDialog
 from napari_unisemalign.widgets.spacing_dialog import SpacingDialog
 from napari_unisemalign.widgets.weights_dialog import WeightsDialog
+from unisemalign import protocol
 from unisemalign.geometry import Rect
 from unisemalign.project import Project, RegionState, Split, TissueChange, TissueStore
 from unisemalign.slides.synthetic import draw_slide
@@ -505,7 +506,9 @@ def test_the_real_engine_is_the_default() -> None:
 def test_a_resumed_curve_does_not_run_backwards() -> None:
     curve = Curve(1)
     for step in (1, 2, 3, 2, 3, 4):
-        curve = grown_curve(curve, {"event": "step", "step": step, "loss": float(step)})
+        curve = grown_curve(
+            curve, protocol.Step(step=step, total=4, loss=step, eta_s=None, wait_share=0)
+        )
     assert [step for step, _loss in curve.loss] == [1, 2, 3, 4]
 
 
@@ -697,15 +700,30 @@ def test_fetching_shows_how_far_it_is_and_can_be_stopped(weights, qtbot, monkeyp
 
 
 def test_a_class_that_fell_is_on_the_curve_and_named_until_it_recovers() -> None:
-    fallen = {"name": "normal", "best": 0.577, "now": 0.391, "noise": 0.04, "step": 100}
-    curve = Curve(1)
-    for step, dice, falls in ((100, 0.7, []), (200, 0.72, [fallen])):
-        curve = grown_curve(
-            curve, {"event": "validation", "step": step, "mdice": dice, "fallen": falls}
+    fallen = protocol.FallenClass(name="normal", best=0.577, now=0.391, noise=0.04, step=100)
+
+    def validation(step: int, dice: float, *falls: protocol.FallenClass) -> protocol.Validation:
+        each = (dice, dice)
+        return protocol.Validation(
+            step=step,
+            candidate="teacher",
+            images=1,
+            mdice=dice,
+            mjaccard=dice,
+            foreground_dice=dice,
+            per_image_mdice=dice,
+            object_dice=dice,
+            object_f1=dice,
+            dice_per_class=each,
+            jaccard_per_class=each,
+            fallen=falls,
         )
+
+    curve = grown_curve(Curve(1), validation(100, 0.7))
+    curve = grown_curve(curve, validation(200, 0.72, fallen))
     assert [(step, fall.now) for step, fall in curve.falls] == [(200, 0.391)]
     assert "'normal' fell to 39.1, from 57.7 at step 100" in curve.warning
-    curve = grown_curve(curve, {"event": "validation", "step": 300, "mdice": 0.8, "fallen": []})
+    curve = grown_curve(curve, validation(300, 0.8))
     assert curve.warning == ""
     assert len(curve.falls) == 1
 

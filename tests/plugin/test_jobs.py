@@ -39,12 +39,12 @@ class Heard(list):
 
     @property
     def over(self) -> bool:
-        return bool(self) and self[-1]["event"] in {"done", "failed", "cancelled"}
+        return bool(self) and self[-1].event in {"done", "failed", "cancelled"}
 
 
 def test_lines_are_cut_where_they_end() -> None:
     lines = JsonLines()
-    one, two = {"event": "ready", "version": 1}, {"event": "cancelled", "text": "Stopped."}
+    one, two = Ready(version=1), Cancelled(text="Stopped.")
     assert lines.feed(b'{"event": "ready", "version": 1}\nnoise\n[1]\n{"event": "a"}\n{"eve') == [
         one
     ]
@@ -58,8 +58,8 @@ def test_an_answer_comes_to_who_asked(server, project, with_model, qtbot) -> Non
     server.request("segment", second.append, slide="a", rect=[0, 0, 256, 256], round=None)
     qtbot.waitUntil(lambda: first.over and second.over, timeout=PATIENCE_MS)
     status = ["written", "progress"] * 2
-    assert [each["event"] for each in first] == ["start", *status, "done"]
-    assert [each["event"] for each in second] == ["start", "written", "progress", "done"]
+    assert [each.event for each in first] == ["start", *status, "done"]
+    assert [each.event for each in second] == ["start", "written", "progress", "done"]
     assert project.predictions(1, "a").predicted_rects()
 
 
@@ -73,12 +73,12 @@ def test_a_crash_is_told_in_words_and_the_engine_starts_again(
     heard = Heard()
     server.request("segment", heard.append, slide="a", rect=None, round=None)
     qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
-    assert heard[-1]["event"] == "failed"
-    assert "Segmentation fault in the convolution" in heard[-1]["text"]
+    assert heard[-1].event == "failed"
+    assert "Segmentation fault in the convolution" in heard[-1].text
     again = Heard()
     server.request("segment", again.append, slide="a", rect=[0, 0, 64, 64], round=None)
     qtbot.waitUntil(lambda: again.over, timeout=PATIENCE_MS)
-    assert again[-1]["event"] == "done"
+    assert again[-1].event == "done"
 
 
 def test_an_engine_that_cannot_start_does_not_loop(root, qtbot) -> None:
@@ -86,7 +86,7 @@ def test_an_engine_that_cannot_start_does_not_loop(root, qtbot) -> None:
     heard = Heard()
     server.request("segment", heard.append, slide="a", rect=None, round=None)
     qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
-    assert heard[-1]["event"] == "failed"
+    assert heard[-1].event == "failed"
     assert not server.running
 
 
@@ -94,7 +94,7 @@ def test_a_request_not_yet_sent_can_be_cancelled(server, project, qtbot) -> None
     heard = Heard()
     number = server.request("segment", heard.append, slide="a", rect=None, round=None)
     server.cancel(number)
-    assert heard[-1]["event"] == "cancelled"
+    assert heard[-1].event == "cancelled"
 
 
 def _train(project, qtbot, *options: str) -> tuple[TrainingJob, Heard]:
@@ -108,33 +108,33 @@ def _train(project, qtbot, *options: str) -> tuple[TrainingJob, Heard]:
 def test_a_training_runs_to_its_end(project, qtbot) -> None:
     _job, heard = _train(project, qtbot, "--set", "training.steps=12")
     qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
-    assert heard[-1]["event"] == "done"
-    assert [each["step"] for each in heard if each["event"] == "step"] == list(range(1, 13))
+    assert heard[-1].event == "done"
+    assert [each.step for each in heard if each.event == "step"] == list(range(1, 13))
     assert project.latest_round().number == 1
 
 
 def test_a_training_is_cancelled_and_resumed(project, qtbot) -> None:
     job, heard = _train(project, qtbot, "--set", "training.steps=500")
-    qtbot.waitUntil(lambda: any(each["event"] == "step" for each in heard), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: any(each.event == "step" for each in heard), timeout=PATIENCE_MS)
     job.cancel()
     assert (project.round(1).folder / "cancel").exists()
     qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
-    assert heard[-1]["event"] == "cancelled"
-    reached = max(each["step"] for each in heard if each["event"] == "step")
+    assert heard[-1].event == "cancelled"
+    reached = max(each.step for each in heard if each.event == "step")
     (project.round(1).folder / "steps").write_text(str(reached + 20))
     _job, more = _train(project, qtbot, "--resume")
     qtbot.waitUntil(lambda: more.over, timeout=PATIENCE_MS)
-    assert more[-1]["event"] == "done"
-    assert next(each["step"] for each in more if each["event"] == "step") == reached + 1
+    assert more[-1].event == "done"
+    assert next(each.step for each in more if each.event == "step") == reached + 1
 
 
 def test_a_silent_end_is_a_failure(project, qtbot, monkeypatch) -> None:
     monkeypatch.setenv("FAKE_DIE_AT", "5")
     _job, heard = _train(project, qtbot)
     qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
-    assert heard[-1]["event"] == "failed"
-    assert "status 9" in heard[-1]["text"]
-    assert "CUDA out of memory" in heard[-1]["text"]
+    assert heard[-1].event == "failed"
+    assert "status 9" in heard[-1].text
+    assert "CUDA out of memory" in heard[-1].text
 
 
 def test_a_done_with_a_bad_status_is_a_failure(qtbot) -> None:
@@ -146,12 +146,12 @@ def test_a_done_with_a_bad_status_is_a_failure(qtbot) -> None:
     job.finished.connect(heard.append)
     job.start()
     qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
-    assert heard[-1]["event"] == "failed"
+    assert heard[-1].event == "failed"
 
 
 def test_stopping_a_training_leaves_a_round_to_resume(project, qtbot) -> None:
     job, heard = _train(project, qtbot, "--set", "training.steps=5000")
-    qtbot.waitUntil(lambda: any(each["event"] == "step" for each in heard), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: any(each.event == "step" for each in heard), timeout=PATIENCE_MS)
     job.stop()
     assert not job.running
     assert project.rounds()[-1].state == "cancelled"
@@ -187,20 +187,20 @@ def test_a_training_of_another_process_is_followed_and_stopped(
     project, in_other_process, qtbot
 ) -> None:
     follower, heard = _follow(project)
-    qtbot.waitUntil(lambda: any(each["event"] == "step" for each in heard), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: any(each.event == "step" for each in heard), timeout=PATIENCE_MS)
     follower.cancel()
     qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
-    assert heard[-1]["event"] == "cancelled"
+    assert heard[-1].event == "cancelled"
     assert not follower.running
 
 
 def test_a_followed_training_that_is_killed_is_a_failure(project, in_other_process, qtbot) -> None:
     _follower, heard = _follow(project)
-    qtbot.waitUntil(lambda: any(each["event"] == "step" for each in heard), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: any(each.event == "step" for each in heard), timeout=PATIENCE_MS)
     os.kill(in_other_process.pid, signal.SIGKILL)
     qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
-    assert heard[-1]["event"] == "failed"
-    assert "crashed" in heard[-1]["text"]
+    assert heard[-1].event == "failed"
+    assert "crashed" in heard[-1].text
 
 
 def test_a_command_stopped_while_it_starts_is_no_crash(qtbot) -> None:
@@ -214,7 +214,7 @@ def test_a_command_stopped_while_it_starts_is_no_crash(qtbot) -> None:
     qtbot.wait(50)
     job.cancel()
     qtbot.waitUntil(lambda: bool(ends), timeout=PATIENCE_MS)
-    assert ends[0]["event"] == "cancelled"
+    assert ends[0].event == "cancelled"
 
 
 DEAF = f"""
@@ -240,14 +240,14 @@ def test_a_command_that_does_not_stop_can_be_ended(qtbot) -> None:
     assert job.running
     job.end()
     qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
-    assert heard[-1]["event"] == "cancelled"
+    assert heard[-1].event == "cancelled"
 
 
 def test_a_command_that_stops_is_not_said_to_ignore_it(project, qtbot) -> None:
     job, heard = _train(project, qtbot, "--set", "training.steps=500")
     ignored = []
     job.stop_ignored.connect(lambda: ignored.append(True))
-    qtbot.waitUntil(lambda: any(each["event"] == "step" for each in heard), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: any(each.event == "step" for each in heard), timeout=PATIENCE_MS)
     job.cancel()
     assert job._patience.isActive()
     qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
@@ -259,11 +259,11 @@ def test_a_followed_training_that_does_not_stop_can_be_ended(
     project, in_other_process, qtbot
 ) -> None:
     follower, heard = _follow(project)
-    qtbot.waitUntil(lambda: any(each["event"] == "step" for each in heard), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: any(each.event == "step" for each in heard), timeout=PATIENCE_MS)
     follower._asked_to_stop = True
     follower.end()
     qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
-    assert heard[-1]["event"] == "cancelled"
+    assert heard[-1].event == "cancelled"
 
 
 def test_where_terminate_reaches_no_console_the_end_of_stdin_stops(
@@ -273,10 +273,10 @@ def test_where_terminate_reaches_no_console_the_end_of_stdin_stops(
     monkeypatch.setattr(QProcess, "terminate", lambda _process: None)
     monkeypatch.setattr(training, "ask_to_stop", lambda _project: False)
     job, heard = _train(project, qtbot, "--set", "training.steps=100000")
-    qtbot.waitUntil(lambda: any(each["event"] == "step" for each in heard), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: any(each.event == "step" for each in heard), timeout=PATIENCE_MS)
     job.cancel()
     qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
-    assert heard[-1]["event"] == "cancelled"
+    assert heard[-1].event == "cancelled"
     assert project.rounds()[-1].state == "cancelled"
 
 
@@ -291,10 +291,10 @@ def test_an_engine_that_is_ended_answers_and_starts_again(
     monkeypatch.setenv("FAKE_STEP_S", "0.001")
     server.end()
     qtbot.waitUntil(lambda: heard.over, timeout=PATIENCE_MS)
-    assert heard[-1]["event"] == "cancelled"
+    assert heard[-1].event == "cancelled"
     server.request("segment", again.append, slide="a", rect=[0, 0, 64, 64], round=None)
     qtbot.waitUntil(lambda: again.over, timeout=PATIENCE_MS)
-    assert again[-1]["event"] == "done"
+    assert again[-1].event == "done"
 
 
 @pytest.mark.parametrize(
@@ -315,4 +315,4 @@ def test_the_viewer_keeps_a_core_where_there_are_few(cores, chosen, threads, mon
     child.event_received.connect(heard.append)
     child.start()
     qtbot.waitUntil(lambda: bool(heard), timeout=PATIENCE_MS)
-    assert heard[0]["text"] == threads
+    assert heard[0].text == threads

@@ -145,7 +145,9 @@ def measure_effort(choice: EffortChoice, *, events: Events, cancel: CancelToken)
     found = {name: read_dataset(name, path, choice.fraction) for name, path in choice.data.items()}
     for name, dataset in found.items():
         if not dataset.pool or not dataset.val:
-            raise DataError(f"'{name}' needs masks of training and val images, found none.")
+            raise DataError(
+                f"'{name}' needs masks of training and val images, found none. Check --data."
+            )
     page = choice.out / f"effort-{_digest(choice, choice.data, choice.seeds, choice.arms)}.html"
     check_results(choice.out, [page.name])
     full: dict[str, list[float]] = {name: [] for name in found}

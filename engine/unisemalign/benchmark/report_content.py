@@ -92,7 +92,7 @@ def report_progress(events: Events) -> Callable[[int, int], None]:
 def changed_settings(settings: Settings) -> list[tuple[str, str, str]]:
     """Return what is not the preset's, as JSON: address, the preset's value, this value.
 
-    The seed and the names of encoder and text tower are told elsewhere.
+    The seed and the names of encoder and text tower stand in the page's head.
     """
     preset = build_settings(settings.preset, settings.method.name)
     before, now = (_flat(each.model_dump(mode="json")) for each in (preset, settings))

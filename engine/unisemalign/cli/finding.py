@@ -27,7 +27,9 @@ def find_slides(path: Path) -> list[Path]:
     slides = slides_in(path)
     if not slides:
         raise DataError(
-            f"'{path}' needs at least one slide ({', '.join(SLIDE_SUFFIXES)}), found none."
+            f"'{path}' needs at least one slide ({', '.join(SLIDE_SUFFIXES)}), found none. Name "
+            f"a slide, "
+            f"or the folder that holds the slides."
         )
     return slides
 

@@ -59,7 +59,7 @@ def segment_here(
             yield NotSegmented(slide=name, text=str(error))
 
 
-def segment_elsewhere(
+def segment_with_dask(
     project: Project,
     names: Sequence[str],
     round_number: int | None,
@@ -83,7 +83,7 @@ def segment_elsewhere(
         events.emit(Progress(done=done, total=len(names)))
 
 
-def tell_results(
+def report_results(
     project: Project,
     total: int,
     results: Iterable[Segmented | NotSegmented],

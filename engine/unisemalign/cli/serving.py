@@ -15,7 +15,7 @@ from unisemalign.cli.queueing import rank
 from unisemalign.errors import CancelledError, MessageError, UnisemalignError
 from unisemalign.exchange import area_by_class
 from unisemalign.inference import (
-    OpenSlide,
+    OpenedSlide,
     Predictor,
     RecentWindows,
     SegmentJob,
@@ -79,7 +79,7 @@ class Server:
         self._tokens: dict[int | str, CancelToken] = {}
         self._warm: tuple[Path, float, Predictor, Round] | None = None
         self._windows: RecentWindows | None = None
-        self._open: tuple[Any, OpenSlide] | None = None
+        self._open: tuple[Any, OpenedSlide] | None = None
 
     def read(self, stream: BinaryIO) -> None:
         """Take requests from ``stream``; a ``cancel`` acts at once, the rest waits its turn.
@@ -189,7 +189,7 @@ class Server:
             self._windows = RecentWindows(limit) if limit else None
         return self._windows
 
-    def _opened(self, name: str, predictor: Predictor) -> OpenSlide:
+    def _opened(self, name: str, predictor: Predictor) -> OpenedSlide:
         """Return the slide, kept open until another is asked for, or its file or tissue changes."""
         path = self._project.slide(name).path
         stamp = path.stat().st_mtime_ns if path.exists() else None

@@ -102,7 +102,9 @@ def draw_partition(
         If there are too few.
     """
     if not 1 <= fraction <= 100:
-        raise DataError(f"A fraction needs to be 1 to 100 per cent, found {fraction}.")
+        raise DataError(
+            f"A fraction needs to be 1 to 100 per cent, found {fraction}. Correct --fraction."
+        )
     groups = sorted({group(name) for name in names}, key=_mix)
     if val is None:
         count = max(1, round(_VAL_SHARE * len(groups)))

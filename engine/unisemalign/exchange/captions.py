@@ -46,7 +46,9 @@ def read_captions(path: Path) -> dict[str, str]:
     try:
         rows = list(csv.DictReader(text.splitlines(), delimiter=delimiter, strict=True))
     except csv.Error as error:
-        raise DataError(f"'{path.name}' needs to be a CSV file, found: {error}.") from error
+        raise DataError(
+            f"'{path.name}' needs to be a CSV file, found: {error}. Save it as CSV in UTF-8."
+        ) from error
     columns = {name.strip().lower(): name for name in (rows[0] if rows else {}) if name}
     slide = next((columns[name] for name in _SLIDE_COLUMNS if name in columns), None)
     caption = next((columns[name] for name in _TEXT_COLUMNS if name in columns), None)

@@ -281,7 +281,10 @@ def _known_values(
     if values is not None:
         wrong = [label for label in values.values() if not 0 <= label <= n_classes]
         if wrong:
-            raise DataError(f"Label values need 0…{n_classes}, found {wrong[0]}.")
+            raise DataError(
+                f"Label values need 0…{n_classes}, found {wrong[0]}. Map each value of the mask "
+                f"to one of the project's classes."
+            )
         return {int(value): int(label) for value, label in values.items()}
     if mask.bits:
         if n_classes != 2:

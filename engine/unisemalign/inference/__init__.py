@@ -10,7 +10,7 @@ from unisemalign.inference.probabilities import export_probabilities
 from unisemalign.inference.recent_windows import RecentWindows
 from unisemalign.inference.scoring import ScoredRegion, predict_split, score_split
 from unisemalign.inference.segmenting import (
-    OpenSlide,
+    OpenedSlide,
     SegmentJob,
     open_for_segmenting,
     segment_slide,
@@ -19,7 +19,7 @@ from unisemalign.inference.standalone import StandaloneModel, export_model
 
 __all__ = [
     "Band",
-    "OpenSlide",
+    "OpenedSlide",
     "Plan",
     "Predictor",
     "RecentWindows",

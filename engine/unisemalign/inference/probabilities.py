@@ -23,7 +23,7 @@ from unisemalign.inference.bands import iter_bands
 from unisemalign.inference.loading import load_predictor
 from unisemalign.inference.plan import BAND_PX, Plan
 from unisemalign.inference.predictor import Predictor
-from unisemalign.inference.segmenting import OpenSlide, open_for_segmenting
+from unisemalign.inference.segmenting import OpenedSlide, open_for_segmenting
 from unisemalign.project import Project
 from unisemalign.project.colors import rgb
 from unisemalign.project.pyramid import COARSEST_PX, level_shapes
@@ -132,7 +132,7 @@ class _Writer:
     def __init__(
         self,
         project: Project,
-        opened: OpenSlide,
+        opened: OpenedSlide,
         predictor: Predictor,
         events: Events,
         cancel: CancelToken,

@@ -28,7 +28,7 @@ _SKETCH_WINDOWS = 12
 
 
 @dataclass(frozen=True)
-class OpenSlide:
+class OpenedSlide:
     """A slide that stays open from one job to the next, with where its tissue is."""
 
     name: str
@@ -40,7 +40,7 @@ class OpenSlide:
         return round(target.area * (1.0 if self.tissue is None else self.tissue.fraction(target)))
 
 
-def open_for_segmenting(project: Project, name: str, predictor: Predictor) -> OpenSlide:
+def open_for_segmenting(project: Project, name: str, predictor: Predictor) -> OpenedSlide:
     """Open a slide and find its tissue, unless glass is to be labelled too.
 
     Raises
@@ -51,7 +51,7 @@ def open_for_segmenting(project: Project, name: str, predictor: Predictor) -> Op
     slide = project.open_slide(name)
     try:
         skip = predictor.settings.inference.skip_glass
-        return OpenSlide(name, slide, project.tissue(name, slide) if skip else None)
+        return OpenedSlide(name, slide, project.tissue(name, slide) if skip else None)
     except BaseException:
         slide.slide.close()
         raise
@@ -146,7 +146,7 @@ class SegmentJob:
         Stops the job between windows.
     """
 
-    opened: OpenSlide
+    opened: OpenedSlide
     predictor: Predictor
     slot: PredictionSlot
     rect: Rect | None = None

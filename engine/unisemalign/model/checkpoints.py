@@ -21,8 +21,9 @@ from unisemalign.protocol import WEIGHTS_FILE
 from unisemalign.runtime.files import write_atomically
 from unisemalign.settings import Settings
 from unisemalign.settings.tree import validate_settings
+from unisemalign.terms import MAX_CLASSES
 
-_CLASSES: TypeAdapter[dict[str, str]] = TypeAdapter(Annotated[dict[str, str], Len(1, 254)])
+_CLASSES: TypeAdapter[dict[str, str]] = TypeAdapter(Annotated[dict[str, str], Len(1, MAX_CLASSES)])
 
 
 def trained_state(module: nn.Module) -> dict[str, Tensor]:

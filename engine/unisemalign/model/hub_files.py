@@ -34,8 +34,8 @@ def hub_files(name: str) -> Wanted:
     tags = open_clip.list_pretrained_tags_by_model(model)
     if not tags:
         raise SettingsError(
-            f"Wanted the weights of '{name}', found no model of that name in the registry "
-            f"(unisemalign weights list), in timm or in open_clip. Check the name."
+            f"Fetching weights needs a model's name, found '{name}', which is none of the registry "
+            f"(unisemalign weights list), of timm or of open_clip. Check the name."
         )
     clip = open_clip.get_pretrained_cfg(model, tag or tags[0])
     return _on_hub(clip.get("hf_hub"), name, _CLIP_FILES)

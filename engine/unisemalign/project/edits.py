@@ -22,12 +22,10 @@ from unisemalign.project.journal import (
     UnreadableEditError,
 )
 from unisemalign.project.labels import LabelStore, check_pixels, check_rect
-from unisemalign.project.locks import ProcessLock
+from unisemalign.project.locks import PATIENCE_S, ProcessLock
 from unisemalign.project.records import JournalEntry, Origin, Region, SlideRecord
 from unisemalign.runtime.files import explaining_full_disk
 
-# An edit takes well under a second; whoever waits longer is better told.
-_PATIENCE_S = 30.0
 _CHUNKS_AT_A_TIME = 64
 
 
@@ -97,7 +95,7 @@ class LabelEditor:
         round_number: int | None,
     ) -> list[JournalEntry]:
         """Carry out ``edits`` as one act; see :meth:`Project.write_labels` and ``accept``."""
-        with self._lock.held(_PATIENCE_S):
+        with self._lock.held(PATIENCE_S):
             self._recover()
             store = self._store_of(slide.name)
             moment = self._journal.moment()
@@ -130,7 +128,7 @@ class LabelEditor:
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Keep every edit of every process out while the block runs; none is half done then."""
-        with self._lock.held(_PATIENCE_S):
+        with self._lock.held(PATIENCE_S):
             self._recover()
             yield
 
@@ -212,7 +210,7 @@ class LabelEditor:
                 self._recover()
 
     def _turn(self, state: str, on_the_way: str, *, newest: bool) -> JournalEntry | None:
-        with self._lock.held(_PATIENCE_S):
+        with self._lock.held(PATIENCE_S):
             self._recover()
             act = self._journal.turn(state, on_the_way, newest=newest)
             return None if act is None else self._carry_out(act)[0]

@@ -14,12 +14,11 @@ from pydantic_core import ErrorDetails
 from unisemalign.errors import ProjectError
 from unisemalign.project.colors import default_colors
 from unisemalign.runtime.files import read_note_text, write_atomically
+from unisemalign.terms import MAX_CLASSES
 
 FORMAT = 1
 """Version of the folder's layout. A higher one on disk was written by a newer release."""
 
-MAX_CLASSES = 254
-"""``uint8`` labels, less 0 (not labelled) and 255 (ignore, outside the project)."""
 
 _Text = Annotated[str, Strict()]
 

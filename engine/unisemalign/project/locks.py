@@ -14,6 +14,9 @@ from unisemalign.errors import BusyError, UnwritableError
 from unisemalign.protocol import LockHolder, lock_holder
 from unisemalign.runtime.files import explaining_full_disk, make_folder, read_json, write_json
 
+PATIENCE_S = 30.0
+"""So long a short act waits for another one: it takes well under a second."""
+
 
 class ProcessLock:
     """A lock between processes that the system frees when its holder dies.

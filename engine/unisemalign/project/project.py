@@ -35,7 +35,7 @@ from unisemalign.project.info import (
 )
 from unisemalign.project.journal import Journal, RegionChange, UnreadableEditError
 from unisemalign.project.labels import LabelStore, check_rect
-from unisemalign.project.locks import ProcessLock
+from unisemalign.project.locks import PATIENCE_S, ProcessLock
 from unisemalign.project.names import check_person, unique_name
 from unisemalign.project.predictions import PredictionStore, remove_predictions
 from unisemalign.project.records import (
@@ -56,9 +56,6 @@ from unisemalign.project.tissue import TissueStore
 from unisemalign.protocol import PROJECT_FILE, ProjectLayout, RoundScores
 from unisemalign.runtime.files import explaining_full_disk, flush_folder, make_folder, part_beside
 from unisemalign.terms import Split
-
-# Adding or taking out a slide takes well under a second; whoever waits longer is better told.
-_PATIENCE_S = 30.0
 
 
 class Project:
@@ -166,7 +163,7 @@ class Project:
             layout.lock("making"),
             f"Another process ({{holder}}) is making a project in '{root}'. Wait until it is done.",
         )
-        with explaining_full_disk(root), making.held(_PATIENCE_S):
+        with explaining_full_disk(root), making.held(PATIENCE_S):
             _check_free(layout)  # again: another process may have made it meanwhile
             # Of a killed process, without a slide.
             half_made = f".{layout.info.name}.*.part"
@@ -367,7 +364,7 @@ class Project:
                 f"A slide needs more than one pixel, found {shape_yx[0]} × {shape_yx[1]} at "
                 f"{self.info.spacing_um:g} µm in '{path.name}'. Check the pixel size."
             )
-        with self._adding.held(_PATIENCE_S):
+        with self._adding.held(PATIENCE_S):
             self._refuse_known(path)  # again: another process may have added it meanwhile
             name = unique_name(slide_room.slide_stem(path), self._name_taken)
             folder = self.layout.labels(name)
@@ -396,7 +393,7 @@ class Project:
             If it was ever labelled: what a person drew is not thrown away.
             :class:`BusyError` if another process has been adding slides or labelling for long.
         """
-        with self._adding.held(_PATIENCE_S), self._editor.exclusive():
+        with self._adding.held(PATIENCE_S), self._editor.exclusive():
             record = self.slide(name)
             if self._journal.knows(record.id):
                 raise ProjectError(
@@ -755,7 +752,7 @@ class Project:
         """
         record = self.slide(name)
         folder = self.layout.labels(name)
-        with self._adding.held(_PATIENCE_S), self._editor.exclusive():
+        with self._adding.held(PATIENCE_S), self._editor.exclusive():
             try:
                 LabelStore(folder)
             except ProjectError:

@@ -29,7 +29,7 @@ RequestId = Annotated[
     Annotated[int, Field(strict=True, ge=0, le=MAX_SAFE)] | Annotated[str, Field(max_length=200)],
     Field(description=f"a whole number from 0 to {MAX_SAFE} or a text of at most 200 letters"),
 ]
-"""What tells a request from others; every answer carries it."""
+"""Identifies a request; every answer carries it."""
 
 SlideName = Annotated[str, Field(min_length=1, max_length=255, description="a slide's name")]
 AskedArea = Annotated[

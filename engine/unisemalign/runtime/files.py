@@ -26,7 +26,7 @@ from typing import Any
 from unisemalign.errors import ProjectError, UnwritableError
 
 ON_WINDOWS = os.name == "nt"
-_PATIENCE_S = 5.0
+PATIENCE_S = 5.0
 """How long a file that somebody holds open is waited for. Virus scanners let go within a second."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What the system answers when there is no room: the disk is full, or a person's share of it."""
@@ -265,7 +265,7 @@ def read_note_text(path: Path) -> str:
 
 def _patiently(path: Path, what: str, act: Callable[[], object]) -> None:
     """Do ``act`` to ``path``; on Windows wait while somebody holds it open."""
-    last = time.monotonic() + _PATIENCE_S
+    last = time.monotonic() + PATIENCE_S
     pause_s = 0.01
     while True:
         try:
@@ -277,7 +277,7 @@ def _patiently(path: Path, what: str, act: Callable[[], object]) -> None:
             if time.monotonic() > last:
                 raise ProjectError(
                     f"Cannot {what} '{path}': another program has kept it open for more than "
-                    f"{_PATIENCE_S:g} seconds, or it must not be written. Close what shows it "
+                    f"{PATIENCE_S:g} seconds, or it must not be written. Close what shows it "
                     f"(another viewer, a virus scanner, a backup), then repeat the last step."
                 ) from error
         time.sleep(pause_s)

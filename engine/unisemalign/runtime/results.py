@@ -26,14 +26,20 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from unisemalign.errors import BusyError, DataError
-from unisemalign.runtime.files import explaining_full_disk, flush_file, flush_folder, flush_handle
+from unisemalign.runtime.files import (
+    PATIENCE_S,
+    explaining_full_disk,
+    flush_file,
+    flush_folder,
+    flush_handle,
+    put_in_place,
+)
 
 NOTE_SUFFIX = ".run.json"
 _WORK = ".unisemalign.part"
 _LOCK = ".unisemalign.lock"
 _OLD = ".old"
 _MAX_NOTE_BYTES = 64_000_000
-_PATIENCE_S = 5.0
 _Stamp = tuple[int, int, int, int] | None
 
 
@@ -183,7 +189,7 @@ class Results:
             file.write(json.dumps(note, indent=2) + "\n")
             file.flush()
             flush_handle(file.fileno())
-        part.replace(note_path(result))
+        put_in_place(part, note_path(result))
 
 
 # What may be written
@@ -364,7 +370,7 @@ def _digest(path: Path, *, flush: bool) -> str:
 
 def _take_place(part: Path, result: Path, work: Path) -> None:
     if not part.is_dir() or not result.exists():
-        part.replace(result)
+        put_in_place(part, result)
         return
     with suppress(OSError):  # not on every file system
         _exchange(part, result)
@@ -399,7 +405,7 @@ def _lone_writer(folder: Path) -> Iterator[None]:
     path = folder / _LOCK
     lock = FileLock(path, thread_local=False)
     try:
-        lock.acquire(timeout=_PATIENCE_S, poll_interval=0.02)
+        lock.acquire(timeout=PATIENCE_S, poll_interval=0.02)
     except Timeout as error:
         raise BusyError(
             f"Another process writes results into '{folder}'. Wait until it is done, or choose "

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict
+
+Share = Annotated[float, Ge(0.0), Le(1.0)]
 
 
 class SettingsModel(BaseModel):

@@ -25,6 +25,7 @@ from unisemalign.settings.methods import (
 from unisemalign.settings.model import ModelSettings
 from unisemalign.settings.training import TrainingSettings
 from unisemalign.settings.views import ViewSettings
+from unisemalign.terms import MAX_SEED
 
 M = TypeVar("M", bound=MethodSettings)
 
@@ -50,7 +51,7 @@ class Settings(SettingsModel):
     preset: str = Field(
         "recommended", title="Preset", description="The preset these settings started from."
     )
-    seed: Annotated[int, Ge(0), Le(2**32 - 1)] = Field(
+    seed: Annotated[int, Ge(0), Le(MAX_SEED)] = Field(
         0, title="Seed", description="Same seed, same result."
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(

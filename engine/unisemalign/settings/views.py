@@ -7,9 +7,8 @@ from typing import Annotated, Literal, Self
 from annotated_types import Ge, Le
 from pydantic import Field, model_validator
 
-from unisemalign.settings.base import SettingsModel
+from unisemalign.settings.base import SettingsModel, Share
 
-Share = Annotated[float, Ge(0.0), Le(1.0)]
 Sigma = Annotated[float, Ge(0.05), Le(5.0)]
 
 

@@ -1,4 +1,4 @@
-"""Reading ahead: blocks of a slide are decoded before they are wanted, each of them once."""
+"""Reading ahead: blocks of a slide are decoded before they are needed, each of them once."""
 
 from __future__ import annotations
 

@@ -103,12 +103,12 @@ class TissueMask:
         """Return 16 hexadecimal digits that tell this mask under ``rect`` from any other one."""
         rows, columns = _span(self._rows(rect)), _span(self._columns(rect))
         about = f"{_APPLIED} {self.spacing_um} {rows} {columns}"
-        told = hashlib.blake2b(about.encode(), digest_size=8)
+        digest = hashlib.blake2b(about.encode(), digest_size=8)
         for plane in (self.mask, self.skipped):
             if plane is not None and (here := plane[rows, columns]).any():
-                told.update(np.packbits(here).tobytes())
-            told.update(b";")
-        return told.hexdigest()
+                digest.update(np.packbits(here).tobytes())
+            digest.update(b";")
+        return digest.hexdigest()
 
     @property
     def _scale(self) -> float:

@@ -18,7 +18,7 @@ WORTH_STEPS = 4000
 """Steps from which on ``auto`` compiles: below, compiling costs more than it saves."""
 
 
-def wants_compiling(choice: Literal["auto", "on", "off"], device: torch.device, steps: int) -> bool:
+def should_compile(choice: Literal["auto", "on", "off"], device: torch.device, steps: int) -> bool:
     """Tell whether to compile: ``auto`` does for long training on CUDA with triton at hand."""
     if choice == "auto":
         return device.type == "cuda" and steps >= WORTH_STEPS and find_spec("triton") is not None
@@ -28,7 +28,7 @@ def wants_compiling(choice: Literal["auto", "on", "off"], device: torch.device, 
 def compile_networks(networks: Iterable[Network], device: torch.device, events: Events) -> bool:
     """Compile the heavy parts of ``networks`` in place; return whether that was possible.
 
-    Names of parameters stay as they are: a checkpoint does not tell.
+    Names of parameters stay as they are, and so do checkpoints.
     """
     try:
         torch.compile(_probe, backend=BACKEND)(torch.ones(8, device=device))
@@ -36,8 +36,8 @@ def compile_networks(networks: Iterable[Network], device: torch.device, events: 
         reason = str(error).strip().split("\n", 1)[0]
         events.emit(
             Message(
-                text=f"Wanted to compile the network, which is not possible here ({reason}). "
-                f"Training goes on without. --set training.compile=off says so from the start.",
+                text=f"Compiling needs a working compiler, found none ({reason}). Training goes on "
+                f"without it; --set training.compile=off does so from the start.",
             )
         )
         return False

@@ -28,7 +28,7 @@ from unisemalign.runtime.device import (
 from unisemalign.settings import Settings
 from unisemalign.training.batches import Batches
 from unisemalign.training.checkpoint import load_checkpoint, save_checkpoint, take_over
-from unisemalign.training.compiling import compile_networks, wants_compiling
+from unisemalign.training.compiling import compile_networks, should_compile
 from unisemalign.training.memory import check_memory
 from unisemalign.training.optimiser import build_optimiser, set_rate
 from unisemalign.training.process_group import ALONE, ProcessGroup
@@ -86,7 +86,7 @@ class Loop:
         if self.processes.size == 1:
             check_memory(method, tissue, settings, device, precision)
         batches = Batches(tissue, settings, method.needs, self.processes)
-        if wants_compiling(training.compile, device, training.steps - first):
+        if should_compile(training.compile, device, training.steps - first):
             compile_networks(method.networks(), device, self.events)
         started, wait = time.monotonic(), DataWait()
         self._steps(method, optimiser, batches, validation, first, wait, precision)

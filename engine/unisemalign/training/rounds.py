@@ -137,7 +137,7 @@ def _opened(
         check_shares(settings.training, processes)
         return found, settings
     if settings is None:
-        raise ProjectError("A new round needs settings, found none.")
+        raise ProjectError("A new round needs settings, found none. Pass build_settings().")
     check_shares(settings.training, processes)
     settings = _with_towers(project, settings)
     return _start(project, settings), settings

@@ -105,7 +105,9 @@ def _fetch(repo: str, file: str, about: Any, name: str, events: Events) -> Path:
                 part.replace(blob)
         except Timeout:
             raise BusyError(
-                f"'{name}' is being fetched by another process. Wait for it to finish."
+                f"Fetching '{name}' needs to be the only one, found another process that fetches "
+                f"it. "
+                f"Wait for it to finish."
             ) from None
         blob.with_suffix(".part.lock").unlink(missing_ok=True)
     # With the file in place under its hash, the client only adds its own bookkeeping.

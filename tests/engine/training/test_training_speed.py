@@ -16,7 +16,7 @@ from unisemalign.protocol import Cancelled, Start, Step
 from unisemalign.runtime import SilentEvents
 from unisemalign.settings import build_settings
 from unisemalign.training import compiling, train_round
-from unisemalign.training.compiling import WORTH_STEPS, wants_compiling
+from unisemalign.training.compiling import WORTH_STEPS, should_compile
 from unisemalign.training.waiting import DataWait
 
 
@@ -77,12 +77,12 @@ def test_other_settings_still_may_not_change_after_training(study):
 )
 def test_compiling_is_for_long_rounds_on_a_gpu(monkeypatch, choice, kind, steps, wanted):
     monkeypatch.setattr(compiling, "find_spec", lambda name: name)
-    assert wants_compiling(choice, torch.device(kind), steps) is wanted
+    assert should_compile(choice, torch.device(kind), steps) is wanted
 
 
 def test_without_triton_nothing_is_compiled(monkeypatch):
     monkeypatch.setattr(compiling, "find_spec", lambda name: None)
-    assert not wants_compiling("auto", torch.device("cuda"), 10**6)
+    assert not should_compile("auto", torch.device("cuda"), 10**6)
 
 
 def test_a_compiled_round_has_the_names_and_numbers_of_a_plain_one(study, monkeypatch):

@@ -53,9 +53,9 @@ def segment(
     with errors_as_sentences(as_json):
         from unisemalign.cli.segmenting import (
             check_choices,
-            segment_elsewhere,
+            report_results,
             segment_here,
-            tell_results,
+            segment_with_dask,
         )
         from unisemalign.runtime import CancelToken, cancel_on_signals
 
@@ -65,10 +65,10 @@ def segment(
             known = [opened.slide(name).name for name in names]
             events, more = choose_events(as_json), overrides or []
             if dask:
-                results = segment_elsewhere(opened, known, round_number, more, dask, events, token)
+                results = segment_with_dask(opened, known, round_number, more, dask, events, token)
             else:
                 results = segment_here(opened, known, round_number, more, rect, near, events, token)
-            tell_results(opened, len(known), results, events, as_json=as_json)
+            report_results(opened, len(known), results, events, as_json=as_json)
 
 
 def guess(

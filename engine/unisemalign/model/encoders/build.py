@@ -122,7 +122,10 @@ def _create(identifier: str, name: str, weights: bool, extra: dict[str, Any]) ->
         return timm.create_model(identifier, pretrained=weights, **extra)
     except (OSError, RuntimeError) as error:
         if not weights:
-            raise SettingsError(f"timm cannot give features of '{name}': {error}") from error
+            raise SettingsError(
+                f"The encoder '{name}' needs to give features, which timm cannot: {error} Choose "
+                f"another encoder."
+            ) from error
         raise WeightsError(_absent(name, error)) from error
     except (TypeError, AssertionError, AttributeError) as error:
         raise SettingsError(

@@ -7,10 +7,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import Field
 
-from unisemalign.settings.base import SettingsModel
+from unisemalign.settings.base import SettingsModel, Share
 
 Weight = Annotated[float, Ge(0.0), Le(1000.0)]
-Share = Annotated[float, Ge(0.0), Le(1.0)]
 
 
 class MethodSettings(SettingsModel):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from unisemalign.settings.methods.base import DecoderLosses, Share, Weight
+from unisemalign.settings.base import Share
+from unisemalign.settings.methods.base import DecoderLosses, Weight
 
 
 class TwoNetworksSettings(DecoderLosses):

@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Le, Lt
 from pydantic import Field
 
-from unisemalign.settings.methods.base import DecoderLosses, Share, Weight
+from unisemalign.settings.base import Share
+from unisemalign.settings.methods.base import DecoderLosses, Weight
 
 
 class UAMTSettings(DecoderLosses):
