@@ -18,7 +18,7 @@ from napari_unisemalign.engine.process import EngineProcess
 from napari_unisemalign.engine.server import EngineServer
 from napari_unisemalign.engine.training import TrainingFollower, TrainingJob
 from unisemalign.project import Project
-from unisemalign.protocol import ExportDone, Ready
+from unisemalign.protocol import Cancelled, ExportDone, Ready
 
 
 @pytest.fixture

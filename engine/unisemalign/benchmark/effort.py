@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from html import escape
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean
@@ -20,12 +19,11 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from unisemalign.benchmark.curve import draw_curves
+from unisemalign.benchmark.effort_page import ENOUGH, write_effort_page
 from unisemalign.benchmark.forest import check_forest, score_forest
-from unisemalign.benchmark.page import fill_page, html_table, write_page
 from unisemalign.benchmark.region_choice import ARMS, Arm, answer, asked, first_places, next_places
 from unisemalign.benchmark.runs import benchmark_settings
-from unisemalign.benchmark.spread import spread, spread_text
+from unisemalign.benchmark.spread import spread
 from unisemalign.datasets import DataSet, read_dataset
 from unisemalign.errors import DataError, ProjectError
 from unisemalign.geometry import Rect
@@ -36,9 +34,6 @@ from unisemalign.runtime import CancelToken, Events
 from unisemalign.runtime.files import read_json, write_json
 from unisemalign.runtime.results import check_results
 from unisemalign.settings import Settings
-
-ENOUGH = 0.95
-"""Share of the whole pool's Dice that counts as having arrived."""
 
 _CURVE = "curve.json"
 _FOREST = "forest"
@@ -161,7 +156,7 @@ def measure_effort(choice: EffortChoice, *, events: Events, cancel: CancelToken)
     rows = [
         row for (name, arm), made in curves.items() for row in _rows(name, arm, made, full[name])
     ]
-    _write_page(page, choice, found, rows)
+    write_effort_page(page, choice, found, rows)
     return {"rows": rows, "report": str(page)}
 
 
@@ -375,61 +370,3 @@ def _digest(choice: EffortChoice, *more: Iterable[object]) -> str:
     parts: list[Any] = [choice.settings(0).model_dump_json(), choice.first, choice.more]
     parts += [choice.rounds, choice.side_px, choice.forest, *(list(each) for each in more)]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:10]
-
-
-def _write_page(
-    path: Path,
-    choice: EffortChoice,
-    found: Mapping[str, DataSet],
-    rows: Sequence[Mapping[str, Any]],
-) -> None:
-    seeds = ", ".join(str(seed) for seed in choice.seeds)
-    steps = choice.settings(0).training.steps
-    text = fill_page(
-        "effort.html",
-        title="What a person's regions bring",
-        subtitle=(
-            f"Preset {choice.preset}, encoder {choice.encoder}, text {choice.text}. Seeds: "
-            f"{seeds}. {choice.first} regions of {choice.side_px} px, {choice.more} more in each "
-            f"of {choice.rounds} rounds of {steps} steps."
-        ),
-        sections="\n".join(
-            _section(found[name], [row for row in rows if row["dataset"] == name]) for name in found
-        ),
-        enough=f"{100 * ENOUGH:g}",
-    )
-    write_page(path, text)
-
-
-def _section(dataset: DataSet, rows: Sequence[Mapping[str, Any]]) -> str:
-    curves = {
-        row["arm"]: [(p["regions"], p["mdice"]["mean"]) for p in row["points"]] for row in rows
-    }
-    asked_for = [f"{point['regions']:g}" for point in rows[0]["points"]]
-    head = ["", *(f"{count} regions" for count in asked_for), "regions to arrive"]
-    cells = [
-        [row["arm"], *(spread_text(p["mdice"]) for p in row["points"]), enough_text(row)]
-        for row in rows
-    ]
-    shares = [f"{p['share']:.2f}" for p in rows[0]["points"]]
-    return "\n".join(
-        [
-            f"<h2>{escape(dataset.title)}</h2>",
-            f"<p>{escape(_pool_sentence(dataset, rows[0], shares))}</p>",
-            draw_curves(curves, across="regions", each="way to choose"),
-            f'<div class="wide">{html_table(head, cells)}</div>',
-        ]
-    )
-
-
-def _pool_sentence(dataset: DataSet, row: Mapping[str, Any], shares: Sequence[str]) -> str:
-    return (
-        f"Pool: {len(dataset.pool)} images; {len(dataset.val)} val images. A model that was shown "
-        f"the whole pool: {spread_text(row['full'])}. Per cent of the pool's labelled pixels that "
-        f"{row['arm']} was shown: {', '.join(shares)}."
-    )
-
-
-def enough_text(row: Mapping[str, Any]) -> str:
-    """Return the regions after which a row of :func:`measure_effort` arrived, in words."""
-    return "not reached" if row["enough"] is None else spread_text(row["enough"], 1)

@@ -6,28 +6,19 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
-from unisemalign.benchmark.page import fill_page, html_table, write_page
 from unisemalign.benchmark.processes import BenchmarkProcesses, Planned
 from unisemalign.benchmark.runs import benchmark_settings
-from unisemalign.benchmark.spread import SCORED_AT, spread_over_seeds, spread_text
-from unisemalign.datasets import DataSet, read_dataset
+from unisemalign.benchmark.spread import spread_over_seeds
+from unisemalign.benchmark.table_page import write_table_page
+from unisemalign.datasets import read_dataset
 from unisemalign.errors import SettingsError
 from unisemalign.protocol import Message
 from unisemalign.runtime import CancelToken, Events
 from unisemalign.runtime.results import check_results
 from unisemalign.settings import METHODS
-
-_OBJECTS = ("object_dice", "object_f1")
-_COLUMNS = {
-    "mdice": "mDice",
-    "mjaccard": "mJaccard",
-    "object_dice": "object Dice",
-    "object_f1": "object F1",
-}
 
 
 @dataclass(frozen=True)
@@ -128,32 +119,8 @@ def make_table(choice: TableChoice, *, events: Events, cancel: CancelToken) -> d
             ended = {s: outcomes[f"{dataset} {method} seed {s}"] for s in choice.seeds}
             rows.append(_row(dataset, method, ended))
     failed = sum(len(row["failed"]) for row in rows)
-    _write_page(page, choice, found, rows)
+    write_table_page(page, choice, found, rows)
     return {"rows": rows, "failed": failed, "report": str(page)}
-
-
-def row_scores(row: Mapping[str, Any], objects: bool) -> dict[str, str]:
-    """Return a row's figures in words: column → text.
-
-    Parameters
-    ----------
-    row
-        Of :func:`make_table`.
-    objects
-        Whether object scores mean something on its data set.
-    """
-    shown: dict[str, str] = {}
-    for place, where in SCORED_AT.items():
-        if place not in row:
-            continue
-        for score, words in _COLUMNS.items():
-            if objects or score not in _OBJECTS:
-                shown[f"{words}, {where}"] = spread_text(row[place][score])
-    shown["s a step"] = spread_text(row["seconds_per_step"], 3)
-    memory, learned = row["peak_memory_mb"], row["learned_parameters"]
-    shown["peak MB"] = "–" if memory is None else f"{memory:.0f}"
-    shown["learned"] = "–" if learned is None else f"{learned / 1e6:.2f} M"
-    return shown
 
 
 def _row(dataset: str, method: str, ended: Mapping[int, Any]) -> dict[str, Any]:
@@ -178,60 +145,3 @@ def _digest(choice: TableChoice) -> str:
     parts = [sorted(choice.data), list(choice.methods), list(choice.seeds), choice.fraction]
     parts += [choice.preset, choice.encoder, choice.text, list(choice.overrides)]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:10]
-
-
-def _write_page(
-    path: Path,
-    choice: TableChoice,
-    found: Mapping[str, DataSet],
-    rows: Sequence[Mapping[str, Any]],
-) -> None:
-    seeds = ", ".join(str(seed) for seed in choice.seeds)
-    steps = sorted({each.steps for each in choice.planned()})
-    text = fill_page(
-        "table.html",
-        title="Methods beside each other",
-        subtitle=(
-            f"Preset {choice.preset}, encoder {choice.encoder}, text {choice.text}; seeds {seeds}; "
-            f"{' or '.join(str(count) for count in steps)} steps. In per cent, mean ± sample "
-            f"standard deviation (n − 1) over seeds."
-        ),
-        sections="\n".join(
-            _section(found[name], [row for row in rows if row["dataset"] == name]) for name in found
-        ),
-        methods=html_table(
-            ["method", "what it does", "needs beyond labelled crops"],
-            [
-                [row["method"], METHODS[row["method"]].sentence, ", ".join(row["needs"]) or "–"]
-                for row in rows[: len(choice.methods)]
-            ],
-            left=3,
-        ),
-    )
-    write_page(path, text)
-
-
-def _section(dataset: DataSet, rows: Sequence[Mapping[str, Any]]) -> str:
-    images = ", ".join(f"{count} {use}" for use, count in dataset.images.items() if count)
-    texts = [row_scores(row, dataset.objects) for row in rows if row["seeds"]]
-    lines = [f"<h2>{escape(dataset.title)}</h2>", f"<p>{escape(f'Images: {images}.')}</p>"]
-    if dataset.remark:
-        lines.append(f"<p>{escape(dataset.remark)}</p>")
-    if texts:
-        head = list(dict.fromkeys(column for each in texts for column in each))
-        names = [row["method"] for row in rows if row["seeds"]]
-        cells = [[n, *(t.get(c, "–") for c in head)] for n, t in zip(names, texts, strict=True)]
-        bold = {(_highest(cells, k), k) for k, column in enumerate(head, 1) if "," in column}
-        lines.append(f'<div class="wide">{html_table(["", *head], cells, bold=bold)}</div>')
-    for row in rows:
-        for seed, sentence in row["failed"].items():
-            lines.append(f"<p>{escape(row['method'])}, seed {escape(seed)}: {escape(sentence)}</p>")
-    return "\n".join(lines)
-
-
-def _highest(cells: Sequence[Sequence[str]], column: int) -> int:
-    """Return the row whose mean is highest in a column; −1 where there is none."""
-    means = [
-        (float(row[column].split()[0]), k) for k, row in enumerate(cells) if row[column] != "–"
-    ]
-    return max(means, default=(0.0, -1))[1]
