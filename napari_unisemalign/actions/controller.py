@@ -18,6 +18,7 @@ from napari_unisemalign.actions.fetch_weights import WeightsFetcher
 from napari_unisemalign.actions.guess import Guesser
 from napari_unisemalign.actions.open import Opener
 from napari_unisemalign.actions.review import Reviewer
+from napari_unisemalign.actions.rounds import RoundChooser
 from napari_unisemalign.actions.segment import Segmenter
 from napari_unisemalign.actions.tissue import TissueEditor
 from napari_unisemalign.actions.train import Trainer
@@ -49,7 +50,7 @@ class Controller(QObject):
         Where errors are reported.
     close_guard
         Asks before the viewer's window closes, where it has one.
-    opener, segmenter, guesser, tissue, reviewer, trainer, exporter, weights
+    opener, segmenter, guesser, tissue, reviewer, trainer, rounds, exporter, weights
         The acts.
     """
 
@@ -71,7 +72,9 @@ class Controller(QObject):
         self.tissue.kept.connect(self.segmenter.forget_labelled_areas)
         self.reviewer = Reviewer(session, layers, errors, self.segmenter)
         self.trainer = Trainer(session, errors, engine=engine)
-        self.trainer.trained.connect(self._warm_up)
+        self.rounds = RoundChooser(session, errors)
+        for another_model in (self.trainer.trained, self.rounds.used):
+            another_model.connect(self._warm_up)
         self.exporter = Exporter(session, errors, engine=engine)
         self.weights = WeightsFetcher(engine=engine)
         session.project_changed.connect(self._on_project_changed)

@@ -221,7 +221,8 @@ class Reviewer(QObject):
 
     def _on_layer_removed(self) -> None:
         """Close a region whose layer was deleted by hand: what is not seen is not accepted."""
-        if self._session.edit is not None and self._layers.editing() is None:
+        by_hand = self._layers.editing() is None and not self._layers.replacing
+        if self._session.edit is not None and by_hand:
             with self._errors.reporting("review", act=False):
                 self._session.close_region()
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, Signal
@@ -18,7 +17,6 @@ from napari_unisemalign.session.change import Change
 from napari_unisemalign.session.curve import Curve, grown_curve
 from napari_unisemalign.session.dock_state import resolve_state
 from napari_unisemalign.session.next_step import accepted_since
-from napari_unisemalign.session.permissions import NEED_PROJECT
 from napari_unisemalign.session.progress import TrainingProgress
 from napari_unisemalign.session.session import Session
 from napari_unisemalign.session.training_choice import TrainingChoice
@@ -34,9 +32,6 @@ from unisemalign.protocol import (
     Validation,
 )
 from unisemalign.runtime import read_log
-
-if TYPE_CHECKING:
-    from unisemalign.exchange import LedgerLine
 
 REGIONS_FOR_A_ROUND = 10
 """Newly accepted regions after which a round starts by itself, where a person asked for that."""
@@ -86,24 +81,6 @@ class Trainer(QObject):
             if self._session.project is not None:
                 remember_choice(self.choice, self._session.project.root)
 
-    def read_ledger(self) -> list[LedgerLine]:
-        """Return what each round cost and brought; nothing where it cannot be read."""
-        lines: list[LedgerLine] = []
-        with self._errors.reporting("train"):
-            if self._session.project is None:
-                raise ProjectError(NEED_PROJECT)
-            from unisemalign.exchange import read_ledger
-
-            lines += read_ledger(self._session.project)
-        return lines
-
-    def save_ledger(self, path: Path, lines: Sequence[LedgerLine]) -> None:
-        """Write the ledger as CSV."""
-        with self._errors.reporting("train"):
-            from unisemalign.exchange import write_ledger
-
-            write_ledger(path, lines)
-
     def set_starts_by_itself(self, on: bool) -> None:
         """Start a round whenever enough regions are new, or no longer."""
         self.starts_by_itself = on
@@ -135,24 +112,6 @@ class Trainer(QObject):
             if resolve_state(session).can.train.possible:
                 self._counted = number, accepted
                 self._start(self.choice.options())
-
-    def use_round(self, number: int) -> None:
-        """Take a round into use; newer ones are set aside."""
-        with self._errors.reporting("train"):
-            self._session.use_round(number)
-            self.trained.emit()  # the warm engine is to know another model
-
-    def show_round(self, number: int) -> None:
-        """Show what a round says, or, when it is on show, the newest in use again."""
-        with self._errors.reporting("train"):
-            session = self._session
-            session.show_round(None if session.round_on_show == number else number)
-
-    def compare_round(self, number: int) -> None:
-        """Show what changed since a round, or no longer."""
-        with self._errors.reporting("train"):
-            session = self._session
-            session.compare_round(None if session.compared_round == number else number)
 
     def resume(self) -> None:
         """Go on with the round that was stopped."""

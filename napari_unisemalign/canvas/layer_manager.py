@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
+from napari_unisemalign.canvas.brush import Brush
 from napari_unisemalign.canvas.layer_list import LayerList
 from napari_unisemalign.canvas.lazy_levels import (
     ChangedLevel,
@@ -53,19 +53,6 @@ from unisemalign.project.predictions import KINDS
 PREDICTED = (PREDICTION, UNCERTAINTY, DISAGREEMENT)
 
 
-@dataclass(frozen=True)
-class Brush:
-    """What a person painted with last: it stays from region to region."""
-
-    label: int
-    size: int
-    mode: str
-
-    def give(self, layer: Labels) -> None:
-        """Paint with it on ``layer``."""
-        layer.selected_label, layer.brush_size, layer.mode = self.label, self.size, self.mode
-
-
 class LayerManager(LayerList):
     """Keeps the layers of one viewer in step with a session.
 
@@ -75,6 +62,8 @@ class LayerManager(LayerList):
         What is shown.
     viewport
         What part of it the window shows.
+    replacing
+        Whether the layer that is painted on goes because another region has opened.
     """
 
     def __init__(self, viewer: ViewerModel, session: Session) -> None:
@@ -84,6 +73,7 @@ class LayerManager(LayerList):
         self._brush: Brush | None = None
         self._painted_digest = 0
         self._changing = self._region_waits = False
+        self.replacing = False
         self._predicted_round: int | None = None
         self._changed_rounds: tuple[int | None, int] | None = None
         self._clustered: GuessNote | None = None
@@ -250,12 +240,14 @@ class LayerManager(LayerList):
             self.viewer.layers.selection.active = before
             self.viewport.look_at(edit.region.rect)
             return
+        self.replacing = True
         self.remove(EDITING)
+        self.replacing = False
         if edit is None:
             self.hide_overlays_while_painting(EDITING, False)
             return
         layer = editing_layer(
-            edit, class_palette(self.session), self._spacing_um, self._touched, self._on_strokes
+            edit, class_palette(self.session), self._spacing_um, self._touched, self._on_touched
         )
         self._painted_digest = _digest(edit.values)
         self.add(layer)
@@ -281,6 +273,13 @@ class LayerManager(LayerList):
     def _touched(self) -> NDArray[np.bool_] | None:
         edit = self.session.edit
         return None if edit is None else edit.touched
+
+    def _on_touched(self) -> None:
+        """Note a stroke also where it changes no label: it says that the label is right."""
+        layer = self.editing()
+        if layer is not None:
+            self._painted_digest = _digest(layer.data)
+            self.session.strokes_made(np.asarray(layer.data))
 
     def _on_strokes(self) -> None:
         layer = self.editing()

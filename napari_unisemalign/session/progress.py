@@ -12,7 +12,7 @@ from unisemalign.protocol import Progress
 class SegmentProgress:
     """A segmentation that runs.
 
-    ``follows_view``: it is for what the window shows, and gives way to anything else.
+    ``follows_viewport``: it is for what the window shows, and gives way to anything else.
     ``stop_ignored``: it was asked to stop, and still runs after ten seconds.
     """
 

@@ -114,9 +114,9 @@ class TrainWidget(SectionWidget):
         self._explain_choices()
 
     def _on_ledger(self) -> None:
-        lines = self.controller.trainer.read_ledger()
+        lines = self.controller.rounds.read_ledger()
         if lines:
-            LedgerDialog(lines, self.controller.trainer.save_ledger, self).exec()
+            LedgerDialog(lines, self.controller.rounds.save_ledger, self).exec()
 
     def _explain_choices(self) -> None:
         self.method_note.say(METHODS[str(self.form.method.value)].explained)
@@ -206,15 +206,15 @@ class TrainWidget(SectionWidget):
 
     def _on_show_round(self) -> None:
         if (chosen := self._chosen()) is not None:
-            self.controller.trainer.show_round(chosen.number)
+            self.controller.rounds.show_round(chosen.number)
 
     def _on_compare(self) -> None:
         if (chosen := self._chosen()) is not None:
-            self.controller.trainer.compare_round(chosen.number)
+            self.controller.rounds.compare_round(chosen.number)
 
     def _on_use(self) -> None:
         if (chosen := self._chosen()) is not None:
-            self.controller.trainer.use_round(chosen.number)
+            self.controller.rounds.use_round(chosen.number)
 
     def _on_fold(self, open_: bool) -> None:
         self.fold.setArrowType(Qt.ArrowType.DownArrow if open_ else Qt.ArrowType.RightArrow)

@@ -177,7 +177,7 @@ def test_a_view_is_dropped_when_it_moves_on_and_a_region_is_not(slow, qtbot) -> 
     controller, session = slow.controller, slow.controller.session
     controller.segmenter.segment_view()
     first = session.segmenting
-    assert first.follows_view
+    assert first.follows_viewport
     look(slow, Rect(120, 120, 300, 300))
     assert session.segmenting is not None, "most of it is still seen"
     look(slow, Rect(700, 700, 300, 300))

@@ -275,7 +275,7 @@ def test_verbs_without_a_project_say_what_to_press() -> None:
     session = Session()
     with pytest.raises(ProjectError, match="No project is open"):
         session.add_slide(Path("x.tif"))
-    with pytest.raises(ProjectError, match="No slide is on show"):
+    with pytest.raises(ProjectError, match="No slide is shown"):
         session.mark_region(RECT)
     assert session.queue() == []
     assert session.rounds() == []

@@ -250,7 +250,7 @@ def test_the_next_region_is_painted_on_the_same_layer(
     assert np.allclose(layer.translate, ((400 + 0.5) * spacing, (300 + 0.5) * spacing))
     assert np.array_equal(session.project.labels(session.slide).read(first.rect), painted)
     layer.paint((30, 30), 3)
-    assert session.edit.strokes == 1
+    assert session.edit.dirty
     assert session.edit.touched[30, 30]
     press("Control-Z")
     assert layer.data[30, 30] == 2
