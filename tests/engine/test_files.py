@@ -120,7 +120,7 @@ def test_a_chunk_that_is_shown_is_replaced_once_it_is_let_go(windows, tmp_path):
     "act", [lambda path: write_json(path, 2), remove_file], ids=["replace", "remove"]
 )
 def test_a_file_that_is_never_let_go_is_told_and_stays(windows, tmp_path, monkeypatch, act):
-    monkeypatch.setattr(files, "_PATIENCE_S", 0.1)
+    monkeypatch.setattr(files, "PATIENCE_S", 0.1)
     path = tmp_path / "a.json"
     path.write_text("1")
     windows.hold(path)

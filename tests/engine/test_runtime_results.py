@@ -196,7 +196,7 @@ def test_a_writer_that_fails_leaves_the_earlier_result(tmp_path):
 
 
 def test_one_writer_a_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(room, "PATIENCE_S", 0.05)
     with pytest.raises(BusyError, match="Another process writes results"):
         write(tmp_path, "one", meanwhile=lambda: write(tmp_path, "two", "b.png"))
     assert read(write(tmp_path, "one", "b.png")) == "one"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from unisemalign.project.chunks import (
     iter_chunks,
     written_rects,
 )
-from unisemalign.runtime.files import flush_folder, make_folder
+from unisemalign.runtime.files import flush_folder, make_folder, part_beside
 
 BAD_STORE = (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError)
 """What zarr raises over a folder that is not, or no longer, a store of ours."""
@@ -124,3 +125,24 @@ def check_pixels(values: NDArray[np.uint8], rect: Rect, what: str) -> None:
             f"{what} needs uint8 pixels of shape {rect.shape}, "
             f"found {values.dtype} of shape {values.shape}."
         )
+
+
+def holds_labels(folder: Path) -> bool:
+    """Tell whether a folder holds labels of any pixel."""
+    return any((folder / array / "c").exists() for array in ("labels", "origin"))
+
+
+def make_labels(folder: Path, shape_yx: tuple[int, int]) -> None:
+    """Make the empty labels of a new slide; ``folder`` appears when it is complete.
+
+    Only for who holds the lock: an empty store that a killed process left there is replaced.
+    """
+    part = part_beside(folder)
+    try:
+        LabelStore.create(part, shape_yx)
+        if folder.exists():
+            shutil.rmtree(folder)
+        part.rename(folder)
+        flush_folder(folder.parent)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

@@ -23,8 +23,10 @@ from unisemalign.errors import (
     SpacingError,
 )
 from unisemalign.geometry import Rect
+from unisemalign.project.creating import make_project
 from unisemalign.project.database import Database
 from unisemalign.project.edits import LabelEdit, LabelEditor
+from unisemalign.project.facts import check_facts, note_class_count
 from unisemalign.project.info import (
     ClassInfo,
     ProjectInfo,
@@ -34,7 +36,7 @@ from unisemalign.project.info import (
     write_info,
 )
 from unisemalign.project.journal import Journal, RegionChange, UnreadableEditError
-from unisemalign.project.labels import LabelStore, check_rect
+from unisemalign.project.labels import LabelStore, check_rect, holds_labels, make_labels
 from unisemalign.project.locks import PATIENCE_S, ProcessLock
 from unisemalign.project.names import check_person, unique_name
 from unisemalign.project.predictions import PredictionStore, remove_predictions
@@ -54,7 +56,7 @@ from unisemalign.project.second_readings import ReadingTable, check_reader, comp
 from unisemalign.project.slide_table import MAX_CAPTION, SlideTable
 from unisemalign.project.tissue import TissueStore
 from unisemalign.protocol import PROJECT_FILE, ProjectLayout, RoundScores
-from unisemalign.runtime.files import explaining_full_disk, flush_folder, make_folder, part_beside
+from unisemalign.runtime.files import explaining_full_disk, part_beside
 from unisemalign.terms import Split
 
 
@@ -156,28 +158,7 @@ class Project:
             },
             "A new project",
         )
-        if _is_made(layout, info):
-            return cls.open(root)
-        _check_free(layout)
-        making = ProcessLock(
-            layout.lock("making"),
-            f"Another process ({{holder}}) is making a project in '{root}'. Wait until it is done.",
-        )
-        with explaining_full_disk(root), making.held(PATIENCE_S):
-            _check_free(layout)  # again: another process may have made it meanwhile
-            # Of a killed process, without a slide.
-            half_made = f".{layout.info.name}.*.part"
-            for path in (*root.glob(f"{layout.database.name}*"), *root.glob(half_made)):
-                path.unlink()
-            for folder in (layout.label_folder, layout.prediction_folder, layout.round_folder):
-                make_folder(folder)
-            with Database.create(layout.database) as database, database.transaction() as connection:
-                connection.executemany(
-                    "INSERT INTO facts (key, value) VALUES (?, ?)",
-                    [("spacing_um", info.spacing_um), ("n_classes", len(info.classes))],
-                )
-            # Last: only a folder with a project.toml is a project.
-            write_info(layout.info, info)
+        make_project(layout, info)
         return cls.open(root)
 
     @classmethod
@@ -206,7 +187,7 @@ class Project:
         info = read_info(layout.info)
         database = Database.open(layout.database)
         try:
-            _check_facts(database, info)
+            check_facts(database, info)
             project = cls(root, info, database)
             project._recover()
             project._remarks += project._damage()
@@ -262,9 +243,9 @@ class Project:
             # person's own edit of the file does.
             with explaining_full_disk(self.layout.info):
                 if count < len(self.info.classes):
-                    _note_class_count(self._database, count)
+                    note_class_count(self._database, count)
                 write_info(self.layout.info, info)
-                _note_class_count(self._database, count)
+                note_class_count(self._database, count)
             self.info, self._editor.n_classes = info, count
 
     # Locks
@@ -369,7 +350,7 @@ class Project:
             name = unique_name(slide_room.slide_stem(path), self._name_taken)
             folder = self.layout.labels(name)
             with explaining_full_disk(folder):
-                _make_labels(folder, shape_yx)
+                make_labels(folder, shape_yx)
             # Where this fails the folder stays, empty: whoever adds a slide of that name takes it.
             self._slides.insert(
                 name,
@@ -758,7 +739,7 @@ class Project:
             except ProjectError:
                 if folder.exists():
                     folder.rename(part_beside(folder).with_suffix(".damaged"))
-                _make_labels(folder, record.shape_yx)
+                make_labels(folder, record.shape_yx)
             self._label_stores.pop(name, None)
             return self._editor.restore(record)
 
@@ -962,7 +943,7 @@ class Project:
         # Some file systems take A and a for one name.
         known = {each.name.casefold() for each in self.slides()}
         # Labels without a slide: of a project whose tables were taken from an older backup.
-        return name.casefold() in known or _holds_labels(self.layout.labels(name))
+        return name.casefold() in known or holds_labels(self.layout.labels(name))
 
     def _open_checked(self, record: SlideRecord, path: Path) -> slide_room.SpacedSlide:
         slide = slide_room.reopen_slide(path, record.spacing_um, record.opening)
@@ -978,90 +959,5 @@ class Project:
         return spaced
 
 
-def _is_made(layout: ProjectLayout, info: ProjectInfo) -> bool:
-    """Tell whether this very project is there, and nobody has added a slide yet."""
-    if not layout.info.is_file() or not layout.database.is_file():
-        return False
-    try:
-        return read_info(layout.info) == info and Database.is_unused(layout.database)
-    except ProjectError:
-        return False
-
-
-def _check_free(layout: ProjectLayout) -> None:
-    """Raise :class:`ProjectError` unless a project can be made there and nothing is lost by it."""
-    root = layout.root
-    if not root.exists():
-        return
-    if root.is_dir() and all(_is_left_over(path, layout) for path in root.iterdir()):
-        return
-    raise ProjectError(
-        f"A new project needs an empty folder or a new name, found '{root}' with "
-        f"something in it. Choose another name, or open it if it is a project."
-    )
-
-
-def _is_left_over(path: Path, layout: ProjectLayout) -> bool:
-    """Tell whether ``path`` is what a killed :meth:`Project.create` leaves, with nothing in it."""
-    if path.is_symlink():
-        return False
-    if path == layout.lock("making").parent:
-        return True
-    if path in {layout.label_folder, layout.prediction_folder, layout.round_folder}:
-        return path.is_dir() and not any(path.iterdir())
-    if path == layout.database:
-        return Database.is_unused(path)
-    beside = {f"{layout.database.name}{end}" for end in ("-wal", "-shm", "-journal")}
-    half_written = path.name.startswith(f".{layout.info.name}.") and path.suffix == ".part"
-    return path.name in beside or half_written
-
-
-def _holds_labels(folder: Path) -> bool:
-    return any((folder / array / "c").exists() for array in ("labels", "origin"))
-
-
-def _make_labels(folder: Path, shape_yx: tuple[int, int]) -> None:
-    """Make the empty labels of a new slide; ``folder`` appears when it is complete.
-
-    Only for who holds the lock: an empty store that a killed process left there is replaced.
-    """
-    part = part_beside(folder)
-    try:
-        LabelStore.create(part, shape_yx)
-        if folder.exists():
-            shutil.rmtree(folder)
-        part.rename(folder)
-        flush_folder(folder.parent)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
 def _same_file(a: Path, b: Path) -> bool:
     return a == b or (a.exists() and b.exists() and a.samefile(b))
-
-
-def _check_facts(database: Database, info: ProjectInfo) -> None:
-    """See that project.toml still fits the labels on disk, and note classes that were added."""
-    facts = {row["key"]: row["value"] for row in database.rows("SELECT key, value FROM facts")}
-    if facts.get("spacing_um", info.spacing_um) != info.spacing_um:
-        raise ProjectError(
-            f"project.toml: 'spacing_um' needs {facts['spacing_um']:g}, at which the labels were "
-            f"drawn, found {info.spacing_um:g}. Write {facts['spacing_um']:g} there, or make a new "
-            f"project with the other spacing."
-        )
-    n_classes = int(facts.get("n_classes", 0))
-    if len(info.classes) < n_classes:
-        raise ProjectError(
-            f"project.toml: 'classes' needs the {n_classes} classes that labels may use, found "
-            f"{len(info.classes)}. Put the missing ones back; names and colours may change."
-        )
-    if len(info.classes) > n_classes and database.read_only is None:
-        _note_class_count(database, len(info.classes))
-
-
-def _note_class_count(database: Database, count: int) -> None:
-    """Write down how many classes labels may use."""
-    with database.transaction() as connection:
-        connection.execute(
-            "INSERT OR REPLACE INTO facts (key, value) VALUES ('n_classes', ?)", (count,)
-        )

@@ -147,7 +147,7 @@ def test_another_project_is_not_taken_for_the_one_to_be_made(tmp_path):
 
 
 def test_two_do_not_make_one_project(tmp_path, monkeypatch):
-    monkeypatch.setattr("unisemalign.project.project._PATIENCE_S", 0.05)
+    monkeypatch.setattr("unisemalign.project.project.PATIENCE_S", 0.05)
     make = Database.create
     told = []
 
