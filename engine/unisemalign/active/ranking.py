@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unisemalign.active.cells import CellSums, sum_cells, tile_rect, tile_sums
+from unisemalign.active.likeness import Likeness, mean_colors
 from unisemalign.active.reasons import explain
 from unisemalign.errors import DataError, ProjectError
 from unisemalign.geometry import Rect
@@ -44,15 +45,16 @@ class RankingWeights:
         A region counts so much of its worth, again for each one of its slide that was labelled,
         skipped or is taken before it.
     variety
-        A region of the very classes, in the same shares, as one taken before it loses so much.
+        Its worth is divided by 1 + ``variety`` times how alike it is to every region that was
+        labelled, skipped or is taken before it: the same classes in the same colours count 1.
     """
 
     doubt: float = 0.5
     disagreement: float = 0.25
     borders: float = 0.1
     changed: float = 0.15
-    same_slide: float = 0.6
-    variety: float = 0.5
+    same_slide: float = 0.8
+    variety: float = 1.0
 
 
 DEFAULT_WEIGHTS = RankingWeights()
@@ -235,17 +237,24 @@ def _pick(
     if not candidates:
         return
     names = sorted({each.slide.name for each in candidates})
-    place = {name: index for index, name in enumerate(names)}
-    slides = np.array([place[each.slide.name] for each in candidates])
+    slides = np.array([names.index(each.slide.name) for each in candidates])
     score = np.array([each.score for each in candidates])
-    shares = np.stack([each.shares for each in candidates])
     taken = {name: _kept_clear(project, name) for name in names}
-    looked = [_looked_at(project, name) for name in names]
-    labels: dict[str, tuple[LabelStore, list[Rect]]] = {}
+    before = {name: _looked_at(project, name) for name in names}
+    looked = np.array([len(before[name]) for name in names])
+    likeness = _likeness(project, candidates, slides, names) if weights.variety else None
     alike, used = np.zeros(len(candidates)), np.zeros(len(candidates), bool)
+    for index, name in enumerate(names):
+        here = np.flatnonzero(slides == index)
+        for rect in before[name] if likeness is not None else ():
+            # What was labelled is told by the tile that lies there.
+            shared = [candidates[int(k)].rect.intersect(rect).area for k in here]
+            if max(shared) > 0 and likeness is not None:
+                alike += likeness.to(int(here[int(np.argmax(shared))]))
+    labels: dict[str, tuple[LabelStore, list[Rect]]] = {}
     for _ in range(count):
-        worth = score * weights.same_slide ** np.array(looked)[slides]
-        worth = np.where(used, -1, worth * (1 - weights.variety * alike))
+        worth = score * weights.same_slide ** looked[slides] / (1 + weights.variety * alike)
+        worth = np.where(used, -1, worth)
         for index in np.argsort(-worth, kind="stable"):
             if used[index]:
                 return
@@ -258,11 +267,26 @@ def _pick(
             if _is_free(found.rect, taken[name], *labels[name]):
                 yield found
                 looked[slides[index]] += 1
-                taken[found.slide.name].append(found.rect)
-                alike = np.maximum(alike, np.minimum(shares, shares[index]).sum(1))
+                taken[name].append(found.rect)
+                if likeness is not None:
+                    alike += likeness.to(int(index))
                 break
         else:
             return
+
+
+def _likeness(
+    project: Project,
+    candidates: Sequence[_Candidate],
+    slides: NDArray[np.int64],
+    names: Sequence[str],
+) -> Likeness:
+    colors = np.zeros((len(candidates), 3))
+    for index, name in enumerate(names):
+        here = np.flatnonzero(slides == index)
+        rects = [candidates[int(k)].rect for k in here]
+        colors[here] = mean_colors(project, name, rects, rects[0].h)
+    return Likeness(np.stack([each.shares for each in candidates]), colors)
 
 
 def _kept_clear(project: Project, slide: str) -> list[Rect]:
@@ -274,11 +298,11 @@ def _kept_clear(project: Project, slide: str) -> list[Rect]:
     ]
 
 
-def _looked_at(project: Project, slide: str) -> int:
-    """Return how many training regions of a slide were accepted or skipped."""
+def _looked_at(project: Project, slide: str) -> list[Rect]:
+    """Return the training regions of a slide that were accepted or skipped."""
     states = {RegionState.ACCEPTED, RegionState.SKIPPED}
     regions = project.regions(slide=slide, split=Split.TRAIN)
-    return sum(region.state in states for region in regions)
+    return [region.rect for region in regions if region.state in states]
 
 
 def _is_free(
