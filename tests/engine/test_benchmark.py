@@ -403,8 +403,8 @@ def test_the_command_asks_for_the_length_of_the_partition(tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["camelyon"], "lists, found 'camelyon'"),
-        (["glas", "--fraction", "50"], "10 or 20, found 50"),
+        (["camelyon"], "Unknown data set 'camelyon'"),
+        (["glas", "--fraction", "50"], "10 or 20 %, found 50"),
         (["glas", "--data", "nowhere"], "splits.toml"),
         (["glas", "--set", "seed=7"], "--seeds 7"),
         (["glas", "--set", "model.encoder=uni"], "--encoder uni"),

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unisemalign.errors import SettingsError
 from unisemalign.methods import Batch, Method
+from unisemalign.model import Network
 from unisemalign.runtime.device import computing_in
 from unisemalign.settings import Settings
 from unisemalign.training.batches import Batches
@@ -160,9 +161,15 @@ def _unchanged(method: Method) -> Iterator[None]:
         for module in method.modules()
         for name, buffer in module.named_buffers(recurse=False)
     ]
+    networks = [each for each in method.modules() if isinstance(each, Network)]
+    tokens = [each.tokens for each in networks]
     was_training = method.training
+    for network in networks:
+        network.tokens = None  # these crops never come back
     with torch.random.fork_rng():
         yield
+    for network, kept in zip(networks, tokens, strict=True):
+        network.tokens = kept
     with torch.no_grad():
         for module, name, buffer, value in before:
             setattr(module, name, buffer.copy_(value))

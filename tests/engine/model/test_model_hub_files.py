@@ -30,7 +30,7 @@ def test_hub_names_want_a_description_too():
 
 
 def test_names_nobody_knows_and_weights_outside_the_hub():
-    with pytest.raises(SettingsError, match="no model of that name in the registry"):
+    with pytest.raises(SettingsError, match="none of the registry"):
         hub_files("resnet_of_dreams")
     with pytest.raises(WeightsError, match="do not lie on the Hugging Face hub"):
         hub_files("legacy_senet154")
