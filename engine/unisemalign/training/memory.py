@@ -23,6 +23,8 @@ from unisemalign.training.tissue import Tissue
 
 _PROBE_PX = 128
 _PROBE_CROPS = 2
+_SMALL_PX = 8 * 128**2
+"""Pixels of a step that any machine holds: eight crops of 128 px."""
 _BESIDE = 1.25
 """What a step holds at its peak, over what it keeps for the way back: gradients on the way.
 
@@ -57,6 +59,8 @@ def check_memory(
     SettingsError
         If a step needs more than is free: how much, and what would fit.
     """
+    if _pixels(settings, method) <= _SMALL_PX:
+        return  # looking would take longer than the step
     needed = measure_step(method, tissue, settings, device, precision)
     free = free_bytes(device)
     if needed.total <= free:

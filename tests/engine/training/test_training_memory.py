@@ -42,7 +42,12 @@ def test_what_does_not_fit_is_refused_before_the_first_step(study, monkeypatch):
 def test_where_no_crop_fits_fewer_are_named(study, monkeypatch):
     monkeypatch.setattr(memory, "free_bytes", lambda _device: 1_000_000)
     with pytest.raises(SettingsError, match="crops a step"):
-        train_round(study, build_settings(overrides=QUICK))
+        train_round(study, build_settings(overrides={**QUICK, "views.crop_px": 256}))
+
+
+def test_a_small_step_is_not_looked_at(study, monkeypatch):
+    monkeypatch.setattr(memory, "measure_step", None)
+    assert train_round(study, build_settings(overrides=QUICK)).state == "done"
 
 
 def test_memory_grows_with_crops_and_pixels(study):
