@@ -17,7 +17,7 @@ from unisemalign.geometry import Rect
 from unisemalign.project import Origin, Project, RegionState
 from unisemalign.slides.synthetic import CLASSES, draw_slide
 
-STROKES = 12
+STROKES = 8
 KEPT_S = 1.0
 """A stroke is on disk within this time."""
 PLAYED = Path(__file__).with_name("afternoon.py")
