@@ -241,8 +241,10 @@ class LayerManager(LayerList):
             self.viewport.look_at(edit.region.rect)
             return
         self.replacing = True
-        self.remove(EDITING)
-        self.replacing = False
+        try:
+            self.remove(EDITING)
+        finally:
+            self.replacing = False
         if edit is None:
             self.hide_overlays_while_painting(EDITING, False)
             return

@@ -136,9 +136,8 @@ class SessionActs(SessionRegions):
         before = self._open_edit("Skip").region
         if self.reader:
             raise ProjectError(
-                "Skip needs a first reader, found a second one at work. Press Agree, or leave "
-                "the region "
-                "with Next region."
+                "Skip needs a first reader, found a second one at work. Press Agree, or leave the "
+                "region with Next region."
             )
         self.save_draft()
         after = self._writable().set_region(before.id, state=RegionState.SKIPPED)

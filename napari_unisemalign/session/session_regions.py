@@ -43,8 +43,7 @@ class SessionRegions(SessionRounds):
         if min(rect.shape) < MIN_REGION_PX:
             raise DataError(
                 f"A region needs at least {MIN_REGION_PX} pixels of the slide a side, found "
-                f"{rect.h} × {rect.w}. "
-                f"Move the view over the slide, then press Mark region."
+                f"{rect.h} × {rect.w}. Move the view over the slide, then press Mark region."
             )
         if max(rect.shape) > MAX_REGION_PX:
             raise DataError(

@@ -41,16 +41,13 @@ def mean_colors(
         opened.slide.close()
     sums = np.zeros((h + 1, w + 1, 3))
     sums[1:, 1:] = pixels.astype(float).cumsum(0).cumsum(1)
-    found = []
-    for rect in rects:
-        y, x = min(int(rect.y / factor), h - 1), min(int(rect.x / factor), w - 1)
-        y1, x1 = (
-            max(y + 1, min(h, round(rect.y1 / factor))),
-            max(x + 1, min(w, round(rect.x1 / factor))),
-        )
-        total = sums[y1, x1] - sums[y, x1] - sums[y1, x] + sums[y, x]
-        found.append(total / ((y1 - y) * (x1 - x)))
-    return np.array(found).reshape(-1, 3)
+    edges = np.array([(each.y, each.y1, each.x, each.x1) for each in rects]) / factor
+    top, left = (np.minimum(edges[:, k].astype(int), side - 1) for k, side in ((0, h), (2, w)))
+    below = np.clip(edges[:, 1].round().astype(int), top + 1, h)
+    right = np.clip(edges[:, 3].round().astype(int), left + 1, w)
+    total = sums[below, right] - sums[top, right] - sums[below, left] + sums[top, left]
+    found: NDArray[np.float64] = total / ((below - top) * (right - left))[:, None]
+    return found
 
 
 class Likeness:

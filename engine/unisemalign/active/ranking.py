@@ -232,25 +232,28 @@ def _pick(
     """Yield up to ``count`` free tiles, the most worth first.
 
     A slide's next tile is worth less for each region of it that somebody has looked at or that is
-    taken now, and a tile less the more its classes are those of one taken before.
+    taken now, and a tile less the more it looks like one of these.
     """
     if not candidates:
         return
     names = sorted({each.slide.name for each in candidates})
-    slides = np.array([names.index(each.slide.name) for each in candidates])
+    place = {name: index for index, name in enumerate(names)}
+    slides = np.array([place[each.slide.name] for each in candidates])
     score = np.array([each.score for each in candidates])
     taken = {name: _kept_clear(project, name) for name in names}
     before = {name: _looked_at(project, name) for name in names}
     looked = np.array([len(before[name]) for name in names])
     likeness = _likeness(project, candidates, slides, names) if weights.variety else None
     alike, used = np.zeros(len(candidates)), np.zeros(len(candidates), bool)
-    for index, name in enumerate(names):
-        here = np.flatnonzero(slides == index)
-        for rect in before[name] if likeness is not None else ():
-            # What was labelled is told by the tile that lies there.
-            shared = [candidates[int(k)].rect.intersect(rect).area for k in here]
-            if max(shared) > 0 and likeness is not None:
-                alike += likeness.to(int(here[int(np.argmax(shared))]))
+    if likeness is not None:
+        for name, rects in before.items():
+            here = np.flatnonzero(slides == place[name])
+            tiles = [candidates[int(k)].rect for k in here] if rects else []
+            for rect in rects:
+                # What was labelled is told by the tile that lies there.
+                shared = _shared_px(tiles, rect)
+                if shared.max() > 0:
+                    alike += likeness.to(int(here[shared.argmax()]))
     labels: dict[str, tuple[LabelStore, list[Rect]]] = {}
     for _ in range(count):
         worth = score * weights.same_slide ** looked[slides] / (1 + weights.variety * alike)
@@ -296,6 +299,15 @@ def _kept_clear(project: Project, slide: str) -> list[Rect]:
         if region.split != Split.TRAIN
         or region.state in {RegionState.REVIEW, RegionState.ACCEPTED, RegionState.SKIPPED}
     ]
+
+
+def _shared_px(tiles: Sequence[Rect], rect: Rect) -> NDArray[np.int64]:
+    """Return how many pixels each tile shares with ``rect``, ``(N,)``."""
+    y, y1, x, x1 = np.array([(each.y, each.y1, each.x, each.x1) for each in tiles]).T
+    high = np.minimum(y1, rect.y1) - np.maximum(y, rect.y)
+    wide = np.minimum(x1, rect.x1) - np.maximum(x, rect.x)
+    shared: NDArray[np.int64] = np.maximum(high, 0) * np.maximum(wide, 0)
+    return shared
 
 
 def _looked_at(project: Project, slide: str) -> list[Rect]:

@@ -39,8 +39,7 @@ def label_kind(path: Path) -> LabelKind:
     except OSError as error:
         raise DataError(
             f"A file of labels needs to be readable, found '{path}': {error.strerror or error}. "
-            f"Check "
-            f"its name and its permissions."
+            f"Check its name and its permissions."
         ) from error
     if not start.startswith(_PACKED) and not start.lstrip().startswith(_TEXT_STARTS):
         return "mask"

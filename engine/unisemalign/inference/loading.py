@@ -96,8 +96,7 @@ def _used_with(settings: Settings, overrides: Sequence[str]) -> Settings:
         if not text.startswith(("inference.", "device=", "precision=")):
             raise SettingsError(
                 f"Only inference.…, device and precision can change after training, found "
-                f"'{text}'. "
-                f"Leave it out, or train a round with it."
+                f"'{text}'. Leave it out, or train a round with it."
             )
     asked = build_settings(overrides=overrides)
     changed = {text.partition("=")[0].partition(".")[2] for text in overrides}

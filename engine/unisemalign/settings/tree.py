@@ -185,8 +185,7 @@ def read_settings(path: Path) -> Settings:
     except FileNotFoundError:
         raise SettingsError(
             f"A round needs its settings file '{path}', found nothing there. Take it from a "
-            f"backup, or "
-            f"train a new round (without --resume)."
+            f"backup, or train a new round (without --resume)."
         ) from None
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"'{path}' is not valid TOML: {error}. Mend or delete it.") from None

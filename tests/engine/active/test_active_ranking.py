@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from unisemalign.active import RankingWeights, cells, rank_regions
+from unisemalign.active.likeness import mean_colors
 from unisemalign.active.reasons import explain
 from unisemalign.errors import DataError, ProjectError
 from unisemalign.geometry import Rect
@@ -300,3 +301,16 @@ def test_a_slide_that_cannot_be_read_is_ranked_without_its_colours(project, tmp_
     _predict(project, "a", [(Rect(512, 640, 256, 256), 60)])
     (tmp_path / "a.png").unlink()
     assert rank_regions(project, 1, count=1)[0].rect == Rect(512, 640, 256, 256)
+
+
+def test_colours_are_means_of_the_place(tmp_path):
+    pixels = np.full((300, 400, 3), 250, np.uint8)
+    pixels[:, :200] = (100, 50, 20)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    with Project.create(tmp_path / "p", classes=["x"]) as project:
+        project.add_slide(tmp_path / "a.png", spacing_um=0.5)
+        rects = [Rect(0, 0, 64, 64), Rect(200, 300, 100, 100), Rect(40, 168, 64, 64)]
+        dark, light, half = mean_colors(project, "a", rects, 64)
+    assert np.allclose(dark, (100, 50, 20), atol=1)
+    assert np.allclose(light, 250, atol=1)
+    assert np.allclose(half, (175, 150, 135), atol=20)

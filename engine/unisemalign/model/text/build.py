@@ -63,9 +63,8 @@ def build_text_tower(
     model_name, _, tag = (plain, "", "") if on_hub else plain.partition("/")
     if not on_hub and model_name not in open_clip.list_models():
         raise SettingsError(
-            f"The text tower '{plain}' needs to be a model of open_clip, found none of that "
-            f"name. Use one "
-            f"of {_names()}, or a name from open_clip.list_models()."
+            f"The text tower '{plain}' needs to be a model of open_clip, found none of that name. "
+            f"Use one of {_names()}, or a name from open_clip.list_models()."
         )
     if path is not None:
         tag = str(path)

@@ -99,8 +99,7 @@ class PromptedTower(TextTower):
         if self.read_ids is None:
             raise WeightsError(
                 "Reading sentences needs the tower's tokenizer, found none. Put it beside the "
-                "weights, "
-                "or choose a method that reads no sentences."
+                "weights, or choose a method that reads no sentences."
             )
         ids = self.read_ids(texts).to(self.context.device)
         vectors: Tensor = self._reading(ids)()
